@@ -1,0 +1,461 @@
+"""TOML and environment into a frozen Config of Jobs; every fault is found and listed at once.
+
+`${NAME}` and `${NAME:-default}` in any string come from the environment and from the `.env` beside the job
+file; the environment wins. A fault names file, table, key and the value as it is *written*, so that what a
+variable holds never reaches an error.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from tocsin import secret as secrets
+from tocsin.jobfile import JOB_NAME, DaemonTable, JobTable, Table, TargetTable, parse_duration
+from tocsin.schedule import Schedule, ScheduleError
+from tocsin.secret import Secret, SecretError
+
+CONFIG_VARIABLE = "TOCSIN_CONFIG"
+DEFAULT_FILE = "tocsin.toml"
+FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
+SHOWN = 80  # characters of a wrong value that an error repeats
+
+DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment wins
+    "TOCSIN_STATE_DIR": "state_dir",
+    "TOCSIN_LISTEN": "listen",
+    "TOCSIN_LEDGER": "ledger",
+    "TOCSIN_NODE": "node",
+    "LOG_LEVEL": "log_level",
+    "TOCSIN_LOG_FORMAT": "log_format",
+}
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_NOTHING = object()
+_T = TypeVar("_T", bound=Table)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, where it stands, and what would be right."""
+
+    file: str
+    table: str
+    key: str
+    value: str
+    why: str
+
+    def __str__(self) -> str:
+        place = " ".join(part for part in (self.table and f"[{self.table}]", self.key) if part)
+        value = f" = {self.value}" if self.value else ""
+        return f"{self.file}: {place}{value}: {self.why}" if place else f"{self.file}: {self.why}"
+
+
+class ConfigError(Exception):
+    """The job file cannot be used; `faults` lists every reason."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, with defaults and environment filled in. Seconds are floats, sizes bytes."""
+
+    name: str
+    description: str
+    enabled: bool
+    schedule: Schedule
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    secret: Secret | None
+    timeout: float
+    connect_timeout: float
+    grace: float
+    catch_up: Literal["last", "all", "none"]
+    retries: int
+    retry_on: tuple[str, ...]
+    delivery: Literal["at-most-once", "at-least-once"]
+    expect_status: tuple[str, ...]
+    expect_json: tuple[tuple[str, Any], ...]
+    totals: tuple[tuple[str, str], ...]
+    max_reply: int
+    memory_limit: int | None
+
+    @property
+    def host(self) -> str:
+        """Host and port of the URL, as they stand there."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def longest_run(self) -> float:
+        """Seconds after which a run must be over, its retries included."""
+        return self.timeout * (1 + self.retries if "timeout" in self.retry_on else 1)
+
+    @property
+    def public_url(self) -> str:
+        """The URL without its query, which may hold what nobody should read."""
+        return self.url.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole job file. `hash` covers everything but the secrets; `warnings` are for the log."""
+
+    file: Path
+    state_dir: Path
+    listen: tuple[str, int]
+    ledger: str
+    node: str
+    log_level: str
+    log_format: str
+    drain: float
+    keep: float
+    jobs: Mapping[str, Job]
+    hash: str
+    warnings: tuple[str, ...]
+
+    @property
+    def enabled_jobs(self) -> dict[str, Job]:
+        return {name: job for name, job in self.jobs.items() if job.enabled}
+
+    @property
+    def secrets(self) -> Iterable[Secret]:
+        return {job.secret for job in self.jobs.values() if job.secret}
+
+
+def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The job file: as named with -c, else by TOCSIN_CONFIG, else `tocsin.toml` in the working folder."""
+    return Path(named or environment.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+
+
+def load(file: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read and check the job file. Raises ConfigError with every fault; changes nothing."""
+    text = _read(file)
+    try:
+        written = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
+    dotenv = {k: v for k, v in dotenv_values(file.parent / ".env").items() if v is not None}
+    loader = _Loader(file, written, {**dotenv, **environment})
+    config = loader.config(hashlib.sha256(text))
+    if loader.faults or config is None:
+        raise ConfigError(loader.faults)
+    return config
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(FILE_SIZE + 1)
+    except OSError as error:
+        why = f"cannot read the job file {file}: {error.strerror}"
+        raise ConfigError([Fault(file.name, "", "", "", why)]) from None
+    if len(text) > FILE_SIZE:
+        why = f"is larger than {FILE_SIZE} bytes; is it the job file?"
+        raise ConfigError([Fault(file.name, "", "", "", why)])
+    return text
+
+
+class _Loader:
+    def __init__(self, file: Path, written: dict[str, Any], environment: Mapping[str, str]) -> None:
+        self.file = file
+        self.environment = environment
+        self.faults: list[Fault] = []
+        self.warnings: list[str] = []
+        self.written = written
+
+    def config(self, digest: Any) -> Config | None:
+        for name in self.written.keys() - {"daemon", "target", "defaults", "jobs"}:
+            self.fault(
+                "", name, f"is not a table of the job file{_nearest(name, ['daemon', 'target', 'defaults', 'jobs'])}"
+            )
+        daemon = self.daemon()
+        target = self.model(TargetTable, self.table("target"), "target")
+        defaults = self.defaults()
+        jobs = {}
+        for name, table in self.table("jobs").items():
+            if job := self.job(name, table, defaults, target):
+                jobs[name] = job
+        if not self.written.get("jobs"):
+            self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
+        if self.faults or daemon is None:
+            return None
+        self.judge_secrets(jobs.values())
+        public = {name: (job.schedule.expression, job.schedule.timezone, job.url) for name, job in jobs.items()}
+        digest.update(json.dumps([public, daemon.model_dump(mode="json")], sort_keys=True).encode())
+        return Config(
+            file=self.file,
+            state_dir=self.file.parent / daemon.state_dir,
+            listen=daemon.listen,
+            ledger=daemon.ledger,
+            node=daemon.node or os.uname().nodename,
+            log_level=daemon.log_level,
+            log_format=daemon.log_format,
+            drain=daemon.drain,
+            keep=daemon.keep,
+            jobs=jobs,
+            hash=digest.hexdigest()[:12],
+            warnings=tuple(self.warnings),
+        )
+
+    # ---- faults and values
+
+    def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
+        shown = "" if value is _NOTHING else _shown(value)
+        self.faults.append(Fault(self.file.name, table, key, shown, why))
+
+    def table(self, name: str) -> dict[str, Any]:
+        table = self.written.get(name, {})
+        if isinstance(table, dict):
+            return table
+        self.fault(name, "", "must be a table", table)
+        return {}
+
+    def filled(self, value: Any, table: str, key: str) -> Any:
+        """The value with its ${references} filled in; one that is not set is a fault."""
+        if isinstance(value, dict):
+            return {k: self.filled(v, table, key) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.filled(v, table, key) for v in value]
+        if not isinstance(value, str):
+            return value
+
+        def fill(found: re.Match[str]) -> str:
+            name, default = found[1], found[2]
+            held = self.environment.get(name)
+            if default is not None:
+                return held or default
+            if held:
+                return held
+            state = "empty" if held == "" else "not set"
+            self.fault(table, key, f"environment variable {name} is {state} (set it, or put it into .env)", value)
+            return found[0]
+
+        return _REFERENCE.sub(fill, value)
+
+    def model(self, kind: type[_T], written: dict[str, Any], table: str) -> _T | None:
+        """The table as its model, or None after adding its faults."""
+        before = len(self.faults)
+        filled = {key: self.filled(value, table, key) for key, value in written.items()}
+        unset = {fault.key for fault in self.faults[before:]}
+        try:
+            model = kind.model_validate(filled)
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                if (key := ".".join(map(str, one["loc"]))) and one["loc"][0] not in unset:
+                    self.fault(table, key, _why(one, kind), _at(written, one["loc"]))
+            return None
+        return None if unset else model
+
+    # ---- tables
+
+    def daemon(self) -> DaemonTable | None:
+        written = dict(self.table("daemon"))
+        for variable, key in DAEMON_VARIABLES.items():
+            if value := self.environment.get(variable):
+                if key == "log_level":
+                    value = value.lower()
+                one = self.model(DaemonTable, {key: value}, f"environment {variable}")
+                written.pop(key, None)
+                if one:
+                    written[key] = value
+        daemon = self.model(DaemonTable, written, "daemon")
+        if daemon and daemon.ledger != "sqlite":
+            self.fault("daemon", "ledger", 'must be "sqlite" in this version (PostgreSQL is not there yet)')
+        return daemon
+
+    def defaults(self) -> dict[str, Any]:
+        """The keys of [defaults] that hold; a faulty one is reported here, once, and left out."""
+        written = self.table("defaults")
+        before = len(self.faults)
+        self.model(JobTable, written, "defaults")
+        for key in ("schedule", "every", "path", "url"):
+            if key in written:
+                self.fault("defaults", key, "belongs to a job, not to all of them", written[key])
+        faulty = {fault.key.split(".")[0] for fault in self.faults[before:]}
+        return {key: value for key, value in written.items() if key not in faulty}
+
+    def job(self, name: str, written: Any, defaults: dict[str, Any], target: TargetTable | None) -> Job | None:
+        table = f"jobs.{name[:70]}"
+        before = len(self.faults)
+        if not JOB_NAME.fullmatch(name):
+            self.fault(table, "", "a job's name has a-z, 0-9, '.', '_' and '-', a letter or digit first, at most 63")
+        if not isinstance(written, dict):
+            self.fault("jobs", name[:70], "must be a table", written)
+            return None
+        model = self.model(JobTable, {**defaults, **written}, table)
+        if model is None:
+            return None
+        schedule = self.schedule(model, table)
+        url, secret = self.url_and_secret(model, target, table)
+        headers = dict(model.headers)
+        body = self.body(model, headers, table)
+        if len(self.faults) > before or schedule is None:
+            return None
+        return Job(
+            name=name,
+            description=model.description,
+            enabled=model.enabled,
+            schedule=schedule,
+            method=model.method,
+            url=url,
+            headers=tuple(headers.items()),
+            body=body,
+            secret=secret,
+            timeout=model.timeout,
+            connect_timeout=model.connect_timeout,
+            grace=model.grace,
+            catch_up=model.catch_up,
+            retries=model.retries,
+            retry_on=tuple(model.retry_on),
+            delivery=model.delivery,
+            expect_status=tuple(model.expect.status),
+            expect_json=tuple(model.expect.json_.items()),
+            totals=tuple(model.totals.items()),
+            max_reply=model.max_reply,
+            memory_limit=model.memory_limit,
+        )
+
+    def schedule(self, model: JobTable, table: str) -> Schedule | None:
+        if bool(model.schedule) == bool(model.every):
+            self.fault(table, "schedule", 'is missing; write schedule = "* * * * *" or every = "90s", one of the two')
+            return None
+        expression = model.schedule
+        if model.every:
+            try:
+                seconds = parse_duration(model.every)
+            except ValueError as error:
+                self.fault(table, "every", str(error), model.every)
+                return None
+            if seconds != int(seconds):
+                self.fault(table, "every", "must be whole seconds", model.every)
+                return None
+            expression = f"@every {int(seconds)}s"
+        try:
+            return Schedule(expression, model.timezone)
+        except ScheduleError as error:
+            key = "every" if model.every else "timezone" if "time zone" in str(error) else "schedule"
+            self.fault(table, key, str(error))
+            return None
+
+    def url_and_secret(self, model: JobTable, target: TargetTable | None, table: str) -> tuple[str, Secret | None]:
+        if bool(model.path) == bool(model.url):
+            self.fault(table, "path", 'is missing; write path = "/api/…" or url = "https://…", one of the two')
+            return "", None
+        if target is None:  # its own faults are listed already
+            return model.url, None
+        if model.path and not target.base_url:
+            self.fault("target", "base_url", f"is required by job {table.removeprefix('jobs.')}, which gives a path")
+            return "", None
+        base = target.base_url.rstrip("/")
+        url = model.url or base + model.path
+        if url.startswith("http://") and not target.allow_insecure and _public(urlsplit(url).hostname or ""):
+            where, key = ("target", "base_url") if model.path else (table, "url")
+            why = "would go in the clear to a public host; use https://, or set allow_insecure = true in [target]"
+            if not any(fault.why == why and fault.table == where for fault in self.faults):
+                self.fault(where, key, why)
+        own = bool(model.secret_env or model.secret_file or model.send_secret)
+        if model.url and not own and _origin(model.url) != _origin(base):
+            return url, None  # the target's secret is for the target alone
+        return url, self.secret(model, target, table)
+
+    def secret(self, model: JobTable, target: TargetTable, table: str) -> Secret | None:
+        sent = model.send_secret or target.send_secret
+        if sent == "none":
+            return None
+        if model.secret_env or model.secret_file:
+            where, variable, file = table, model.secret_env, model.secret_file
+        else:
+            where, variable, file = "target", target.secret_env, target.secret_file
+        try:
+            if file:
+                return secrets.from_file(self.file.parent / file, sent)
+            return secrets.from_environment(variable, sent, self.environment)
+        except SecretError as error:
+            key = "secret_file" if file else "secret_env"
+            if not any((f.table, f.key) == (where, key) for f in self.faults):
+                self.fault(where, key, str(error))
+            return None
+
+    def judge_secrets(self, jobs: Iterable[Job]) -> None:
+        for one in sorted({job.secret for job in jobs if job.secret}, key=lambda s: s.source):
+            if len(one.value) < secrets.SHORT:
+                self.warnings.append(
+                    f"the secret from {one.source} has fewer than {secrets.SHORT} characters and can be guessed; "
+                    "make one with: openssl rand -hex 32"
+                )
+
+    def body(self, model: JobTable, headers: dict[str, str], table: str) -> bytes | None:
+        named = {name.lower() for name in headers}
+        is_json = "json_" in model.model_fields_set
+        if is_json and model.body is not None:
+            self.fault(table, "body", "stands beside json; a request has one body")
+        if not is_json and model.body is None:
+            return None
+        kind = model.content_type or ("application/json" if is_json else "text/plain; charset=utf-8")
+        if "content-type" not in named:
+            headers["Content-Type"] = kind
+        return json.dumps(model.json_, separators=(",", ":")).encode() if is_json else (model.body or "").encode()
+
+
+def _why(error: Any, kind: type[Table]) -> str:
+    """pydantic's error in our words."""
+    match error["type"]:
+        case "extra_forbidden":
+            known = [field.alias or name for name, field in kind.model_fields.items()]
+            return f"unknown key{_nearest(str(error['loc'][-1]), known)}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "literal_error":
+            return f"must be {error['ctx']['expected']}"
+        case "string_type":
+            return "must be text, in quotes"
+    message: str = error["msg"]
+    return message.replace("Input should be", "must be")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _at(written: Any, place: tuple[int | str, ...]) -> Any:
+    """What the file holds at a place, or the nearest thing around it."""
+    for step in place:
+        try:
+            written = written[step]
+        except (KeyError, IndexError, TypeError):
+            return written if not isinstance(written, dict) else _NOTHING
+    return written
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _public(host: str) -> bool:
+    """Whether the host is likely beyond this network: no loopback, private address or single-label name."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." in host.rstrip(".") and not host.endswith((".localhost", ".local", ".internal"))
+    return not (address.is_loopback or address.is_private or address.is_link_local)

@@ -1,0 +1,119 @@
+"""How the commands show instants, runs and tables to a person, and as JSON to a program."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+
+from tocsin.linux import resident_memory
+from tocsin.messages import Finished, JobStatus
+from tocsin.secret import Secret
+
+_INSTANTS = ("due", "last", "started", "finished", "next_fire", "last_run", "last_success", "process_started")
+_INSTANT_KEYS = frozenset((*_INSTANTS, "running_since"))
+_COLOURS = {"success": "green", "skipped": "yellow", "cancelled": "yellow", "started": "cyan", "missed": "red"}
+
+
+def instant(seconds: float) -> str:
+    """RFC 3339 in UTC, with milliseconds where there are any."""
+    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
+    form = "milliseconds" if moment.microsecond else "seconds"
+    return moment.isoformat(timespec=form).replace("+00:00", "Z")
+
+
+def local_and_utc(seconds: float, timezone: str) -> str:
+    local = datetime.fromtimestamp(seconds, ZoneInfo(timezone))
+    text = local.isoformat(sep=" ", timespec="seconds") + f" {timezone}"
+    return f"{instant(seconds)}" if timezone == "UTC" else f"{text}  ({instant(seconds)})"
+
+
+def duration(seconds: float | None) -> str:
+    """Three figures and a unit: "45 ms", "2.31 s", "5 min"."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def size(number: int | None) -> str:
+    return "-" if number is None else f"{number / 1024**2:.1f} MiB"
+
+
+def secret_in_words(secret: Secret | None) -> str:
+    return "no secret is sent" if secret is None else f"secret from {secret.source} as {secret.sent}"
+
+
+def run_in_words(run: Finished) -> str:
+    """One line about a run that has ended."""
+    parts = [f"{run.job}: {run.outcome}"]
+    if run.status is not None:
+        parts.append(f"status {run.status}")
+    if run.duration is not None:
+        parts.append(f"in {duration(run.duration)}")
+    parts.extend(f"{name} {number:g}" for name, number in run.reported.items())
+    parts.append(f"run {run.run_id}")
+    return ", ".join(parts) + (f"\n{run.detail}" if run.detail else "")
+
+
+def status_as_json(status: JobStatus) -> dict[str, Any]:
+    """All fields; instants in RFC 3339, `memory` in bytes."""
+    found: dict[str, Any] = _with_instants(msgspec.structs.asdict(status))
+    found["memory"] = resident_memory(status.pid) if status.pid else None
+    return found
+
+
+def row_as_json(row: dict[str, Any]) -> dict[str, Any]:
+    return _with_instants(row)
+
+
+def _with_instants(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: instant(value) if key in _INSTANT_KEYS and value is not None else value for key, value in found.items()
+    }
+
+
+def jobs_table(statuses: Sequence[JobStatus]) -> str:
+    rows = []
+    for one in statuses:
+        memory = resident_memory(one.pid) if one.pid else None
+        state = f"{one.state}, paused" if one.paused else one.state
+        next_fire = instant(one.next_fire) if one.next_fire and one.enabled else "-"
+        rows.append([one.name, state, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
+    return table(["JOB", "STATE", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"], rows, coloured=3)
+
+
+def history_table(rows: Sequence[dict[str, Any]]) -> str:
+    shown = []
+    for row in rows:
+        what = row["outcome"] or (row["reason"] if row["state"] != "started" else "started")
+        if row["count"] > 1:
+            what = f"{what} × {row['count']}"
+        totals = " ".join(f"{name}={number:g}" for name, number in row["reported"].items())
+        detail = " ".join(part for part in (totals, row["detail"]) if part)
+        if row["count"] > 1:
+            detail = f"until {instant(row['last'])} {detail}"
+        lateness, took = duration(row["lateness"]), duration(row["duration"])
+        shown.append([row["job"], instant(row["due"]), what, str(row["status"] or "-"), lateness, took, detail])
+    return table(["JOB", "DUE", "OUTCOME", "STATUS", "LATENESS", "DURATION", "DETAIL"], shown, coloured=2)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: int) -> str:
+    """Columns as wide as their widest cell; one of them coloured by its word (click drops colours off a terminal)."""
+    cells = [[_printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        word = row[coloured].split(" ")[0]
+        if word != "-":
+            padded[coloured] = click.style(padded[coloured], fg=_COLOURS.get(word, "red"))
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "�" for char in text)

@@ -1,0 +1,131 @@
+"""Judges a reply: was it a success, and what does it report? Pure: bytes in, verdict out, never an exception."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tocsin.messages import Outcome, ReportedError, StatusClass
+
+EXCERPT = 160  # characters of the server's own words that a detail repeats
+LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole numbers there
+
+_MISSING = object()
+_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the job file says of a right reply."""
+
+    status: Sequence[str] = ("2xx",)
+    json: Sequence[tuple[str, Any]] = ()
+    totals: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    outcome: Outcome
+    detail: str = ""
+    reported: Mapping[str, float] = field(default_factory=dict)
+    reported_errors: Mapping[str, ReportedError] = field(default_factory=dict)
+
+
+def status_class(status: int) -> StatusClass:
+    """The closed set of the metrics; what is none of them (1xx, 6xx) counts as 5xx."""
+    if status in (401, 403):
+        return "401" if status == 401 else "403"
+    classes: dict[int, StatusClass] = {2: "2xx", 3: "3xx", 4: "4xx"}
+    return classes.get(status // 100, "5xx")
+
+
+def judge(expected: Expectation, status: int, content_type: str, body: bytes) -> Verdict:
+    """The outcome of a complete reply with this status, media type and (decoded) body."""
+    if not any(pattern in (str(status), f"{status // 100}xx") for pattern in expected.status):
+        return _wrong_status(status, content_type, body)
+    said_json = "json" in content_type.lower()
+    if _is_html(content_type, body) and not expected.json:
+        return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
+    try:
+        value = json.loads(body) if body.strip() else None
+    except (ValueError, RecursionError):
+        if said_json or expected.json:
+            return Verdict("invalid_response", f"answered what is no JSON: {excerpt(body) or 'binary data'}")
+        value = None
+    for path, right in expected.json:
+        found = _look_up(value, path)
+        if type(found) is not type(right) or found != right:
+            shown = "missing" if found is _MISSING else excerpt(json.dumps(found).encode())
+            return Verdict("invalid_response", f"{path} is {shown} where {json.dumps(right)} is expected")
+    if not expected.json and isinstance(value, dict) and (complaint := _complaint(value)):
+        return Verdict("invalid_response", complaint)
+    return Verdict("success", "", *_totals(value, expected.totals))
+
+
+def excerpt(body: bytes) -> str:
+    """The beginning of a text as one printable line."""
+    text = " ".join(body[: 4 * EXCERPT].decode("utf-8", "replace").split())
+    text = "".join(char if char.isprintable() else "�" for char in text)
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+
+
+def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
+    words = _title(body) if _is_html(content_type, body) else f": {excerpt(body)}" if body.strip() else ""
+    if status == 401:
+        return Verdict("unauthorized", f"401{words}")
+    hints = {
+        403: " (is the secret right, and may this machine call?)",
+        404: " (is the path right, and is the app deployed?)",
+        405: " (is the method right?)",
+        429: " (the server asks to be called less often)",
+        503: " (the server is starting, stopping or overloaded)",
+    }
+    return Verdict("http_error", f"{status}{words}{hints.get(status, '')}")
+
+
+def _complaint(value: dict[str, Any]) -> str:
+    """What a JSON object says of its own failure; empty when it does not."""
+    error = value.get("error")
+    words = f": {excerpt(error.encode('utf-8', 'replace'))}" if isinstance(error, str) and error.strip() else ""
+    for key in ("success", "ok"):
+        if key in value and (value[key] is False or (type(value[key]) in (int, float) and value[key] == 0)):
+            return f"answered {key}: {json.dumps(value[key])}{words}"
+    return f"answered an error{words}" if words else ""
+
+
+def _totals(value: Any, totals: Sequence[tuple[str, str]]) -> tuple[dict[str, float], dict[str, ReportedError]]:
+    reported: dict[str, float] = {}
+    errors: dict[str, ReportedError] = {}
+    for name, path in totals:
+        found = _look_up(value, path)
+        if found is _MISSING or found is None:
+            errors[name] = "missing"
+        elif isinstance(found, bool) or not isinstance(found, int | float) or not _is_count(found):
+            errors[name] = "not_a_number"
+        else:
+            reported[name] = float(found)
+    return reported, errors
+
+
+def _is_count(number: float) -> bool:
+    """Finite, not negative (a counter cannot fall) and small enough to add up."""
+    return math.isfinite(number) and 0 <= number <= LARGEST
+
+
+def _look_up(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return _MISSING
+        value = value[key]
+    return value
+
+
+def _is_html(content_type: str, body: bytes) -> bool:
+    return "text/html" in content_type.lower() or body[:200].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _title(body: bytes) -> str:
+    found = _TITLE.search(body[:8192])
+    return f' titled "{excerpt(found[1])}"' if found else ""

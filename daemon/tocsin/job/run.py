@@ -1,0 +1,136 @@
+"""One run of a granted slot: its attempts, under one deadline, ending in one Finished."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tocsin import log
+from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
+from tocsin.job.failures import Retry
+from tocsin.job.reply import Verdict
+from tocsin.job.request import Attempt, Caller
+from tocsin.messages import DETAIL_LENGTH, Ask, ErrorKind, Finished, StatusClass
+from tocsin.secret import SecretError
+
+BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s
+
+
+@dataclass
+class _Record:
+    """What has happened so far; it survives the exception that ends the run."""
+
+    number: int  # of the attempt, from 0
+    retried: int = 0
+    reread: bool = False  # the secret's file, after a 401
+    sent: float | None = None
+    clock: float = 0.0  # monotonic, at `sent`
+    last: Attempt | None = None
+    responses: list[StatusClass] = field(default_factory=list)
+    errors: list[ErrorKind] = field(default_factory=list)
+
+    def on_sent(self, now: float) -> None:
+        if self.sent is None:
+            self.sent, self.clock = now, time.monotonic()
+
+
+def perform(
+    caller: Caller, ask: Ask, until: float, rest: Callable[[float], bool], now: Callable[[], float] = time.time
+) -> Finished:
+    """Call the endpoint; from Unix time `until` on (the next due) no retry may start any more.
+
+    `rest` waits some seconds before a retry and says whether there is to be one.
+    """
+    record = _Record(number=ask.attempt)
+    verdict = None
+    while verdict is None:
+        ends = now() + caller.job.timeout
+        try:
+            with deadline(caller.job.timeout):
+                verdict = _attempts(caller, ask, min(until, ends), rest, now, record)
+        except DeadlinePassed:
+            again = "timeout" in caller.job.retry_on and record.retried < caller.job.retries and now() < until
+            if again:
+                record.number, record.retried = record.number + 1, record.retried + 1
+            else:
+                verdict = Verdict("timeout", _timeout_detail(caller, record))
+        except Cancelled:
+            verdict = Verdict("cancelled", "the daemon stopped before the reply came")
+    duration = time.monotonic() - record.clock if record.sent is not None else None
+    return Finished(
+        job=ask.job,
+        due=ask.due,
+        run_id=ask.run_id,
+        trigger=ask.trigger,
+        attempt=ask.attempt,
+        outcome=verdict.outcome,
+        detail=verdict.detail[:DETAIL_LENGTH],
+        status=record.last.status if record.last else None,
+        started=record.sent,
+        finished=now(),
+        lateness=max(0.0, record.sent - ask.due) if record.sent is not None else None,
+        duration=duration,
+        reported=dict(verdict.reported),
+        reported_errors=dict(verdict.reported_errors),
+        responses=tuple(record.responses),
+        connection_errors=tuple(record.errors),
+    )
+
+
+def _attempts(
+    caller: Caller,
+    ask: Ask,
+    until: float,
+    rest: Callable[[float], bool],
+    now: Callable[[], float],
+    record: _Record,
+) -> Verdict:
+    while True:
+        record.last = one = caller.attempt(ask, record.number, record.on_sent)
+        if one.response:
+            record.responses.append(one.response)
+        if one.error:
+            record.errors.append(one.error)
+        if one.verdict.outcome == "unauthorized" and not record.reread and _rotated(caller):
+            record.reread = True
+            log.info("the secret's file has changed: calling again with the new one", job=ask.job)
+        else:
+            wait = _wait_before_retry(caller, one, record.retried)
+            if wait is None or now() + wait >= until:
+                return one.verdict
+            log.debug("retry", job=ask.job, run_id=ask.run_id, wait=wait, because=one.verdict.detail)
+            if not rest(wait):
+                return one.verdict
+            record.retried += 1
+        record.number += 1
+
+
+def _rotated(caller: Caller) -> bool:
+    """Whether the secret's file holds another secret by now; the caller then uses it."""
+    if caller.secret is None:
+        return False
+    try:
+        fresh = caller.secret.reread()
+    except SecretError as error:
+        log.error("cannot read the secret's file again", job=caller.job.name, why=str(error))
+        return False
+    changed = fresh != caller.secret
+    caller.use(fresh)
+    return changed
+
+
+def _wait_before_retry(caller: Caller, one: Attempt, retried: int) -> float | None:
+    """Seconds before the next attempt; None when there must be none."""
+    allowed: set[Retry] = {"unprocessed", "busy", *[r for r in ("reset", "5xx") if r in caller.job.retry_on]}
+    if one.retry not in allowed or retried >= caller.job.retries:
+        return None
+    first, longest = BACKOFF
+    backoff = min(longest, first * 2**retried) * random.uniform(0.75, 1.25)
+    return float(max(backoff, one.retry_after or 0.0))
+
+
+def _timeout_detail(caller: Caller, record: _Record) -> str:
+    within = f"within {caller.job.timeout:g} s"
+    if record.sent is None:
+        return f"no connection to {caller.job.host} {within}"
+    return f"no complete reply {within}; the app may still be working on it"

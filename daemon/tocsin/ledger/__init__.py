@@ -1,0 +1,1 @@
+"""The process that remembers the fate of every due slot, durably."""

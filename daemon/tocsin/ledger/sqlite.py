@@ -1,0 +1,313 @@
+"""The ledger in SQLite: one row for each slot, or for each run of slots that did not run for one reason.
+
+One process writes, in WAL mode with synchronous=FULL: what was committed survives a power cut
+(sqlite.org/pragma.html#pragma_synchronous). `tocsin history` reads beside it.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tocsin.messages import (
+    Ask,
+    Deny,
+    Enroll,
+    Enrolled,
+    Entry,
+    Finished,
+    Grant,
+    Past,
+    Pause,
+    Release,
+    Skipped,
+)
+
+FILE = "ledger.sqlite"
+VERSION = 1  # of the schema, kept in user_version
+BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
+PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
+
+_SCHEMA = """
+CREATE TABLE slots (
+    job TEXT NOT NULL,
+    due REAL NOT NULL,                    -- Unix time; of a run of slots, the first
+    attempt INTEGER NOT NULL DEFAULT 0,   -- of delivery: more than 0 only with at-least-once
+    last REAL NOT NULL,                   -- of a run of slots, the last; else = due
+    count INTEGER NOT NULL DEFAULT 1,     -- slots in this row
+    state TEXT NOT NULL CHECK (state IN ('started', 'finished', 'skipped', 'missed')),
+    reason TEXT,                          -- of skipped and missed: overlap, paused, missed
+    trigger TEXT,
+    run_id TEXT,
+    owner TEXT,                           -- session/child that was granted the slot
+    started REAL, finished REAL, lateness REAL, duration REAL,
+    outcome TEXT, status INTEGER, detail TEXT NOT NULL DEFAULT '', reported TEXT,
+    PRIMARY KEY (job, due, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX slots_due ON slots (due);
+CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
+CREATE TABLE jobs (
+    job TEXT PRIMARY KEY,
+    schedule TEXT NOT NULL,
+    roster INTEGER NOT NULL,              -- the load of the job file that named it last
+    last_due REAL NOT NULL,               -- slots up to here are accounted for
+    paused INTEGER NOT NULL DEFAULT 0,
+    last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
+    consecutive_failures INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE progress (                   -- entries of this session up to seq are in
+    one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL
+) STRICT;
+INSERT INTO progress VALUES (1, '', 0);
+"""
+
+
+class Unusable(Exception):
+    """The file cannot serve as a ledger, and trying again will not help."""
+
+
+class SqliteLedger:
+    """`session` names one life of the daemon; entries are numbered within it and applied once."""
+
+    def __init__(self, folder: Path, session: str) -> None:
+        self.file = folder / FILE
+        self.session = session
+        try:
+            self._db = self._open()
+            self._seq = self._resume()
+        except sqlite3.DatabaseError as error:
+            raise Unusable(_what_to_do(self.file, error)) from error
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
+        self.file.chmod(0o600)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA journal_size_limit = 16777216")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise Unusable(f"{self.file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
+        if version == 0:
+            db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        return db
+
+    def _resume(self) -> int:
+        session, seq = self._db.execute("SELECT session, seq FROM progress").fetchone()
+        if session == self.session:
+            return int(seq)
+        self._db.execute("UPDATE progress SET session = ?, seq = 0", (self.session,))
+        return 0
+
+    # ---- writing
+
+    def recover(self, now: float) -> list[Finished]:
+        """Runs that an earlier daemon started and never finished: mark them lost, and return them."""
+        rows = self._db.execute(
+            "SELECT job, due, attempt, run_id, trigger FROM slots WHERE state = 'started' AND substr(owner, 1, ?) != ?",
+            (len(self.session) + 1, f"{self.session}/"),
+        ).fetchall()
+        detail = "the daemon died while it ran; whether the app did the work is unknown"
+        lost = [
+            Finished(job, due, run_id, trigger, attempt, "lost", detail, finished=now)
+            for job, due, attempt, run_id, trigger in rows
+        ]
+        self._db.execute("BEGIN IMMEDIATE")
+        for one in lost:
+            self._finish(one)
+        self._db.execute("COMMIT")
+        return lost
+
+    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
+        """Apply the entries in one transaction and return the answers they get.
+
+        Raises sqlite3.OperationalError when it cannot be written (disk full, read-only); nothing is applied
+        then and the same entries may come again.
+        """
+        answers: list[Grant | Deny | Past] = []
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for entry in entries:
+                answer = self._apply(entry.body, new=entry.seq > self._seq)
+                if answer:
+                    answers.append(answer)
+            seq = max(self._seq, entries[-1].seq)
+            self._db.execute("UPDATE progress SET seq = ?", (seq,))
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._seq = seq
+        return answers
+
+    def prune(self, before: float) -> int:
+        """Delete some rows of slots that ended before then; returns how many. Call again while it is many."""
+        return self._db.execute(
+            "DELETE FROM slots WHERE (job, due, attempt) IN (SELECT job, due, attempt FROM slots"
+            " WHERE due < ?1 AND last < ?1 AND state != 'started' LIMIT ?2)",
+            (before, PRUNE_AT_ONCE),
+        ).rowcount
+
+    def _apply(self, body: Any, *, new: bool) -> Grant | Deny | Past | None:
+        match body:
+            case Ask():
+                return self._ask(body)
+            case Enroll():
+                return self._enroll(body)
+            case _ if not new:
+                return None
+            case Finished():
+                self._finish(body)
+            case Skipped():
+                self._skip(body)
+            case Release():
+                self._release(body)
+            case Pause(job=job, paused=paused):
+                self._db.execute("UPDATE jobs SET paused = ? WHERE job = ?", (paused, job))
+            case Enrolled(roster=roster):
+                self._db.execute("DELETE FROM jobs WHERE roster != ?", (roster,))
+        return None
+
+    def _ask(self, ask: Ask) -> Grant | Deny:
+        new = self._db.execute(
+            "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id, owner)"
+            " VALUES (?1, ?2, ?3, ?2, 'started', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            (ask.job, ask.due, ask.attempt, ask.trigger, ask.run_id, ask.owner),
+        ).rowcount
+        if not new:
+            state, owner = self._db.execute(
+                "SELECT state, owner FROM slots WHERE job = ? AND due = ? AND attempt = ?",
+                (ask.job, ask.due, ask.attempt),
+            ).fetchone()
+            if (state, owner) != ("started", ask.owner):
+                return Deny(ask.job, ask.due, ask.attempt, f"the slot is {state} already")
+        elif ask.trigger != "manual":
+            self._accounted(ask.job, ask.due)
+        return Grant(ask.job, ask.due, ask.attempt)
+
+    def _accounted(self, job: str, due: float) -> None:
+        self._db.execute("UPDATE jobs SET last_due = max(last_due, ?) WHERE job = ?", (due, job))
+
+    def _release(self, body: Release) -> None:
+        gone = self._db.execute(
+            "DELETE FROM slots WHERE job = ? AND due = ? AND attempt = ? AND owner = ? AND state = 'started'",
+            (body.job, body.due, body.attempt, body.owner),
+        ).rowcount
+        if gone:
+            self._db.execute("UPDATE jobs SET last_due = min(last_due, ? - 1) WHERE job = ?", (body.due, body.job))
+
+    def _finish(self, run: Finished) -> None:
+        self._db.execute(
+            "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id,"
+            " started, finished, lateness, duration, outcome, status, detail, reported)"
+            " VALUES (?1, ?2, ?3, ?2, 'finished', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+            " ON CONFLICT DO UPDATE SET state = 'finished', started = ?6, finished = ?7, lateness = ?8,"
+            " duration = ?9, outcome = ?10, status = ?11, detail = ?12, reported = ?13"
+            " WHERE state = 'started'",
+            (
+                run.job,
+                run.due,
+                run.attempt,
+                run.trigger,
+                run.run_id,
+                run.started,
+                run.finished,
+                run.lateness,
+                run.duration,
+                run.outcome,
+                run.status,
+                run.detail,
+                json.dumps(run.reported) if run.reported else None,
+            ),
+        )
+        self._db.execute(
+            "UPDATE jobs SET last_outcome = ?2, last_detail = ?3, last_run = ?4,"
+            " last_success = iif(?2 = 'success', ?4, last_success),"
+            " consecutive_failures = CASE ?2 WHEN 'success' THEN 0 WHEN 'cancelled' THEN consecutive_failures"
+            " ELSE consecutive_failures + 1 END WHERE job = ?1",
+            (run.job, run.outcome, run.detail, run.finished),
+        )
+
+    def _skip(self, body: Skipped) -> None:
+        state = "missed" if body.reason == "missed" else "skipped"
+        values = (body.job, body.first, body.last, body.count, state, body.reason, body.detail)
+        self._accounted(body.job, body.last)
+        withdrawn = self._db.execute(  # asked for, but not called after all
+            "UPDATE slots SET state = ?3, reason = ?4, detail = ?5, owner = NULL"
+            " WHERE job = ?1 AND due = ?2 AND state = 'started'",
+            (body.job, body.first, state, body.reason, body.detail),
+        ).rowcount
+        if withdrawn:
+            return
+        continued = self._db.execute(  # the same as the row before it
+            "UPDATE slots SET last = ?3, count = count + ?4 WHERE job = ?1"
+            " AND due = (SELECT max(due) FROM slots WHERE job = ?1)"
+            " AND last < ?2 AND state = ?5 AND reason = ?6 AND detail = ?7",
+            values,
+        ).rowcount
+        if not continued:
+            self._db.execute(
+                "INSERT INTO slots (job, due, last, count, state, reason, detail)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                values,
+            )
+
+    def _enroll(self, body: Enroll) -> Past:
+        self._db.execute(
+            "INSERT INTO jobs (job, schedule, roster, last_due) VALUES (?1, ?2, ?3, ?4)"
+            " ON CONFLICT DO UPDATE SET roster = ?3, schedule = ?2,"
+            " last_due = iif(schedule = ?2, last_due, ?4)",
+            (body.job, body.schedule, body.roster, int(body.now)),
+        )
+        row = self._db.execute(
+            "SELECT job, last_due, paused, last_outcome, last_detail, last_run, last_success,"
+            " consecutive_failures FROM jobs WHERE job = ?",
+            (body.job,),
+        ).fetchone()
+        return Past(row[0], row[1], bool(row[2]), *row[3:])
+
+
+def _what_to_do(file: Path, error: sqlite3.DatabaseError) -> str:
+    if isinstance(error, sqlite3.OperationalError):
+        return f"cannot open the ledger {file}: {error} (may this user write into {file.parent}, is the disk full?)"
+    return (
+        f"the ledger {file} is damaged: {error}. Nothing was changed. Restore it from a backup, or save what is"
+        f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"
+        " Tocsin then begins a new one, without the history"
+    )
+
+
+# ---- reading
+
+
+def history(
+    folder: Path, *, job: str | None = None, since: float | None = None, failed: bool = False, limit: int = 50
+) -> list[dict[str, Any]]:
+    """The latest rows, oldest first, as dicts with the columns of `slots`; reads while the daemon writes.
+
+    Raises FileNotFoundError when there is no ledger, sqlite3.Error when it cannot be read.
+    """
+    file = folder / FILE
+    if not file.exists():
+        raise FileNotFoundError(file)
+    db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
+    try:
+        db.row_factory = sqlite3.Row
+        wanted = ["1"]
+        if job is not None:
+            wanted.append("job = :job")
+        if since is not None:
+            wanted.append("last >= :since")
+        if failed:
+            wanted.append("(outcome != 'success' OR state = 'missed')")
+        rows = db.execute(
+            f"SELECT * FROM slots WHERE {' AND '.join(wanted)} ORDER BY due DESC, attempt DESC LIMIT :limit",
+            {"job": job, "since": since, "limit": limit},
+        ).fetchall()
+    finally:
+        db.close()
+    found = [dict(row) for row in reversed(rows)]
+    for row in found:
+        row["reported"] = json.loads(row["reported"]) if row["reported"] else {}
+    return found

@@ -1,0 +1,164 @@
+"""Log lines on standard output that never block: what the reader does not take is dropped and counted.
+
+A full pipe (a stopped supervisord, a stuck `less`) must not stop the parent or a child. Lines are at most
+PIPE_BUF bytes, so that those of several processes never mix (pipe(7)).
+"""
+
+import functools
+import json
+import logging
+import os
+import select
+import socket
+import stat
+import sys
+import traceback
+from datetime import UTC, datetime
+
+from tocsin.secret import redact
+
+PIPE_BUF = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
+_COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m", "DEBUG": "\033[2m"}
+
+logger = logging.getLogger("tocsin")
+
+
+class LineWriter:
+    """Writes whole lines to a file descriptor without waiting."""
+
+    def __init__(self, descriptor: int) -> None:
+        mode = os.fstat(descriptor).st_mode
+        self.dropped = 0  # lines, since the start of this process
+        self._untold = 0  # of these, not yet mentioned in the log
+        self._is_socket = stat.S_ISSOCK(mode)
+        self.descriptor = descriptor  # to be kept open in a forked child
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            self.descriptor = _own_description(descriptor, stat.S_ISFIFO(mode))
+
+    def write(self, line: str) -> None:
+        if self._untold and self._put(f"({self._untold} log lines dropped: the reader was behind)"):
+            self._untold = 0
+        if self._untold or not self._put(line):
+            self.dropped += 1
+            self._untold += 1
+
+    def _put(self, line: str) -> bool:
+        data = line.encode("utf-8", "backslashreplace")
+        if len(data) >= PIPE_BUF:
+            data = data[: PIPE_BUF - 5] + "…".encode()
+        data += b"\n"
+        try:
+            if self._is_socket:
+                with socket.socket(fileno=os.dup(self.descriptor)) as sock:
+                    sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            else:
+                os.write(self.descriptor, data)
+        except OSError:  # full, or the reader is gone: the caller counts the line
+            return False
+        return True
+
+
+def _own_description(descriptor: int, is_pipe: bool) -> int:
+    """A non-blocking descriptor of the same pipe or terminal.
+
+    O_NONBLOCK belongs to the open file description, which the shell may share; so open it anew. A pipe made
+    by another user (supervisord as root) cannot be reopened, but is nobody else's to write: set it there.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        if is_pipe:
+            os.set_blocking(descriptor, False)
+        return descriptor
+
+
+class _Handler(logging.Handler):
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self.writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.writer.write(redact(self.format(record)))
+
+
+class _Console(logging.Formatter):
+    def __init__(self, colours: bool) -> None:
+        super().__init__()
+        self._colours = colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", {})
+        values = " ".join(f"{key}={_console_value(value)}" for key, value in fields.items() if value is not None)
+        line = f"{instant(record.created)} {record.levelname.lower():7} {record.getMessage()} {values}".rstrip()
+        if record.exc_info:
+            line += " | " + " | ".join(traceback.format_exception(*record.exc_info)).replace("\n", " ")
+        line = "".join(char if char.isprintable() else "�" for char in line)
+        colour = _COLOURS.get(record.levelname) if self._colours else None
+        return f"{colour}{line}\033[0m" if colour else line
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"time": instant(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
+        entry |= {key: value for key, value in getattr(record, "fields", {}).items() if value is not None}
+        if record.exc_info:
+            entry["exception"] = "".join(traceback.format_exception(*record.exc_info))[-2000:]
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _console_value(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=') else text
+
+
+def set_up(level: str = "info", form: str = "console") -> LineWriter:
+    """Send the log of this process to standard output. Call again after a change of level or format."""
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        if isinstance(handler, _Handler):
+            handler.close()
+    writer = _writer()
+    handler = _Handler(writer)
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    handler.setFormatter(_Json() if form == "json" else _Console(colours))
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(level.upper())
+    return writer
+
+
+@functools.cache
+def _writer() -> LineWriter:
+    """The one writer of this process, which forked children share."""
+    return LineWriter(1)
+
+
+def lines_dropped() -> int:
+    """Log lines that this process dropped since its start."""
+    return _writer().dropped
+
+
+def log(level: int, message: str, /, **fields: object) -> None:
+    """One line: a sentence, then `key=value` pairs. Cheap when the level is off."""
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", message, extra={"fields": fields})
+
+
+def debug(message: str, /, **fields: object) -> None:
+    log(logging.DEBUG, message, **fields)
+
+
+def info(message: str, /, **fields: object) -> None:
+    log(logging.INFO, message, **fields)
+
+
+def warning(message: str, /, **fields: object) -> None:
+    log(logging.WARNING, message, **fields)
+
+
+def error(message: str, /, **fields: object) -> None:
+    log(logging.ERROR, message, **fields)

@@ -1,0 +1,165 @@
+"""Carries out what `lifecycle.py` decides: forks, sends, kills, reaps, and hears every child's channel."""
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from tocsin import log
+from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
+from tocsin.messages import Ask, Finished, Message, Release, Skipped
+from tocsin.parent import lifecycle
+from tocsin.parent.lifecycle import Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step, Tell
+from tocsin.parent.loop import Loop
+from tocsin.parent.process import Process
+
+FORKS_AT_ONCE = 4  # between looks at the channels: starting a thousand jobs must not delay the first ones
+MESSAGES_AT_ONCE = 64  # read from one child before its neighbours have their turn
+
+
+class Boss(Protocol):
+    """Who decides. `heard` raises ChannelGarbage for what this child must not say."""
+
+    def main_of(self, child: Child) -> Callable[[Channel], None]: ...
+    def forked(self, process: Process) -> None: ...
+    def heard(self, process: Process, message: Message) -> None: ...
+    def writable(self, process: Process) -> None: ...
+    def record(self, body: Ask | Finished | Skipped | Release) -> None: ...
+    def tell(self, event: Message) -> None: ...
+    def exited(self, process: Process) -> None: ...
+    def gone(self, process: Process) -> None: ...
+
+
+class Children:
+    """`kept` are descriptors that every child keeps: the lock, the log."""
+
+    def __init__(self, loop: Loop, kept: Iterable[int], boss: Boss) -> None:
+        self._loop = loop
+        self._kept = tuple(kept)
+        self._boss = boss
+        self._to_fork: deque[Process] = deque()
+
+    # ---- what happens to a child
+
+    def begin(self, process: Process) -> None:
+        """Fork it when its turn comes."""
+        self._to_fork.append(process)
+
+    def fork_some(self) -> bool:
+        """Fork some of those whose turn it is; whether more wait."""
+        for _ in range(min(FORKS_AT_ONCE, len(self._to_fork))):
+            process = self._to_fork.popleft()
+            self.step(process, lifecycle.start(process.child, self._loop.now()))
+        return bool(self._to_fork)
+
+    def stop(self, process: Process, drain: float | None) -> None:
+        self.step(process, lifecycle.stop(process.child, self._loop.now(), drain))
+
+    def hurry(self, process: Process) -> None:
+        self.step(process, lifecycle.hurry(process.child, self._loop.now()))
+
+    def step(self, process: Process, step: Step) -> None:
+        """Enter the new state and do what it asks for."""
+        before, (process.child, actions) = process.child.wake, step
+        wake = process.child.wake
+        if wake is not None and wake != before:
+            self._loop.at(wake, lambda: self._timer(process, wake))
+        for action in actions:
+            match action:
+                case Fork():
+                    self._fork(process)
+                case Send(message):
+                    self.send(process, message)
+                case Kill(number):
+                    process.kill(number)
+                case Record(body):
+                    self._boss.record(body)
+                case Tell(event):
+                    self._boss.tell(event)
+                case Gone():
+                    self._boss.gone(process)
+
+    def _timer(self, process: Process, wake: float) -> None:
+        if process.child.wake == wake:
+            self.step(process, lifecycle.timer(process.child, self._loop.now()))
+
+    def _fork(self, process: Process) -> None:
+        try:
+            process.fork(self._boss.main_of(process.child), self._kept)
+        except OSError as error:
+            log.error("cannot start a process", process=process.title, why=str(error))
+            self._over(process, ExitStatus(code=os.EX_OSERR))
+            return
+        assert process.pidfd is not None
+        self._loop.watch(process.pidfd, lambda: self._exited(process))
+        self.watch(process)
+        self._boss.forked(process)
+
+    def _exited(self, process: Process) -> None:
+        if process.pidfd is None:
+            return
+        while self._read(process):
+            pass  # what it said before it died counts
+        self._loop.forget(process.pidfd)
+        self._close(process)
+        self._over(process, process.reap())
+
+    def _over(self, process: Process, ended: ExitStatus) -> None:
+        self.step(process, lifecycle.exited(process.child, ended, self._loop.now(), time.time()))
+        self._boss.exited(process)
+
+    def _close(self, process: Process) -> None:
+        if process.channel:
+            self._loop.forget(process.channel.fileno())
+            process.close_channel()
+
+    # ---- messages
+
+    def send(self, process: Process, message: Message) -> bool:
+        """Send or queue, never waiting; whether it was taken."""
+        if process.channel is None:
+            return False
+        try:
+            taken = process.channel.send(message)
+        except ChannelClosed:
+            return False  # its exit follows
+        self.watch(process)
+        return taken
+
+    def watch(self, process: Process) -> None:
+        """Read it always; wait for room only while something is queued."""
+        if process.channel:
+            on_writable = (lambda: self._flush(process)) if process.channel.backlog else None
+            self._loop.watch(process.channel.fileno(), lambda: self._read(process), on_writable)
+
+    def _flush(self, process: Process) -> None:
+        if process.channel is None:
+            return
+        try:
+            process.channel.flush()
+        except ChannelClosed:
+            self._loop.forget(process.channel.fileno())
+            return
+        self.watch(process)
+        self._boss.writable(process)
+
+    def _read(self, process: Process) -> bool:
+        """Take in some messages of this child; whether there may be more."""
+        if process.channel is None:
+            return False
+        heard = False
+        try:
+            for message in process.channel.waiting(MESSAGES_AT_ONCE):
+                heard = True
+                self._boss.heard(process, message)
+        except ChannelClosed:
+            self._loop.forget(process.channel.fileno())  # its exit follows
+            return False
+        except ChannelGarbage as error:
+            log.error("a process sent garbage and is killed", process=process.title, why=str(error))
+            process.kill(signal.SIGKILL)
+            self._close(process)
+            return False
+        return heard

@@ -1,0 +1,101 @@
+"""The control socket: what `tocsin jobs`, `fire`, `pause`, `resume` and `reload` talk to.
+
+A client that hangs, floods or sends garbage costs one of a bounded number of places, and no waiting.
+"""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from tocsin import channel as channels
+from tocsin import log
+from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
+from tocsin.messages import Message
+from tocsin.parent.loop import Loop
+
+NAME = "control.sock"
+CLIENTS = 32  # at the same time; one more takes the place of the one that came first
+REPLIES = 20_000  # messages held for a client that reads slowly: a list of that many jobs
+
+
+class Client:
+    """One connection; `say` never waits."""
+
+    def __init__(self, control: "Control", channel: Channel) -> None:
+        self._control = control
+        self.channel = channel
+
+    def say(self, message: Message) -> None:
+        """Send or queue; a client that is gone or does not read is dropped."""
+        try:
+            taken = self.channel.send(message)
+        except ChannelClosed:
+            taken = False
+        if taken:
+            self._control.watch(self)
+        else:
+            self._control.drop(self)
+
+
+class Control:
+    def __init__(self, folder: Path, loop: Loop, handle: Callable[[Client, Message], None]) -> None:
+        self._listener: socket.socket = channels.listen(folder, NAME)
+        self._file = folder / NAME
+        self._loop = loop
+        self._handle = handle
+        self._clients: list[Client] = []
+        loop.watch(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        for client in list(self._clients):
+            self.drop(client)
+        self._loop.forget(self._listener.fileno())
+        self._listener.close()
+        self._file.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as error:
+            log.debug("a control client was gone before it was accepted", why=str(error))
+            return
+        if len(self._clients) >= CLIENTS:
+            self.drop(self._clients[0])
+        client = Client(self, Channel(sock, blocking=False, queue_length=REPLIES))
+        self._clients.append(client)
+        self.watch(client)
+
+    def watch(self, client: Client) -> None:
+        if client in self._clients:
+            on_writable = (lambda: self._flush(client)) if client.channel.backlog else None
+            self._loop.watch(client.channel.fileno(), lambda: self._read(client), on_writable)
+
+    def drop(self, client: Client) -> None:
+        if client in self._clients:
+            self._clients.remove(client)
+            self._loop.forget(client.channel.fileno())
+            client.channel.close()
+
+    def _read(self, client: Client) -> None:
+        if client not in self._clients:  # dropped earlier in this round
+            return
+        try:
+            message = client.channel.receive()
+        except ChannelClosed:
+            self.drop(client)
+        except ChannelGarbage as error:
+            log.warning("a control client sent garbage", why=str(error))
+            self.drop(client)
+        else:
+            if message is not None:
+                self._handle(client, message)
+
+    def _flush(self, client: Client) -> None:
+        if client not in self._clients:
+            return
+        try:
+            client.channel.flush()
+        except ChannelClosed:
+            self.drop(client)
+        else:
+            self.watch(client)

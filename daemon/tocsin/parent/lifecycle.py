@@ -1,0 +1,238 @@
+"""The life of one child as a pure function: what happened, in what state -> the new state, what to do.
+
+States of the process: `waiting` (not started yet), `up`, `stopping` (told to), `backing_off` (died, to be
+started again), `stopped` (gone for good). Beside it a child of a job may hold a slot: asked for, then
+granted. Invariant: every grant ends in exactly one Finished or Skipped, whatever dies when.
+
+`now` is monotonic seconds throughout; `wake` is the moment at which `timer` wants to be called.
+"""
+
+import signal
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tocsin.messages import (
+    CANCEL,
+    Ask,
+    Deny,
+    ExitReason,
+    Finished,
+    Grant,
+    Message,
+    Outcome,
+    ProcessExited,
+    Release,
+    Skipped,
+    Stop,
+)
+
+BACKOFF = (0.1, 60.0)  # seconds before the first restart and at most: a child that dies at once eats no core
+BACKOFF_FACTOR = 4.0
+STEADY = 60.0  # seconds up after which earlier deaths are forgotten
+KILL_GRACE = 5.0  # seconds after its deadline that a call may take to end by itself
+CANCEL_GRACE = 2.0  # seconds between CANCEL and SIGKILL: time to report a cancelled run
+
+State = Literal["waiting", "up", "stopping", "backing_off", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    ask: Ask
+    granted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """`process` is `job`, `ledger` or `exporter`; `job` is the job's name, else empty."""
+
+    process: str
+    job: str = ""
+    state: State = "waiting"
+    slot: Slot | None = None
+    failures: int = 0
+    started: float = 0.0
+    wake: float | None = None
+    overdue: bool = False  # its call passed the deadline, so it was killed
+    signalled: int = 0  # the strongest signal sent since it was told to stop
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Start the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to the child."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send a signal to the child."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something happened that the ledger must know, and everyone who counts."""
+
+    body: Ask | Finished | Skipped | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Something happened that is for the exporter and the log alone."""
+
+    event: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The child has stopped for good."""
+
+
+Action = Fork | Send | Kill | Record | Tell | Gone
+Step = tuple[Child, list[Action]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended: its exit code, or the signal that killed it."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"killed by {signal.Signals(self.signal).name}"
+        return f"exit code {self.code}"
+
+
+def start(child: Child, now: float) -> Step:
+    """It is this child's turn to be forked."""
+    if child.state not in ("waiting", "backing_off"):
+        return child, []
+    return replace(child, state="up", started=now, wake=None, overdue=False, signalled=0), [Fork()]
+
+
+def asked(child: Child, ask: Ask) -> Step:
+    """The job wants to run a slot."""
+    if child.slot is not None:  # out of step: nothing good can come of it
+        return child, [Kill(signal.SIGKILL)]
+    return replace(child, slot=Slot(ask)), [Record(ask)]
+
+
+def answered(child: Child, answer: Grant | Deny, now: float, longest: float) -> Step:
+    """The ledger's answer. The call must be over in `longest` seconds from now.
+
+    An answer to a question that nobody asks any more needs nothing: its Release or Skipped follows it.
+    """
+    slot = child.slot
+    if slot is None or slot.granted or (slot.ask.due, slot.ask.attempt) != (answer.due, answer.attempt):
+        return child, []
+    if isinstance(answer, Deny):
+        return replace(child, slot=None), [Send(answer)]
+    over = now + longest + KILL_GRACE
+    wake = over if child.wake is None else min(over, child.wake)
+    return replace(child, slot=Slot(slot.ask, granted=True), wake=wake), [Send(answer)]
+
+
+def finished(child: Child, run: Finished) -> Step:
+    """The job reports the end of a run."""
+    if child.slot is None or not child.slot.granted or child.slot.ask.run_id != run.run_id:
+        return child, [Kill(signal.SIGKILL)]
+    return _free(child), [Record(run)]
+
+
+def skipped(child: Child, passed: Skipped) -> Step:
+    """The job let slots pass, perhaps the one it had asked for."""
+    if child.slot and passed.first <= child.slot.ask.due <= passed.last:
+        child = _free(child)
+    return child, [Record(passed)]
+
+
+def _free(child: Child) -> Child:
+    return replace(child, slot=None, wake=child.wake if child.state == "stopping" else None)
+
+
+def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
+    """The process is gone. `wall` is Unix time."""
+    actions: list[Action] = []
+    if child.slot and child.slot.granted:
+        actions.append(Record(_cut_off(child, child.slot.ask, status, wall)))
+    elif child.slot:
+        actions.append(Record(_not_called(child.slot.ask, status)))
+    actions.append(Tell(ProcessExited(child.process, child.job, _reason(child, status), str(status))))
+    if child.state in ("stopping", "stopped"):
+        return replace(child, state="stopped", slot=None, wake=None), [*actions, Gone()]
+    failures = 0 if now - child.started >= STEADY else child.failures
+    first, longest = BACKOFF
+    wake = now + min(longest, first * BACKOFF_FACTOR ** min(failures, 10))
+    return replace(child, state="backing_off", slot=None, failures=failures + 1, wake=wake), actions
+
+
+def _cut_off(child: Child, ask: Ask, status: ExitStatus, wall: float) -> Finished:
+    """The run of a child that died between grant and report."""
+    outcome: Outcome
+    if child.overdue:
+        outcome, why = "timeout", "the call could not be interrupted at its deadline; its process was killed"
+    elif child.state == "stopping" and child.signalled:
+        outcome, why = "cancelled", "the daemon stopped before the reply came"
+    else:
+        outcome, why = "lost", f"its process died ({status}); whether the app did the work is unknown"
+    return Finished(ask.job, ask.due, ask.run_id, ask.trigger, ask.attempt, outcome, why, finished=wall)
+
+
+def _not_called(ask: Ask, status: ExitStatus) -> Release | Skipped:
+    """The slot of a child that died between ask and grant: free for its successor, but for a manual run."""
+    if ask.trigger != "manual":
+        return Release(ask.job, ask.due, ask.attempt, ask.owner)
+    return Skipped(ask.job, ask.due, ask.due, 1, "missed", f"its process died before the call ({status})")
+
+
+def _reason(child: Child, status: ExitStatus) -> ExitReason:
+    if child.overdue:
+        return "deadline"
+    if child.state == "stopping" or status.code == 0:
+        return "clean"
+    return "signal" if status.signal is not None else "error"
+
+
+def timer(child: Child, now: float) -> Step:
+    """The moment `wake` has come."""
+    child = replace(child, wake=None)
+    match child.state:
+        case "backing_off":
+            return start(child, now)
+        case "up" if child.slot and child.slot.granted:
+            return replace(child, overdue=True), [Kill(signal.SIGKILL)]
+        case "stopping":
+            return hurry(child, now)
+    return child, []
+
+
+def stop(child: Child, now: float, drain: float | None) -> Step:
+    """End it: a running call may finish, within `drain` seconds or (None) within its own deadline."""
+    match child.state:
+        case "waiting" | "backing_off":
+            return replace(child, state="stopped", wake=None), [Gone()]
+        case "up":
+            ends = [moment for moment in (child.wake, None if drain is None else now + drain) if moment is not None]
+            return replace(child, state="stopping", wake=min(ends, default=None)), [Send(Stop())]
+        case "stopping" if drain is not None and (child.wake is None or now + drain < child.wake):
+            return replace(child, wake=now + drain), []
+    return child, []
+
+
+def hurry(child: Child, now: float) -> Step:
+    """The time to drain is over: CANCEL, and SIGKILL when that does not help."""
+    if child.state != "stopping":
+        return child, []
+    if not child.signalled:
+        return replace(child, signalled=CANCEL, wake=now + CANCEL_GRACE), [Kill(CANCEL)]
+    if child.signalled == CANCEL:
+        return replace(child, signalled=signal.SIGKILL, wake=None), [Kill(signal.SIGKILL)]
+    return child, []

@@ -1,0 +1,97 @@
+"""`tocsin run`: takes the state folder, opens the control socket, minds the signals, runs until stopped."""
+
+import gc
+import os
+import resource
+import signal
+from collections.abc import Callable
+
+from tocsin import __version__, log
+from tocsin.config import Config
+from tocsin.parent import lock
+from tocsin.parent.commands import Commands
+from tocsin.parent.control import Control
+from tocsin.parent.daemon import Daemon, Programs
+from tocsin.parent.loop import Loop
+from tocsin.secret import redact
+
+UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
+
+
+def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
+    """The life of the parent; returns its exit code. `load` reads the job file again.
+
+    Raises tocsin.parent.lock.HeldByAnother, and OSError where the state folder is of no use.
+    """
+    held = lock.take(config.state_dir)
+    writer = log.set_up(config.log_level, config.log_format)
+    redact.learn(config.secrets)
+    _raise_limits()
+    log.info(
+        "tocsin starts",
+        version=__version__,
+        pid=os.getpid(),
+        jobs=len(config.enabled_jobs),
+        config=config.file,
+        state=config.state_dir,
+        metrics=f"{base_url(config)}/metrics",
+        page=f"{base_url(config)}/",
+    )
+    for warning in config.warnings:
+        log.warning(warning)
+    gc.disable()  # in the parent nothing makes cycles; a child collects again
+    loop = Loop()
+    daemon = Daemon(config, loop, programs, {held, writer.descriptor})
+
+    def reload() -> str:
+        why = daemon.reload(load)
+        if not why:
+            log.set_up(daemon.config.log_level, daemon.config.log_format)
+            redact.learn(daemon.config.secrets)
+            log.info("reloaded", jobs=len(daemon.config.enabled_jobs), config_hash=daemon.config.hash)
+            for warning in daemon.config.warnings:
+                log.warning(warning)
+        return why
+
+    commands = Commands(daemon, reload)
+    control = Control(config.state_dir, loop, commands.handle)
+
+    def on_signal(number: int) -> None:
+        if number == signal.SIGHUP:
+            reload()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            daemon.stop(signal.Signals(number).name)
+
+    loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), on_signal)
+    _stop_with_supervisord(loop, daemon)
+    daemon.start()
+    loop.run(daemon.work)
+    control.close()
+    log.info("tocsin has stopped", exit_code=daemon.exit_code)
+    return daemon.exit_code
+
+
+def base_url(config: Config) -> str:
+    host, port = config.listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _raise_limits() -> None:
+    """Two descriptors for each job's process: the soft limit is often 1024, the hard one far higher."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _stop_with_supervisord(loop: Loop, daemon: Daemon) -> None:
+    """When supervisord dies, stop as at SIGTERM: its successor starts a new daemon, which needs the lock."""
+    if UNDER_SUPERVISORD not in os.environ:
+        return
+    supervisor = os.pidfd_open(os.getppid())
+
+    def on_death() -> None:
+        loop.forget(supervisor)
+        os.close(supervisor)
+        daemon.stop("supervisord is gone")
+
+    loop.watch(supervisor, on_death)

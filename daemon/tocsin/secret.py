@@ -1,0 +1,116 @@
+"""The secret a job shows to its endpoint: where it comes from, how it is sent, and how it stays out of sight."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+SHORT = 16  # characters: a shorter secret can be guessed over the network
+SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
+REDACTED = "[redacted]"
+
+
+class SecretError(ValueError):
+    """The secret cannot be used; says why without repeating it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """`sent` is "header:NAME", "bearer", "authorization" or "query:NAME"; `source` names the variable or file."""
+
+    value: str = field(repr=False)
+    sent: str
+    source: str
+    file: Path | None = None
+
+    def reread(self) -> "Secret":
+        """The secret as its file holds it now (rotation); itself when it came from the environment."""
+        if self.file is None:
+            return self
+        return Secret(read_secret_file(self.file), self.sent, self.source, self.file)
+
+    def header(self) -> tuple[str, str] | None:
+        """The request header that carries the secret, if one does."""
+        match self.sent.partition(":"):
+            case "header", _, name:
+                return name, self.value
+            case "bearer", _, _:
+                return "Authorization", f"Bearer {self.value}"
+            case "authorization", _, _:
+                return "Authorization", self.value
+        return None
+
+    def into_query(self, target: str) -> str:
+        """The request target (path and query) with the secret added, if that is how it is sent."""
+        kind, _, name = self.sent.partition(":")
+        if kind != "query":
+            return target
+        return f"{target}{'&' if '?' in target else '?'}{quote(name, safe='')}={quote(self.value, safe='')}"
+
+    def disguises(self) -> Iterable[str]:
+        """The forms in which the secret could show up in a text."""
+        return {self.value, quote(self.value, safe=""), quote(self.value)}
+
+
+def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
+    if variable not in environment:
+        raise SecretError(f"environment variable {variable} is not set (set it, or put it into .env)")
+    try:
+        return Secret(check(environment[variable]), sent, variable)
+    except SecretError as error:
+        raise SecretError(f"environment variable {variable} {error}") from None
+
+
+def from_file(file: Path, sent: str) -> Secret:
+    return Secret(read_secret_file(file), sent, str(file), file)
+
+
+def read_secret_file(file: Path) -> str:
+    """The secret in a file, without the one newline that editors add. Raises SecretError."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(SECRET_FILE_SIZE + 1)
+    except OSError as error:
+        raise SecretError(f"cannot read {file}: {error.strerror}") from None
+    if len(raw) > SECRET_FILE_SIZE:
+        raise SecretError(f"{file} is larger than {SECRET_FILE_SIZE} bytes; is it the secret?")
+    try:
+        return check(raw.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r"))
+    except SecretError as error:
+        raise SecretError(f"{file} {error}") from None
+
+
+def check(value: str) -> str:
+    """The value itself if it can serve as a secret. Raises SecretError, which does not repeat it."""
+    if not value.strip():
+        raise SecretError("is empty")
+    if value.strip().lower() in ("undefined", "null", "none"):
+        raise SecretError(f'holds the word "{value.strip()}", not a secret')
+    if "\n" in value or "\r" in value:
+        raise SecretError("holds a line break")
+    if not value.isascii() or not value.isprintable():
+        raise SecretError("holds characters that are not printable ASCII")
+    if value != value.strip():
+        raise SecretError("begins or ends with a space")
+    return value
+
+
+class Redactor:
+    """Takes secrets out of texts. The last line of defence: nothing should put one in."""
+
+    def __init__(self) -> None:
+        self._forms: tuple[str, ...] = ()
+
+    def learn(self, secrets: Iterable[Secret]) -> None:
+        """Hide these too; what was hidden before stays hidden (an old secret may still be valid)."""
+        forms = {form for secret in secrets for form in secret.disguises()} | set(self._forms)
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+
+    def __call__(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, REDACTED)
+        return text
+
+
+redact = Redactor()  # one for each process; children inherit what the parent learned

@@ -1,0 +1,86 @@
+"""What is known of a job, kept up by events: parent and exporter both follow it with this one function."""
+
+from msgspec.structs import replace
+
+from tocsin.config import Job
+from tocsin.messages import (
+    Finished,
+    JobStatus,
+    Message,
+    Past,
+    Pause,
+    ProcessExited,
+    ProcessUp,
+    Sleeping,
+    Started,
+)
+
+
+def of(job: Job) -> JobStatus:
+    """The status of a job of which nothing has happened yet."""
+    return JobStatus(
+        name=job.name,
+        schedule=job.schedule.expression,
+        timezone=job.schedule.timezone,
+        words=job.schedule.words,
+        method=job.method,
+        url=job.public_url,
+        host=job.host,
+        enabled=job.enabled,
+        description=job.description,
+        timeout=job.timeout,
+        grace=job.grace,
+        fields=tuple(name for name, _ in job.totals),
+        state="starting" if job.enabled else "disabled",
+    )
+
+
+def carried_over(old: JobStatus, new: JobStatus) -> JobStatus:
+    """The new definition of a job with what happened under the old one."""
+    return replace(
+        new,
+        last_outcome=old.last_outcome,
+        last_detail=old.last_detail,
+        last_run=old.last_run,
+        last_success=old.last_success,
+        consecutive_failures=old.consecutive_failures,
+    )
+
+
+def after(status: JobStatus, event: Message) -> JobStatus:
+    """The status after an event of this job; the same status for an event that does not change it."""
+    match event:
+        case ProcessUp(pid=pid, now=now):
+            return replace(status, state="starting", pid=pid, process_started=now)
+        case ProcessExited():
+            state = status.state if status.state == "disabled" else "backing off"
+            return replace(status, state=state, pid=None, process_started=None, running_since=None)
+        case Sleeping(due=due):
+            return replace(status, state="sleeping", next_fire=due, running_since=None)
+        case Started(now=now):
+            return replace(status, state="running", running_since=now)
+        case Pause(paused=paused):
+            return replace(status, paused=paused)
+        case Past():
+            return replace(
+                status,
+                paused=event.paused,
+                last_outcome=event.last_outcome,
+                last_detail=event.last_detail,
+                last_run=event.last_run,
+                last_success=event.last_success,
+                consecutive_failures=event.consecutive_failures,
+            )
+        case Finished(outcome=outcome, finished=finished):
+            failures = 0 if outcome == "success" else status.consecutive_failures + (outcome != "cancelled")
+            return replace(
+                status,
+                state="sleeping" if status.state == "running" else status.state,
+                running_since=None,
+                last_outcome=outcome,
+                last_detail=event.detail,
+                last_run=finished,
+                last_success=finished if outcome == "success" else status.last_success,
+                consecutive_failures=failures,
+            )
+    return status
