@@ -1,0 +1,47 @@
+# Tocsin under supervisord under tini. Nothing is installed that the lock files have no hash for.
+
+FROM python:3.13-slim-trixie AS build
+WORKDIR /srv/build
+COPY requirements.lock requirements-build.lock ./
+# The wheel is built in an environment of its own, which stays behind in this stage.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /srv/tocsin/venv \
+ && /srv/tocsin/venv/bin/pip install --require-hashes --only-binary :all: -r requirements.lock \
+ && python -m venv /srv/build/venv \
+ && /srv/build/venv/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY daemon daemon
+RUN /srv/build/venv/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /srv/build/dist . \
+ && /srv/tocsin/venv/bin/pip install --no-cache-dir --no-deps --no-index /srv/build/dist/*.whl \
+ && /srv/tocsin/venv/bin/pip check \
+ && /srv/tocsin/venv/bin/pip uninstall --yes pip \
+ && mkdir -p /srv/tocsin/var/log
+
+FROM python:3.13-slim-trixie
+LABEL org.opencontainers.image.title="Tocsin" \
+      org.opencontainers.image.description="A cron daemon for HTTP endpoints" \
+      org.opencontainers.image.licenses="MIT"
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/* \
+ && groupadd --gid 10001 tocsin \
+ && useradd --uid 10001 --gid tocsin --home-dir /srv/tocsin --no-create-home --shell /usr/sbin/nologin tocsin
+WORKDIR /srv/tocsin
+COPY --from=build /srv/tocsin/venv /srv/tocsin/venv
+# The lock, the ledger and supervisord's socket. Nothing else is written, so the root may be read-only.
+COPY --from=build --chown=10001:10001 /srv/tocsin/var /srv/tocsin/var
+COPY supervisord.conf foreground.conf tocsin.toml ./
+# Inside a container loopback reaches nobody; who may connect is decided by the network it is put on.
+ENV PATH=/srv/tocsin/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    TOCSIN_LISTEN=0.0.0.0:9911
+USER 10001:10001
+VOLUME /srv/tocsin/var
+EXPOSE 9911
+# Tocsin drains on TERM, which tini hands to supervisord and supervisord to it: give `docker stop` a minute.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=15s \
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['TOCSIN_LISTEN'].rpartition(':')[2]), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["tini", "--"]
+CMD ["supervisord", "-c", "/srv/tocsin/foreground.conf"]

@@ -1,0 +1,59 @@
+# Run and test Tocsin on a machine with python3, make and git. `make` alone lists what there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet install
+
+.PHONY: help run test lint format lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+run: .venv/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env), else with the bundled demo
+	@exec $(BIN)/python scripts/run.py
+
+test: lint ## every check and test, with coverage
+	@scripts/need prometheus=prometheus chromium=chromium tini=tini
+	@exec $(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+lint: .venv/dev ## format, lint, types, imports, Dockerfile
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy daemon tests scripts
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: .venv/dev ## put the code into shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: .venv/dev ## write the lock files anew, with the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+clean: ## remove what the other targets made (not var/: it holds the ledger)
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+
+# ---- the virtual environment: nothing is downloaded that the lock files have no hash for
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Tocsin needs Python 3.11 or later, and $(PYTHON) is older or missing; name another: make PYTHON=python3.13 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  scripts/need ensurepip=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+	@echo "Making .venv"
+	@$(PYTHON) -m venv --clear .venv
+
+.venv/run: .venv/bin/pip requirements.lock requirements-build.lock pyproject.toml
+	@echo "Installing what Tocsin needs into .venv"
+	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.lock
+	@echo "Installing what the tests need into .venv"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

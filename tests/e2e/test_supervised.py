@@ -1,0 +1,179 @@
+"""supervisord with the shipped configuration, Tocsin under it, a real endpoint."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import PATIENCE, Daemon, Endpoint, fates, free_port, until
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+EVERY_SECOND = '[jobs.tick]\nevery = "1s"\npath = "/tick"\n'
+
+
+class Supervised(Daemon):
+    """A folder with the shipped supervisord.conf and foreground.conf, and supervisord running in it."""
+
+    arguments: tuple[str, ...] = ("-c", "foreground.conf")
+
+    def start(self, *, stdout: Any = None) -> None:
+        assert stdout is None, "supervisord has the output"
+        for file in ("supervisord.conf", "foreground.conf"):
+            shutil.copy(ROOT / file, self.folder)
+        (self.folder / "var" / "log").mkdir(parents=True, exist_ok=True)
+        self.environment["PATH"] = f"{BIN}:{self.environment['PATH']}"
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "supervisord", *self.arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def ctl(self, *words: str) -> str:
+        command = [str(BIN / "supervisorctl"), "-c", str(self.folder / "supervisord.conf"), *words]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False).stdout
+
+    def parent(self, *, other_than: int = 0) -> int:
+        """The pid of `tocsin run`, as supervisord knows it."""
+
+        def found() -> int:
+            text = self.ctl("pid", "tocsin").strip()
+            pid = int(text) if text.isdigit() else 0
+            return pid if pid != other_than else 0
+
+        return until(found, "supervisord to have started tocsin")
+
+
+def descendants(pid: int) -> set[int]:
+    found = {pid}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found |= descendants(int(child))
+    return found
+
+
+def gone(pids: set[int]) -> None:
+    until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "the processes to be gone")
+
+
+@pytest.fixture
+def supervised(tmp_path: Path, endpoint: Endpoint) -> Iterator[tuple[Supervised, Endpoint]]:
+    one = Supervised(tmp_path, endpoint)
+    one.write(EVERY_SECOND)
+    one.start()
+    yield one, endpoint
+    one.stop()
+
+
+def test_what_supervisorctl_can_do(supervised: tuple[Supervised, Endpoint]) -> None:
+    daemon, endpoint = supervised
+    until(lambda: endpoint.calls, "a call")
+    until(lambda: "RUNNING" in daemon.ctl("status"), "supervisord to trust it")
+    parent = daemon.parent()
+
+    daemon.write(EVERY_SECOND.replace("/tick", "/tock"))
+    daemon.ctl("signal", "HUP", "tocsin")
+    until(lambda: endpoint.calls[-1].path == "/tock", "a call by the new file")
+    assert daemon.parent() == parent
+
+    family = descendants(parent)
+    assert len(family) == 4
+    daemon.ctl("stop", "tocsin")
+    gone(family)
+    daemon.said("tocsin has stopped exit_code=0")
+    calls = len(endpoint.calls)
+    daemon.ctl("start", "tocsin")
+    until(lambda: len(endpoint.calls) > calls, "calls after the start")
+    daemon.said("tick: success")
+
+
+def test_on_a_server_the_log_is_a_file_and_only_stop_ends_it(tmp_path: Path, endpoint: Endpoint) -> None:
+    daemon = Supervised(tmp_path, endpoint)
+    daemon.arguments = ("-n", "-c", "supervisord.conf")
+    daemon.write(EVERY_SECOND)
+    daemon.start()
+    try:
+        log = tmp_path / "var" / "log" / "tocsin.log"
+        until(lambda: log.exists() and "tick: success" in log.read_text(), "a run in the file")
+        socket = (tmp_path / "var" / "supervisor.sock").stat()
+        assert stat.S_ISSOCK(socket.st_mode)
+        assert stat.S_IMODE(socket.st_mode) == 0o700
+        until(lambda: "RUNNING" in daemon.ctl("status"), "supervisord to trust it")
+        parent = daemon.parent()
+        os.kill(parent, signal.SIGTERM)  # by somebody else: exit 0, and still it comes back
+        daemon.parent(other_than=parent)
+    finally:
+        daemon.stop()
+    assert "tick: success" not in daemon.log()  # the program's lines are in the file alone
+    assert log.read_text().rstrip().endswith("tocsin has stopped exit_code=0")
+
+
+def test_a_killed_parent_is_started_again(supervised: tuple[Supervised, Endpoint]) -> None:
+    daemon, endpoint = supervised
+    until(lambda: endpoint.calls, "a call")
+    parent = daemon.parent()
+    family = descendants(parent)
+    os.kill(parent, signal.SIGKILL)
+    gone(family)
+    daemon.parent(other_than=parent)
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls + 1, "calls of the new one")
+    due = [call.headers["x-tocsin-scheduled-at"] for call in endpoint.calls]
+    assert len(due) == len(set(due))
+
+
+def test_a_killed_supervisord_leaves_nothing_behind(supervised: tuple[Supervised, Endpoint]) -> None:
+    daemon, endpoint = supervised
+    until(lambda: endpoint.calls, "a call")
+    family = descendants(daemon.parent())
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    daemon.start()
+    gone(family)
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls + 1, "calls under the new supervisord")
+    due = [call.headers["x-tocsin-scheduled-at"] for call in endpoint.calls]
+    assert len(due) == len(set(due))
+    rows = fates([row for row in daemon.history() if row["outcome"]], "tick")
+    assert all(len(fate) == 1 for fate in rows.values())
+
+
+def test_make_run_shows_fires_and_leaves_no_process(tmp_path: Path) -> None:
+    """What `make run` does once the environment is there, without API_BASE_URL: the demo, in this terminal."""
+    for name in ("examples", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("var", ".env", "__pycache__"))
+    for name in ("supervisord.conf", "foreground.conf", "tocsin.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TOCSIN_", "API_BASE_URL", "CRON_SECRET", "SUPERVISOR_"))
+    }
+    environment |= {"TOCSIN_LISTEN": f"127.0.0.1:{free_port()}", "DEMO_LISTEN": f"127.0.0.1:{free_port()}"}
+    output = tmp_path / "output"
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, tmp_path / "scripts" / "run.py"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: output.read_text().count("sla-check: success") >= 2, "two fires in the terminal")
+        assert "/metrics" in output.read_text()
+        family = descendants(process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the whole foreground group
+        process.wait(PATIENCE)
+    gone(family)
