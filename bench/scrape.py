@@ -1,0 +1,134 @@
+"""Renders the metrics of many jobs: Tocsin's rendering beside prometheus_client's generate_latest.
+
+Both render the same registry, and the bytes are compared each time. Run: python bench/scrape.py [JOBS]
+"""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
+
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.render import render
+from tocsin.exporter.state import State
+from tocsin.messages import Finished, JobStatus, Message, ProcessUp, Sleeping, Started
+
+NOON = 1_795_262_400.0
+ROUNDS = 7
+T = TypeVar("T")
+
+
+def defined(number: int) -> JobStatus:
+    return JobStatus(
+        name=f"job-{number}",
+        schedule="* * * * *",
+        timezone="UTC",
+        words="every minute",
+        method="POST",
+        url="https://app.example/api/cron/job",
+        host="app.example",
+        enabled=True,
+        description="",
+        timeout=300.0,
+        grace=60.0,
+        fields=("unassigned",),
+        state="starting",
+    )
+
+
+def fired(number: int, due: float) -> list[Message]:
+    """One successful run, with its own lateness and duration."""
+    duration = 0.01 + (number * 7919 % 1000) / 500
+    end = Finished(
+        job=f"job-{number}",
+        due=due,
+        run_id="",
+        trigger="schedule",
+        attempt=0,
+        outcome="success",
+        started=due,
+        finished=due + duration,
+        lateness=number / 1e6,
+        duration=duration,
+        reported={"unassigned": float(number % 7)},
+        responses=("2xx",),
+    )
+    return [Started(f"job-{number}", due, due), end, Sleeping(f"job-{number}", due + 60)]
+
+
+class Bench:
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.metrics = Metrics()
+        self.state = State(NOON, 0.0)
+        self.due = NOON
+
+    def tell(self, messages: list[Message]) -> None:
+        for message in messages:
+            self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
+
+    def define(self) -> None:
+        for number in range(self.jobs):
+            self.tell([defined(number), ProcessUp("job", f"job-{number}", os.getpid(), NOON)])
+
+    def fire(self, share: float) -> None:
+        self.due += 60
+        for number in range(int(self.jobs * share)):
+            self.tell(fired(number, self.due))
+
+    def measure(self) -> None:
+        self.metrics.measure(job.status for job in self.state.jobs.values())
+
+    def compare(self, what: str, before: Callable[[], None], rounds: int = ROUNDS) -> None:
+        """Median milliseconds of both renderings in both formats, each after `before`."""
+        families = self.metrics.families
+        registry = families.registry
+        library: Callable[..., bytes] = openmetrics.generate_latest
+        theirs_in = {False: lambda: generate_latest(registry), True: lambda: library(registry)}
+        took: dict[tuple[bool, str], list[float]] = {}
+        for _ in range(rounds):
+            for is_openmetrics, theirs in theirs_in.items():
+                before()
+                seconds, rendered = timed(lambda: render(families.memories, is_openmetrics))  # noqa: B023
+                took.setdefault((is_openmetrics, "tocsin"), []).append(seconds)
+                seconds, expected = timed(theirs)
+                took.setdefault((is_openmetrics, "prometheus_client"), []).append(seconds)
+                assert rendered + (b"# EOF\n" if is_openmetrics else b"") == expected, "the bytes differ"
+        for (is_openmetrics, whose), times in took.items():
+            form = "OpenMetrics" if is_openmetrics else "text"
+            print(f"{what:<28} {form:<12} {whose:<18} {statistics.median(times) * 1000:8.1f} ms")
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def main() -> None:
+    bench = Bench(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    seconds, _ = timed(bench.define)
+    print(f"{bench.jobs} jobs defined in {seconds * 1000:.0f} ms")
+    families = bench.metrics.families
+    seconds, _ = timed(lambda: render(families.memories, openmetrics=False))
+    print(f"rendered for the first time in {seconds * 1000:.0f} ms, once in the life of a process")
+    text = generate_latest(bench.metrics.registry)
+    series = sum(not line.startswith(b"#") for line in text.splitlines())
+    print(f"{series} series, {len(text) / 1e6:.1f} MB; the bytes of both are equal\n")
+    bench.compare("nothing changed", lambda: None)
+    bench.compare("a quarter of the jobs fired", lambda: bench.fire(0.25))
+    bench.compare("every job fired", lambda: bench.fire(1))
+    seconds, _ = timed(bench.measure)
+    print(f"\nmemory of {bench.jobs} processes read in {seconds * 1000:.1f} ms, at every scrape")
+
+
+if __name__ == "__main__":
+    main()

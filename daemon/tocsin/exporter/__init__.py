@@ -1,0 +1,1 @@
+"""The exporter's process: what Tocsin shows of itself, and the only listener."""

@@ -1,0 +1,137 @@
+"""Every metric family: its name, type, help and closed set of labels. docs/metrics.md is for the reader.
+
+Prometheus renames a label `job` to `exported_job`, hence `job_name`.
+"""
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from tocsin.exporter.render import Counter, Gauge, Histogram, Memory, remember
+
+# Seconds. A call is a web request or a long batch: from 10 ms up to the default timeout and twice that.
+DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+# The kernel's timer wakes within 100 µs; an overloaded machine is seconds late; grace is 60 s by default.
+LATENESS_BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+# One fsync: a tenth of a millisecond on a good SSD, seconds on a dying disk.
+COMMIT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Families:
+    """The families, registered in the order in which they are shown."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # `_created` doubles the counters, and Prometheus ignores it in text
+        self.registry = CollectorRegistry()
+        self.memories: list[Memory] = []
+
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.build = gauge("tocsin_build_info", "Version of Tocsin and of its Python.", "version", "python")
+        self.config = gauge("tocsin_config_info", "The job file in use, by its hash.", "hash")
+        self.reload_successful = gauge(
+            "tocsin_config_last_reload_successful", "Whether the last load of the job file was taken over."
+        )
+        self.reload_success_time = gauge(
+            "tocsin_config_last_reload_success_timestamp_seconds",
+            "When the job file was last taken over, in Unix time.",
+        )
+        self.jobs = gauge("tocsin_jobs", "Jobs of the job file; each is in one state.", "state")
+        self.ledger_up = gauge("tocsin_ledger_up", "Whether the ledger commits what it is given.")
+        self.ledger_commit = histogram(
+            "tocsin_ledger_commit_seconds", "How long commits of the ledger took.", COMMIT_BUCKETS
+        )
+        self.ledger_backlog = gauge("tocsin_ledger_backlog", "Entries the ledger has not committed yet.")
+        self.ledger_exits = counter(
+            "tocsin_ledger_process_exits_total", "Ends of the ledger's process, by reason.", "reason"
+        )
+        self.events_dropped = counter(
+            "tocsin_events_dropped_total", "Events the exporter was too far behind to be told."
+        )
+        self.log_lines_dropped = counter(
+            "tocsin_log_lines_dropped_total", "Log lines dropped because their reader was behind."
+        )
+        self.lateness = histogram(
+            "tocsin_fire_lateness_seconds",
+            "Request sent minus due, of the runs the schedule started on time (no manual runs, no catching up).",
+            LATENESS_BUCKETS,
+        )
+
+        self.info = gauge(
+            "tocsin_job_info", "A job of the job file.", "job_name", "schedule", "timezone", "method", "host"
+        )
+        self.runs = counter("tocsin_job_runs_total", "Runs that ended, by outcome.", "job_name", "outcome")
+        self.last_outcome = gauge(
+            "tocsin_job_last_run_outcome", "1 for the outcome of the last run, else 0.", "job_name", "outcome"
+        )
+        self.not_run = counter(
+            "tocsin_job_slots_not_run_total", "Due slots that did not run, by reason.", "job_name", "reason"
+        )
+        self.responses = counter(
+            "tocsin_job_responses_total", "Attempts that were answered, by HTTP status.", "job_name", "status"
+        )
+        self.connection_errors = counter(
+            "tocsin_job_connection_errors_total", "Attempts without an answer, by kind.", "job_name", "kind"
+        )
+        self.retries = counter("tocsin_job_retries_total", "Attempts after the first of a run.", "job_name")
+        self.duration = histogram(
+            "tocsin_job_duration_seconds",
+            "Request sent to reply judged, of runs whose request was sent.",
+            DURATION_BUCKETS,
+            "job_name",
+        )
+        self.reported = counter(
+            "tocsin_job_reported_total", "Sum of what replies reported in a field.", "job_name", "field"
+        )
+        self.reported_value = gauge(
+            "tocsin_job_reported_value", "What the last reply reported in a field.", "job_name", "field"
+        )
+        self.reported_errors = counter(
+            "tocsin_job_reported_errors_total", "Fields of replies without a usable number.", "job_name", "reason"
+        )
+        self.last_run = gauge(
+            "tocsin_job_last_run_timestamp_seconds", "When the last run ended, in Unix time; 0: never.", "job_name"
+        )
+        self.last_success = gauge(
+            "tocsin_job_last_success_timestamp_seconds",
+            "When the last successful run ended, in Unix time; 0: never.",
+            "job_name",
+        )
+        self.next_fire = gauge(
+            "tocsin_job_next_fire_timestamp_seconds", "The next due instant, in Unix time.", "job_name"
+        )
+        self.success_deadline = gauge(
+            "tocsin_job_success_deadline_timestamp_seconds",
+            "By when a run must have succeeded: the second fire after the last success, timeout and grace.",
+            "job_name",
+        )
+        self.failures = gauge("tocsin_job_consecutive_failures", "Runs that failed since the last success.", "job_name")
+        self.running = gauge("tocsin_job_running", "Whether a run is going on.", "job_name")
+        self.paused = gauge("tocsin_job_paused", "Whether scheduled slots are let pass.", "job_name")
+        self.process_up = gauge("tocsin_job_process_up", "Whether the job's process lives.", "job_name")
+        self.process_memory = gauge(
+            "tocsin_job_process_resident_memory_bytes", "Memory of the job's process; 0: none lives.", "job_name"
+        )
+        self.process_start = gauge(
+            "tocsin_job_process_start_time_seconds",
+            "When the job's process started, in Unix time; 0: none lives.",
+            "job_name",
+        )
+        self.process_exits = counter(
+            "tocsin_job_process_exits_total", "Ends of the job's process, by reason.", "job_name", "reason"
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        family = Counter(name, text, labels, registry=self.registry)
+        self.memories.append(remember(family))
+        return family
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        family = Gauge(name, text, labels, registry=self.registry)
+        self.memories.append(remember(family))
+        return family
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        family = Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+        self.memories.append(remember(family))
+        return family

@@ -1,0 +1,65 @@
+"""The exporter's process: hears the parent, answers whoever asks over HTTP."""
+
+import asyncio
+import socket
+import time
+
+from tocsin import log
+from tocsin.channel import Channel
+from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.server import bind, serve
+from tocsin.exporter.site import Site
+from tocsin.exporter.state import State
+from tocsin.messages import Stop
+
+CANNOT_LISTEN = 1  # exit code
+MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
+
+
+def main(channel: Channel, listen: tuple[str, int]) -> None:
+    """Runs in the forked child until the parent says Stop.
+
+    Raises ChannelClosed when the parent is gone, ChannelGarbage when it sends nonsense, and SystemExit with
+    code 1 when the address cannot be listened on.
+    """
+    host, port = listen
+    try:
+        listener = bind(host, port)
+    except OSError as error:
+        log.error(
+            f"cannot listen on {address(host, port)}: {error.strerror}; stop what listens there, "
+            "or set another `listen` in [daemon] (or TOCSIN_LISTEN)"
+        )
+        raise SystemExit(CANNOT_LISTEN) from None
+    with listener:
+        asyncio.run(_run(channel, listener, host))
+
+
+def address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _run(channel: Channel, listener: socket.socket, host: str) -> None:
+    loop = asyncio.get_running_loop()
+    state = State(time.time(), time.monotonic())
+    metrics = Metrics()
+    site = Site(state, metrics, host, time.time, time.monotonic)
+    stopped: asyncio.Future[None] = loop.create_future()
+
+    def hear() -> None:
+        try:
+            for message in channel.waiting(MESSAGES_AT_ONCE):
+                if isinstance(message, Stop):
+                    stopped.cancel()
+                metrics.hear(message, state.hear(message, time.monotonic()), time.time())
+        except Exception as error:  # noqa: BLE001 - of any kind: it is main's to raise
+            loop.remove_reader(channel.fileno())
+            if not stopped.done():
+                stopped.set_exception(error)
+
+    loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
+    loop.add_reader(channel.fileno(), hear)
+    server = asyncio.create_task(serve(listener, site.answer))
+    await asyncio.wait((stopped, server), return_when=asyncio.FIRST_COMPLETED)
+    if not stopped.cancelled():
+        (stopped if stopped.done() else server).result()

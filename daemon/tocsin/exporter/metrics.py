@@ -1,0 +1,140 @@
+"""What the messages of the parent mean for the metrics."""
+
+import os
+import platform
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from tocsin import __version__
+from tocsin.exporter.families import Families
+from tocsin.exporter.render import render
+from tocsin.exporter.series import JobSeries
+from tocsin.linux import resident_memory
+from tocsin.messages import (
+    EXIT_REASONS,
+    Committed,
+    ConfigLoaded,
+    EventsDropped,
+    Finished,
+    JobRemoved,
+    JobStatus,
+    LedgerState,
+    LogLinesDropped,
+    Message,
+    ProcessExited,
+    ProcessUp,
+    Skipped,
+)
+
+OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+JOB_STATES = ("enabled", "disabled", "paused")
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.families = f = Families()
+        self.registry = f.registry
+        self._series: dict[str, JobSeries] = {}
+        self._info: dict[str, tuple[str, ...]] = {}
+        self._ledger_pid: int | None = None
+        self._processes = CollectorRegistry()
+        ProcessCollector(registry=self._processes)
+        ProcessCollector("tocsin_parent", os.getppid, registry=self._processes)
+        ProcessCollector("tocsin_ledger", lambda: self._ledger_pid or "none", registry=self._processes)
+        f.build.labels(__version__, platform.python_version()).set(1)
+        for state in JOB_STATES:
+            f.jobs.labels(state)
+        for reason in EXIT_REASONS:
+            f.ledger_exits.labels(reason)
+
+    def hear(self, message: Message, status: JobStatus | None, now: float) -> None:
+        """Take in a message; `status` is that of its job after it, if it has one. `now` is Unix time."""
+        f = self.families
+        match message:
+            case JobStatus():
+                self._define(message, now)
+            case JobRemoved(name=name):
+                self._forget(name)
+            case ConfigLoaded():
+                self._config_loaded(message)
+            case LedgerState(up=up, backlog=backlog):
+                f.ledger_up.set(up)
+                f.ledger_backlog.set(backlog)
+            case Committed(seconds=seconds):
+                f.ledger_commit.observe(seconds)
+            case EventsDropped(count=count):
+                f.events_dropped.inc(count)
+            case LogLinesDropped(count=count):
+                f.log_lines_dropped.inc(count)
+            case ProcessUp(process="ledger", pid=pid):
+                self._ledger_pid = pid
+            case ProcessExited(process="ledger", reason=reason):
+                self._ledger_pid = None
+                f.ledger_exits.labels(reason).inc()
+            case Finished(trigger="schedule", lateness=float(lateness)):
+                f.lateness.observe(lateness)
+        series = self._series.get(status.name) if status else None
+        if status and series:
+            match message:
+                case Finished():
+                    series.finished(message)
+                case Skipped():
+                    series.skipped(message)
+                case ProcessExited(reason=reason):
+                    series.exited(reason)
+            series.show(status, now)
+
+    def _define(self, status: JobStatus, now: float) -> None:
+        """A disabled job shows its `tocsin_job_info` alone: what does not run can neither stall nor fail."""
+        known = self._info.get(status.name)
+        info = (status.name, status.schedule, status.timezone, status.method, status.host)
+        if known != info:
+            if known:
+                self.families.info.remove(*known)
+            self.families.info.labels(*info).set(1)
+            self._info[status.name] = info
+        if not status.enabled:
+            if series := self._series.pop(status.name, None):
+                series.remove()
+        elif status.name not in self._series:
+            since = now if known else status.last_success or now
+            self._series[status.name] = JobSeries(self.families, status, since, now)
+
+    def _forget(self, name: str) -> None:
+        if series := self._series.pop(name, None):
+            series.remove()
+        if info := self._info.pop(name, None):
+            self.families.info.remove(*info)
+
+    def _config_loaded(self, load: ConfigLoaded) -> None:
+        self.families.reload_successful.set(not load.error)
+        if not load.error:
+            self.families.reload_success_time.set(load.now)
+            self.families.config.clear()
+            self.families.config.labels(load.hash).set(1)
+
+    def measure(self, statuses: Iterable[JobStatus]) -> None:
+        """Bring up to date what no message tells: the memory of the jobs' processes, and the jobs' number."""
+        number = dict.fromkeys(JOB_STATES, 0)
+        for status in statuses:
+            number["disabled" if not status.enabled else "paused" if status.paused else "enabled"] += 1
+            if series := self._series.get(status.name):
+                series.measured(resident_memory(status.pid) if status.pid else None)
+        for state, count in number.items():
+            self.families.jobs.labels(state).set(count)
+
+    def text(self) -> bytes:
+        return render(self.families.memories, openmetrics=False) + generate_latest(self._processes)
+
+    def openmetrics(self) -> bytes:
+        processes: bytes = openmetrics.generate_latest(self._processes)  # type: ignore[no-untyped-call]
+        return render(self.families.memories, openmetrics=True) + processes
+
+
+def format_for(accept: str) -> str:
+    """The content type to answer with: OpenMetrics for who names it, as prometheus_client does it."""
+    named = any(one.split(";")[0].strip().lower() == "application/openmetrics-text" for one in accept.split(","))
+    return OPENMETRICS if named else TEXT

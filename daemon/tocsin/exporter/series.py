@@ -1,0 +1,152 @@
+"""The series of one enabled job: filled with zeros when it is defined, kept up by its events, taken away."""
+
+from typing import TypeVar
+
+from tocsin.exporter.families import Families
+from tocsin.exporter.render import Counter, Family, Gauge, Histogram
+from tocsin.exporter.state import addable
+from tocsin.messages import (
+    ERROR_KINDS,
+    EXIT_REASONS,
+    NOT_RUN_REASONS,
+    OUTCOMES,
+    REPORTED_ERRORS,
+    STATUS_CLASSES,
+    ExitReason,
+    Finished,
+    JobStatus,
+    Skipped,
+)
+from tocsin.schedule import Schedule, ScheduleError
+
+_F = TypeVar("_F", Counter, Gauge, Histogram)
+
+
+class JobSeries:
+    def __init__(self, families: Families, status: JobStatus, since: float, now: float) -> None:
+        """`since` is from when on a success is expected; it and `now` are Unix time."""
+        self._name = status.name
+        self._families = f = families
+        self._made: list[tuple[Family, tuple[str, ...]]] = []
+        self._runs = {outcome: self._make(f.runs, outcome) for outcome in OUTCOMES}
+        self._last_outcome = {outcome: self._make(f.last_outcome, outcome) for outcome in OUTCOMES}
+        self._not_run = {reason: self._make(f.not_run, reason) for reason in NOT_RUN_REASONS}
+        self._responses = {status: self._make(f.responses, status) for status in STATUS_CLASSES}
+        self._errors = {kind: self._make(f.connection_errors, kind) for kind in ERROR_KINDS}
+        self._retries = self._make(f.retries)
+        self._duration = self._make(f.duration)
+        self._reported_errors = {reason: self._make(f.reported_errors, reason) for reason in REPORTED_ERRORS}
+        self._last_run = self._make(f.last_run)
+        self._last_success = self._make(f.last_success)
+        self._next_fire = self._make(f.next_fire)
+        self._success_deadline = self._make(f.success_deadline)
+        self._failures = self._make(f.failures)
+        self._running = self._make(f.running)
+        self._paused = self._make(f.paused)
+        self._process_up = self._make(f.process_up)
+        self._process_memory = self._make(f.process_memory)
+        self._process_start = self._make(f.process_start)
+        self._exits = {reason: self._make(f.process_exits, reason) for reason in EXIT_REASONS}
+        self._reported: dict[str, tuple[Counter, Gauge]] = {}
+        self._shown = status
+        self._follow(status, since, now)
+        self.show(status, now)
+
+    def _make(self, family: _F, *labels: str) -> _F:
+        self._made.append((family, (self._name, *labels)))
+        return family.labels(self._name, *labels)
+
+    def remove(self) -> None:
+        self._report(())
+        for family, labels in self._made:
+            family.remove(*labels)
+
+    # ---- what is due
+
+    def _follow(self, status: JobStatus, since: float, now: float) -> None:
+        self._since = since
+        self._reckoned_from = -1.0
+        try:
+            schedule = Schedule(status.schedule, status.timezone)
+            self._schedule: Schedule | None = schedule
+            self._first_fire = schedule.next_due(int(now))
+        except ScheduleError:  # a zone that the parent has and this process cannot read: show what we are told
+            self._schedule = None
+            self._first_fire = 0
+
+    def _reckon(self, status: JobStatus) -> None:
+        """The success deadline: the second fire after the last success, plus timeout and grace."""
+        start = max(status.last_success or 0.0, self._since)
+        if self._schedule is None or start == self._reckoned_from:
+            return
+        self._reckoned_from = start
+        try:
+            second_fire = self._schedule.next_due(self._schedule.next_due(int(start)))
+        except ScheduleError:  # beyond the years that the schedule knows
+            return
+        self._success_deadline.set(second_fire + status.timeout + status.grace)
+
+    # ---- what happens
+
+    def show(self, status: JobStatus, now: float) -> None:
+        """Something of the status changed: its definition, or what has happened to the job."""
+        old, self._shown = self._shown, status
+        if (old.schedule, old.timezone) != (status.schedule, status.timezone):
+            self._follow(status, now, now)
+        elif old.paused and not status.paused:
+            self._since = now  # what it let pass while it was paused is not held against it
+        elif (old.timeout, old.grace) != (status.timeout, status.grace):
+            self._reckoned_from = -1.0
+        self._reckon(status)
+        self._report(status.fields)
+        for outcome, gauge in self._last_outcome.items():
+            gauge.set(outcome == status.last_outcome)
+        self._last_run.set(status.last_run or 0.0)
+        self._last_success.set(status.last_success or 0.0)
+        # Before the job's process has said what it sleeps until, the schedule tells: so a job whose process
+        # never comes up is seen to stall.
+        self._next_fire.set(status.next_fire or self._first_fire)
+        self._failures.set(status.consecutive_failures)
+        self._running.set(status.state == "running")
+        self._paused.set(status.paused)
+        self._process_up.set(status.pid is not None)
+        self._process_start.set(status.process_started or 0.0)
+
+    def _report(self, fields: tuple[str, ...]) -> None:
+        """Have series of exactly these fields; those that stay keep their sum."""
+        f = self._families
+        for field in self._reported.keys() - set(fields):
+            f.reported.remove(self._name, field)
+            f.reported_value.remove(self._name, field)
+            del self._reported[field]
+        for field in fields:
+            if field not in self._reported:
+                labels = (self._name, field)
+                self._reported[field] = f.reported.labels(*labels), f.reported_value.labels(*labels)
+
+    def finished(self, run: Finished) -> None:
+        self._runs[run.outcome].inc()
+        for status in run.responses:
+            self._responses[status].inc()
+        for kind in run.connection_errors:
+            self._errors[kind].inc()
+        self._retries.inc(max(0, len(run.responses) + len(run.connection_errors) - 1))
+        if run.duration is not None:
+            self._duration.observe(run.duration)
+        for field, value in run.reported.items():
+            if field in self._reported and addable(value):
+                total, last = self._reported[field]
+                total.inc(value)
+                last.set(value)
+        for reason in run.reported_errors.values():
+            self._reported_errors[reason].inc()
+
+    def skipped(self, slots: Skipped) -> None:
+        self._not_run[slots.reason].inc(slots.count)
+
+    def exited(self, reason: ExitReason) -> None:
+        self._exits[reason].inc()
+
+    def measured(self, memory: int | None) -> None:
+        """Bytes that the job's process holds; None when there is none."""
+        self._process_memory.set(memory or 0)

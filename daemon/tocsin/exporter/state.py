@@ -1,0 +1,146 @@
+"""What the exporter knows: the jobs and their last slots, the ledger, and when it last heard of the parent."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tocsin import status as statuses
+from tocsin.messages import (
+    ConfigLoaded,
+    Finished,
+    Heartbeat,
+    JobRemoved,
+    JobStatus,
+    LedgerState,
+    Message,
+    NotRunReason,
+    Outcome,
+    Pause,
+    ProcessExited,
+    ProcessUp,
+    Skipped,
+    Sleeping,
+    Started,
+    Trigger,
+)
+
+SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
+LARGEST = 2.0**53  # beyond it a float loses whole numbers
+SILENCE = 15.0  # seconds without a heartbeat (one comes every 5) after which the parent is given up
+
+
+def addable(value: float) -> bool:
+    """Whether a reported value can go into a sum. A job's process sends no other, unless it was taken over."""
+    return 0 <= value <= LARGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The fate of a slot, or of `count` slots in a row from `due` to `last` that one reason kept from running."""
+
+    due: float
+    last: float
+    count: int
+    fate: Outcome | NotRunReason
+    detail: str = ""
+    run_id: str = ""
+    trigger: Trigger | None = None
+    attempt: int = 0
+    status: int | None = None
+    started: float | None = None
+    finished: float | None = None
+    lateness: float | None = None
+    duration: float | None = None
+    reported: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(slots=True)
+class KnownJob:
+    status: JobStatus
+    slots: deque[Slot] = field(default_factory=lambda: deque(maxlen=SLOTS_KEPT))
+    totals: dict[str, float] = field(default_factory=dict)  # sums of what was reported, since this process began
+    changes: int = 0  # grows with every message about the job
+
+
+class State:
+    def __init__(self, now: float, clock: float) -> None:
+        """`now` is Unix time; `clock`, here and below, is the monotonic one."""
+        self.began = now
+        self.jobs: dict[str, KnownJob] = {}
+        self.ledger: LedgerState | None = None
+        self.config: ConfigLoaded | None = None
+        self._heartbeat = clock  # that we were forked is a sign of life
+
+    def hear(self, message: Message, clock: float) -> JobStatus | None:
+        """Take in a message. The status of its job after it, if it is about one that is known."""
+        match message:
+            case JobStatus():
+                return self._define(message)
+            case JobRemoved(name=name):
+                self.jobs.pop(name, None)
+            case Heartbeat():
+                self._heartbeat = clock
+            case LedgerState():
+                self.ledger = message
+            case ConfigLoaded():
+                self.config = message
+            case Sleeping() | Started() | Finished() | Skipped() | Pause() | ProcessUp() | ProcessExited() if (
+                job := self.jobs.get(message.job)
+            ):
+                job.status = statuses.after(job.status, message)
+                job.changes += 1
+                self._remember(job, message)
+                return job.status
+        return None
+
+    def _define(self, status: JobStatus) -> JobStatus:
+        job = self.jobs.setdefault(status.name, KnownJob(status))
+        job.status = status
+        job.changes += 1
+        job.totals = {name: job.totals.get(name, 0.0) for name in status.fields}
+        return status
+
+    def _remember(self, job: KnownJob, message: Message) -> None:
+        match message:
+            case Skipped():
+                job.slots.append(Slot(message.first, message.last, message.count, message.reason, message.detail))
+            case Finished():
+                job.slots.append(
+                    Slot(
+                        due=message.due,
+                        last=message.due,
+                        count=1,
+                        fate=message.outcome,
+                        detail=message.detail,
+                        run_id=message.run_id,
+                        trigger=message.trigger,
+                        attempt=message.attempt,
+                        status=message.status,
+                        started=message.started,
+                        finished=message.finished,
+                        lateness=message.lateness,
+                        duration=message.duration,
+                        reported=tuple(message.reported.items()),
+                    )
+                )
+                for name, value in message.reported.items():
+                    if name in job.totals and addable(value):
+                        job.totals[name] += value
+
+    # ---- questions
+
+    def silence(self, clock: float) -> float:
+        """Seconds since the last sign of life of the parent."""
+        return clock - self._heartbeat
+
+    def unready(self) -> Iterator[str]:
+        """What is missing before every enabled job can fire, one sentence each."""
+        if self.config is None:
+            yield "the job file is not loaded"
+        if self.ledger is None:
+            yield "the ledger has not answered yet"
+        elif not self.ledger.up:
+            yield f"the ledger does not commit{': ' + self.ledger.detail if self.ledger.detail else ''}"
+        for job in self.jobs.values():
+            if job.status.enabled and job.status.pid is None:
+                yield f"job {job.status.name} has no process ({job.status.state})"

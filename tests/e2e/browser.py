@@ -1,0 +1,115 @@
+"""A headless Chromium, driven over the DevTools protocol."""
+
+import asyncio
+import itertools
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from harness import PATIENCE, until
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+
+
+class Page:
+    """The browser's one page. `complaints` are its console's and its exceptions, `requests` all it asked for."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+
+    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        while True:
+            said = await self._socket.receive_json(timeout=PATIENCE)
+            if said.get("id") == number:
+                assert "error" not in said, said
+                return dict(said["result"])
+            self._note(said)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        match event.get("method"):
+            case (
+                "Runtime.consoleAPICalled"
+                | "Runtime.exceptionThrown"
+                | "Page.javascriptDialogOpening"
+                | "Log.entryAdded"
+            ):
+                self.complaints.append(json.dumps(event["params"]))
+            case "Network.requestWillBeSent":
+                self.requests.append(event["params"]["request"]["url"])
+
+    async def value(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    async def until(self, expression: str, right: Callable[[Any], object] = bool) -> Any:
+        """Poll until the value of the expression is right, and return it."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            value = await self.value(expression)
+            if right(value):
+                return value
+            assert time.monotonic() < give_up, f"waited in vain for {expression}; last: {value!r}"
+            await asyncio.sleep(0.05)
+
+    async def open(self, url: str) -> None:
+        await self.call("Page.navigate", url=url)
+        await self.until("document.readyState", "complete".__eq__)
+
+    async def click(self, selector: str) -> None:
+        await self.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+    async def choose(self, selector: str, value: str) -> None:
+        """Type into an input or pick from a select."""
+        await self.value(
+            f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input')); }})"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
+
+
+@asynccontextmanager
+async def browser(profile: Path, width: int = 1280) -> AsyncIterator[Page]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    assert chromium, "the browser test needs chromium (apt install chromium)"
+    process = subprocess.Popen(
+        [chromium, *FLAGS, f"--window-size={width},900", f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        announced = profile / "DevToolsActivePort"
+        port = until(lambda: announced.exists() and announced.read_text().partition("\n")[0], "the browser")
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://127.0.0.1:{port}/json/list") as reply:
+                [target] = [one for one in await reply.json() if one["type"] == "page"]
+            async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                page = Page(socket)
+                for domain in ("Page", "Runtime", "Log", "Network"):
+                    await page.call(f"{domain}.enable")
+                yield page
+    finally:
+        process.kill()
+        process.wait()

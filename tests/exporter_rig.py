@@ -1,0 +1,213 @@
+"""What the exporter's tests share: made-up jobs and runs, and a real exporter at the end of a real channel."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from harness import free_port, until
+from tocsin.channel import Channel, pair
+from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.render import render
+from tocsin.exporter.site import Question, Reply, Site
+from tocsin.exporter.state import State
+from tocsin.messages import ConfigLoaded, Finished, JobStatus, LedgerState, Message, Outcome, ProcessUp, Stop
+
+NOON = 1_795_262_400.0  # Unix seconds: a full hour
+HOSTILE = "<script>alert(1)</script>\"'&\\\n%s {0} \x00"
+
+generate_openmetrics: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
+
+CHILD = """
+import resource, socket, sys
+from tocsin import log
+from tocsin.channel import Channel, ChannelClosed
+from tocsin.exporter.main import main
+descriptor, host, port, files = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+if files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+log.set_up("debug")
+try:
+    main(Channel(socket.socket(fileno=int(descriptor)), blocking=False), (host, port))
+except ChannelClosed:
+    print("the parent is gone")
+"""
+
+
+def job(name: str = "sla-check", **changes: Any) -> JobStatus:
+    """An enabled minute job of which nothing has happened yet, but for `changes`."""
+    status = JobStatus(
+        name=name,
+        schedule="* * * * *",
+        timezone="UTC",
+        words="every minute",
+        method="POST",
+        url="https://app.example/api/cron/sla-check",
+        host="app.example",
+        enabled=True,
+        description="",
+        timeout=300.0,
+        grace=60.0,
+        fields=("unassigned",),
+        state="starting",
+    )
+    return replace(status, **changes)
+
+
+def run(name: str = "sla-check", outcome: Outcome = "success", due: float = NOON, **changes: Any) -> Finished:
+    """The end of a run that was sent on time and took an eighth of a second."""
+    finished = Finished(
+        job=name,
+        due=due,
+        run_id=f"run-{due:.0f}",
+        trigger="schedule",
+        attempt=0,
+        outcome=outcome,
+        started=due + 0.0002,
+        finished=due + 0.1252,
+        lateness=0.0002,
+        duration=0.125,
+    )
+    return replace(finished, **changes)
+
+
+def world(*jobs: JobStatus, now: float = NOON) -> Iterator[Message]:
+    """What the parent says first: a job file that loaded, jobs whose processes live, a ledger that is up."""
+    yield ConfigLoaded("c0ffee", now)
+    yield from jobs
+    yield LedgerState(up=True, backlog=0)
+    for one in jobs:
+        if one.enabled:
+            yield ProcessUp("job", one.name, os.getpid(), now)
+
+
+class Told:
+    """The metrics after a history."""
+
+    def __init__(self, *history: Message) -> None:
+        self.metrics = Metrics()
+        self.state = State(NOON, 0.0)
+        self.tell(*history)
+
+    def tell(self, *history: Message) -> None:
+        for message in history:
+            self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
+
+    def assert_equal(self) -> None:
+        families = self.metrics.families
+        assert render(families.memories, openmetrics=False) == generate_latest(families.registry)
+        assert render(families.memories, openmetrics=True) + b"# EOF\n" == generate_openmetrics(families.registry)
+
+
+class Asked:
+    """A site after a history, at a time that the test sets."""
+
+    def __init__(self, *history: Message, host: str = "127.0.0.1") -> None:
+        self.clock = 100.0
+        self.state = State(NOON, self.clock)
+        self.metrics = Metrics()
+        self.site = Site(self.state, self.metrics, host, lambda: NOON, lambda: self.clock)
+        self.tell(*history)
+
+    def tell(self, *history: Message) -> None:
+        for message in history:
+            self.metrics.hear(message, self.state.hear(message, self.clock), NOON)
+
+    def ask(self, path: str, method: str = "GET", host: str = "127.0.0.1:9911", accept: str = "") -> Reply:
+        return self.site.answer(Question(method, path, host, accept))
+
+    def json(self, path: str) -> tuple[int, Any]:
+        reply = self.ask(path)
+        assert reply.content_type == "application/json; charset=utf-8"
+        assert reply.headers["Cache-Control"] == "no-store"
+        return reply.status, json.loads(reply.body)
+
+
+class Exporter:
+    """A real process; this one is its parent. `files` is its limit of open descriptors."""
+
+    def __init__(self, log: Path, host: str = "127.0.0.1", port: int = 0, files: int = 0) -> None:
+        self.port = port or free_port()
+        self.log = log
+        self.stopped = False
+        ours, theirs = pair()
+        self.channel = Channel(ours, blocking=True)
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(theirs.fileno()), host, str(self.port), str(files)],
+                pass_fds=[theirs.fileno()],
+                stdout=output,
+                stderr=output,
+            )
+        theirs.close()
+
+    def send(self, *messages: Message) -> None:
+        for message in messages:
+            self.channel.send(message)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, headers=headers)
+            reply = connection.getresponse()
+            return reply.status, {key.lower(): value for key, value in reply.getheaders()}, reply.read()
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("/healthz")[0] == 200
+        except OSError:
+            return False
+
+    def metric(self, series: str) -> float | None:
+        """The value of a series, written as in the text format."""
+        found = re.search(rf"^{re.escape(series)} (\S+)$", self.ask("/metrics")[2].decode(), re.MULTILINE)
+        return float(found[1]) if found else None
+
+    def memory(self) -> int:
+        """Bytes that the process holds (RSS)."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def stop(self) -> None:
+        """As the parent does it; once."""
+        if not self.stopped:
+            assert self.process.poll() is None, self.log.read_text()
+            self.send(Stop())
+            until(lambda: self.process.poll() is not None, "the exporter to stop")
+            assert self.process.returncode == 0, self.log.read_text()
+        self.stopped = True
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.channel.close()
+
+
+@contextmanager
+def exporter(log: Path, *messages: Message, files: int = 0) -> Iterator[Exporter]:
+    """An exporter that answers, told these messages."""
+    one = Exporter(log, files=files)
+    try:
+        until(one.answers, "the exporter to answer")
+        one.send(*messages)
+        yield one
+        one.stop()
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        one.end()

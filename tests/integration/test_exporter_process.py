@@ -1,0 +1,127 @@
+"""A real exporter: forked off, told things over a real channel, asked over real HTTP."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from exporter_rig import Exporter, exporter, job, run, world
+from harness import free_port, until
+from tocsin.messages import Heartbeat, JobRemoved, Sleeping, Started
+
+
+def test_what_the_parent_says_is_what_http_answers(tmp_path: Path) -> None:
+    now = time.time()
+    with exporter(tmp_path / "log") as one:
+        assert one.ask("/readyz")[0] == 503
+        one.send(*world(job(), now=now), Sleeping("sla-check", now + 60))
+        until(lambda: one.ask("/readyz")[0] == 200, "readiness")
+        one.send(Started("sla-check", now, now))
+        until(lambda: one.metric('tocsin_job_running{job_name="sla-check"}'), "the run to begin")
+        one.send(run(due=now, reported={"unassigned": 3.0}))
+        series = 'tocsin_job_reported_total{field="unassigned",job_name="sla-check"}'
+        until(lambda: one.metric(series) == 3, "the run to be counted")
+        said = json.loads(one.ask("/api/jobs/sla-check")[2])
+        assert said["last_outcome"] == "success"
+        assert said["pid"] == os.getpid()
+        assert b"sla-check" in one.ask("/")[2]
+        one.send(JobRemoved("sla-check"))
+        until(lambda: one.metric(series) is None, "the series to disappear")
+        assert one.ask("/jobs/sla-check")[0] == 404
+
+
+def test_replies_carry_their_headers(tmp_path: Path) -> None:
+    with exporter(tmp_path / "log", *world(job())) as one:
+        for path in ("/", "/metrics", "/healthz", "/nope", "/static/page.css"):
+            status, headers, body = one.ask(path)
+            assert "default-src 'none'" in headers["content-security-policy"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["connection"] == "close"
+            assert headers["server"] == "Tocsin"
+            assert int(headers["content-length"]) == len(body)
+            head_status, head_headers, head_body = one.ask(path, "HEAD")
+            assert (head_status, head_body) == (status, b"")
+            assert head_headers["content-length"].isdigit()
+        status, headers, _ = one.ask("/metrics", "POST")
+        assert (status, headers["allow"]) == (405, "GET, HEAD")
+        assert one.ask("/healthz", Host="evil.example")[0] == 421
+
+
+def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is part of Debian's package prometheus"
+    off = job("off", enabled=False, state="disabled")
+    with exporter(tmp_path / "log", *world(job(), off), run(reported={"unassigned": 2.0})) as one:
+        until(lambda: one.metric('tocsin_job_retries_total{job_name="sla-check"}') is not None, "the job")
+        text = one.ask("/metrics")[2]
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_a_heartbeat_is_a_sign_of_life(tmp_path: Path) -> None:
+    with exporter(tmp_path / "log") as one:
+        one.send(Heartbeat(time.time()))
+        assert json.loads(one.ask("/healthz")[2])["status"] == "ok"
+
+
+def test_the_end_of_the_parent_is_the_end(tmp_path: Path) -> None:
+    one = Exporter(tmp_path / "log")
+    try:
+        until(one.answers, "the exporter to answer")
+        one.channel.close()
+        until(lambda: one.process.poll() is not None, "the exporter to stop")
+        assert one.process.returncode == 0
+        assert one.log.read_text().endswith("the parent is gone\n")
+    finally:
+        one.end()
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        one = Exporter(tmp_path / "log", port=port)
+        try:
+            until(lambda: one.process.poll() is not None, "the exporter to give up")
+            assert one.process.returncode == 1
+            said = one.log.read_text()
+            assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in said
+            assert "TOCSIN_LISTEN" in said
+        finally:
+            one.end()
+
+
+def test_ipv6(tmp_path: Path) -> None:
+    one = Exporter(tmp_path / "log", host="::1")
+    try:
+
+        def answer() -> bytes:
+            try:
+                with socket.create_connection(("::1", one.port), timeout=10) as client:
+                    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\n")
+                    return client.recv(4096)
+            except OSError:
+                return b""
+
+        until(lambda: answer() or one.process.poll() is not None, "an answer")
+        if one.process.returncode is None:
+            assert answer().startswith(b"HTTP/1.1 200 ")
+        else:  # a machine without IPv6
+            assert f"cannot listen on [::1]:{one.port}: " in one.log.read_text()
+    finally:
+        one.end()
+
+
+def test_nonsense_from_the_parent_ends_it(tmp_path: Path) -> None:
+    one = Exporter(tmp_path / "log")
+    try:
+        until(one.answers, "the exporter to answer")
+        os.write(one.channel.fileno(), b"nonsense")
+        until(lambda: one.process.poll() is not None, "the exporter to stop")
+        assert one.process.returncode == 1
+        assert "ChannelGarbage" in one.log.read_text()
+    finally:
+        one.end()

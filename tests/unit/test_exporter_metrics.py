@@ -1,0 +1,290 @@
+"""Histories of messages and the values of the metrics after them."""
+
+import os
+
+from exporter_rig import NOON, Told, job, run, world
+from tocsin import __version__
+from tocsin.exporter.metrics import OPENMETRICS, TEXT, format_for
+from tocsin.messages import (
+    EXIT_REASONS,
+    OUTCOMES,
+    Committed,
+    ConfigLoaded,
+    EventsDropped,
+    JobRemoved,
+    LedgerState,
+    LogLinesDropped,
+    Message,
+    Pause,
+    ProcessExited,
+    ProcessUp,
+    Skipped,
+    Sleeping,
+    Started,
+)
+
+
+class History(Told):
+    """`value` is that of a series of the job, or of the daemon when `job_name` is empty."""
+
+    def value(self, name: str, job_name: str = "sla-check", **labels: str) -> float | None:
+        labels |= {"job_name": job_name} if job_name else {}
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    def names(self, job_name: str = "sla-check") -> set[str]:
+        """Of the families that have series of this job."""
+        families = self.metrics.registry.collect()
+        return {
+            family.name for family in families for sample in family.samples if sample.labels.get("job_name") == job_name
+        }
+
+
+def test_a_new_job_is_filled_with_zeros() -> None:
+    told = History(*world(job()))
+    for outcome in OUTCOMES:
+        assert told.value("tocsin_job_runs_total", outcome=outcome) == 0
+        assert told.value("tocsin_job_last_run_outcome", outcome=outcome) == 0
+    for kind in ("dns", "refused", "unreachable", "tls", "reset", "connect_timeout", "other"):
+        assert told.value("tocsin_job_connection_errors_total", kind=kind) == 0
+    for status in ("2xx", "3xx", "401", "403", "4xx", "5xx"):
+        assert told.value("tocsin_job_responses_total", status=status) == 0
+    for reason in ("overlap", "paused", "missed"):
+        assert told.value("tocsin_job_slots_not_run_total", reason=reason) == 0
+    for reason in EXIT_REASONS:
+        assert told.value("tocsin_job_process_exits_total", reason=reason) == 0
+    for reason in ("missing", "not_a_number"):
+        assert told.value("tocsin_job_reported_errors_total", reason=reason) == 0
+    for name in (
+        "tocsin_job_retries_total",
+        "tocsin_job_duration_seconds_count",
+        "tocsin_job_last_run_timestamp_seconds",
+        "tocsin_job_last_success_timestamp_seconds",
+        "tocsin_job_consecutive_failures",
+        "tocsin_job_running",
+        "tocsin_job_paused",
+    ):
+        assert told.value(name) == 0, name
+    assert told.value("tocsin_job_reported_total", field="unassigned") == 0
+    assert told.value("tocsin_job_reported_value", field="unassigned") == 0
+
+
+def test_a_run() -> None:
+    told = History(*world(job()), Sleeping("sla-check", NOON + 60), Started("sla-check", NOON + 60, NOON + 60))
+    assert told.value("tocsin_job_running") == 1
+    told.tell(
+        run(
+            due=NOON + 60,
+            lateness=0.0003,
+            duration=0.2,
+            finished=NOON + 61,
+            responses=("5xx", "2xx"),
+            connection_errors=("refused",),
+            reported={"unassigned": 3.0, "undeclared": 9.0},
+        )
+    )
+    assert told.value("tocsin_job_running") == 0
+    assert told.value("tocsin_job_runs_total", outcome="success") == 1
+    assert told.value("tocsin_job_last_run_outcome", outcome="success") == 1
+    assert told.value("tocsin_job_responses_total", status="5xx") == 1
+    assert told.value("tocsin_job_connection_errors_total", kind="refused") == 1
+    assert told.value("tocsin_job_retries_total") == 2
+    assert told.value("tocsin_job_duration_seconds_sum") == 0.2
+    assert told.value("tocsin_job_duration_seconds_bucket", le="0.1") == 0
+    assert told.value("tocsin_job_duration_seconds_bucket", le="0.25") == 1
+    assert told.value("tocsin_fire_lateness_seconds_bucket", "", le="0.0005") == 1
+    assert told.value("tocsin_job_reported_total", field="unassigned") == 3
+    assert told.value("tocsin_job_reported_total", field="undeclared") is None
+    assert told.value("tocsin_job_last_run_timestamp_seconds") == NOON + 61
+    assert told.value("tocsin_job_last_success_timestamp_seconds") == NOON + 61
+    told.tell(run(reported={"unassigned": 4.0}))
+    assert told.value("tocsin_job_reported_total", field="unassigned") == 7
+    assert told.value("tocsin_job_reported_value", field="unassigned") == 4
+
+
+def test_a_childs_nonsense_is_not_added_up() -> None:
+    told = History(*world(job()), run(reported={"unassigned": -1.0}), run(reported={"unassigned": 1e300}))
+    assert told.value("tocsin_job_reported_total", field="unassigned") == 0
+    assert told.state.jobs["sla-check"].totals == {"unassigned": 0.0}
+
+
+def test_failures_add_up_and_end() -> None:
+    told = History(*world(job()), run(outcome="unauthorized"), run(outcome="timeout"))
+    assert told.value("tocsin_job_consecutive_failures") == 2
+    assert told.value("tocsin_job_last_run_outcome", outcome="unauthorized") == 0
+    assert told.value("tocsin_job_last_run_outcome", outcome="timeout") == 1
+    told.tell(run(reported_errors={"unassigned": "missing"}))
+    assert told.value("tocsin_job_consecutive_failures") == 0
+    assert told.value("tocsin_job_reported_errors_total", reason="missing") == 1
+
+
+def test_only_what_the_schedule_started_on_time_counts_for_lateness() -> None:
+    told = History(
+        *world(job()),
+        run(trigger="manual", lateness=0.001),
+        run(trigger="catch-up", lateness=59.0),
+        run(outcome="lost", lateness=None, duration=None),
+    )
+    assert told.value("tocsin_fire_lateness_seconds_count", "") == 0
+    assert told.value("tocsin_job_duration_seconds_count") == 2
+
+
+def test_slots_that_did_not_run() -> None:
+    told = History(*world(job()), Skipped("sla-check", NOON, NOON + 240, 5, "missed"))
+    assert told.value("tocsin_job_slots_not_run_total", reason="missed") == 5
+
+
+def test_the_jobs_process() -> None:
+    told = History(*world(job()))
+    told.metrics.measure(one.status for one in told.state.jobs.values())
+    assert told.value("tocsin_job_process_up") == 1
+    assert told.value("tocsin_job_process_start_time_seconds") == NOON
+    assert (told.value("tocsin_job_process_resident_memory_bytes") or 0) > 1e6
+    told.tell(ProcessExited("job", "sla-check", "signal", "SIGKILL"))
+    told.metrics.measure(one.status for one in told.state.jobs.values())
+    assert told.value("tocsin_job_process_up") == 0
+    assert told.value("tocsin_job_process_start_time_seconds") == 0
+    assert told.value("tocsin_job_process_resident_memory_bytes") == 0
+    assert told.value("tocsin_job_process_exits_total", reason="signal") == 1
+    assert told.value("tocsin_job_process_exits_total", reason="clean") == 0
+
+
+def test_next_fire_comes_from_the_schedule_until_the_process_says_it() -> None:
+    told = History(job())
+    assert told.value("tocsin_job_next_fire_timestamp_seconds") == NOON + 60
+    told.tell(Sleeping("sla-check", NOON + 120))
+    assert told.value("tocsin_job_next_fire_timestamp_seconds") == NOON + 120
+
+
+# ---- the success deadline: the second fire after the last success, plus timeout (300 s) and grace (60 s)
+
+
+def deadline(*history: Message) -> float | None:
+    value = History(*history).value("tocsin_job_success_deadline_timestamp_seconds")
+    return value - NOON if value else value
+
+
+def test_deadline_of_a_job_that_never_succeeded_counts_from_now() -> None:
+    assert deadline(job()) == 120 + 360
+    assert deadline(job(), run(outcome="timeout")) == 120 + 360
+
+
+def test_deadline_follows_success() -> None:
+    assert deadline(job(), run(finished=NOON + 600.5)) == 720 + 360
+    assert deadline(job(last_success=NOON - 3600)) == -3600 + 120 + 360
+
+
+def test_deadline_of_a_weekday_job_spans_the_weekend() -> None:
+    friday, day = NOON - 24 * 3600 - 3600, 24 * 3600  # NOON is a Saturday
+    weekday = job(schedule="0 11 * * MON-FRI", last_success=friday + 1, timeout=10.0, grace=5.0)
+    assert deadline(weekday) == friday - NOON + 4 * day + 15  # Monday is the first, Tuesday the second
+
+
+def test_deadline_after_a_change_of_schedule_counts_from_then() -> None:
+    hourly = job(schedule="@hourly", last_success=NOON - 3000)
+    assert deadline(hourly) == 3600 + 360
+    assert deadline(hourly, job(last_success=NOON - 3000)) == 120 + 360
+
+
+def test_deadline_follows_timeout_and_grace() -> None:
+    assert deadline(job(), job(timeout=10.0, grace=1.0)) == 120 + 11
+
+
+def test_deadline_after_a_pause_counts_from_then() -> None:
+    paused = job(last_success=NOON - 7200, paused=True)
+    assert deadline(paused, Pause("sla-check", paused=False)) == 120 + 360
+
+
+def test_deadline_of_a_job_enabled_again_counts_from_then() -> None:
+    off = job(enabled=False, state="disabled", last_success=NOON - 7200)
+    assert deadline(off, job(last_success=NOON - 7200)) == 120 + 360
+
+
+# ---- jobs come, change and go
+
+
+def test_a_removed_job_leaves_nothing() -> None:
+    told = History(*world(job(), job("other")), run(), JobRemoved("sla-check"), run())
+    assert told.names() == set()
+    assert told.value("tocsin_job_runs_total", "other", outcome="success") == 0
+    told.assert_equal()
+
+
+def test_a_disabled_job_shows_its_info_only() -> None:
+    told = History(*world(job()), run(), job(enabled=False, state="disabled", consecutive_failures=5))
+    assert told.names() == {"tocsin_job_info"}
+    told.tell(job())
+    assert told.value("tocsin_job_runs_total", outcome="success") == 0
+
+
+def test_a_changed_job_keeps_its_counts() -> None:
+    told = History(*world(job()), run(reported={"unassigned": 3.0}))
+    told.tell(job(schedule="@hourly", method="GET", fields=("unassigned", "breached"), last_outcome="success"))
+    assert told.value("tocsin_job_runs_total", outcome="success") == 1
+    assert told.value("tocsin_job_reported_total", field="unassigned") == 3
+    assert told.value("tocsin_job_reported_total", field="breached") == 0
+    labels = {"timezone": "UTC", "host": "app.example"}
+    assert told.value("tocsin_job_info", schedule="@hourly", method="GET", **labels) == 1
+    assert told.value("tocsin_job_info", schedule="* * * * *", method="POST", **labels) is None
+    told.tell(job(fields=("breached",)))
+    assert told.value("tocsin_job_reported_total", field="unassigned") is None
+    assert told.value("tocsin_job_reported_value", field="unassigned") is None
+
+
+def test_what_is_restored_from_the_ledger() -> None:
+    told = History(job(last_outcome="timeout", last_run=NOON - 5, last_success=NOON - 60, consecutive_failures=2))
+    assert told.value("tocsin_job_last_run_outcome", outcome="timeout") == 1
+    assert told.value("tocsin_job_last_run_timestamp_seconds") == NOON - 5
+    assert told.value("tocsin_job_last_success_timestamp_seconds") == NOON - 60
+    assert told.value("tocsin_job_consecutive_failures") == 2
+
+
+# ---- the daemon
+
+
+def test_config() -> None:
+    told = History(ConfigLoaded("aaa", NOON), ConfigLoaded("bbb", NOON + 60))
+    assert told.value("tocsin_config_info", "", hash="aaa") is None
+    assert told.value("tocsin_config_info", "", hash="bbb") == 1
+    told.tell(ConfigLoaded("ccc", NOON + 90, error="tocsin.toml: is not TOML"))
+    assert told.value("tocsin_config_info", "", hash="bbb") == 1
+    assert told.value("tocsin_config_last_reload_successful", "") == 0
+    assert told.value("tocsin_config_last_reload_success_timestamp_seconds", "") == NOON + 60
+
+
+def test_number_of_jobs_by_state() -> None:
+    told = History(*world(job("a"), job("b"), job("c", paused=True), job("d", enabled=False, state="disabled")))
+    told.metrics.measure(one.status for one in told.state.jobs.values())
+    assert told.value("tocsin_jobs", "", state="enabled") == 2
+    assert told.value("tocsin_jobs", "", state="paused") == 1
+    assert told.value("tocsin_jobs", "", state="disabled") == 1
+
+
+def test_ledger_and_drops() -> None:
+    told = History(
+        LedgerState(up=False, backlog=7),
+        Committed(1, 0.003),
+        EventsDropped(2),
+        LogLinesDropped(3),
+        ProcessUp("ledger", "", os.getpid(), NOON),
+    )
+    assert told.value("tocsin_ledger_up", "") == 0
+    assert told.value("tocsin_ledger_backlog", "") == 7
+    assert told.value("tocsin_ledger_commit_seconds_bucket", "", le="0.005") == 1
+    assert told.value("tocsin_events_dropped_total", "") == 2
+    assert told.value("tocsin_log_lines_dropped_total", "") == 3
+    assert b"\ntocsin_ledger_process_resident_memory_bytes " in told.metrics.text()
+    told.tell(LedgerState(up=True, backlog=0), ProcessExited("ledger", "", "signal", "SIGKILL"))
+    assert told.value("tocsin_ledger_up", "") == 1
+    assert told.value("tocsin_ledger_process_exits_total", "", reason="signal") == 1
+    assert b"\ntocsin_ledger_process_resident_memory_bytes " not in told.metrics.text()
+    assert b"\ntocsin_parent_process_resident_memory_bytes " in told.metrics.text()
+    assert f'version="{__version__}"' in told.metrics.text().decode()
+
+
+def test_the_format_follows_the_accept_header() -> None:
+    prometheus = (
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+    )
+    assert format_for(prometheus) == OPENMETRICS
+    for accept in ("", "*/*", "text/plain;version=0.0.4", "application/openmetrics-textual", "garbage;;,,=;"):
+        assert format_for(accept) == TEXT

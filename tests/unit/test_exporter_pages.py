@@ -1,0 +1,234 @@
+"""The status pages as HTML: what they say, and that nothing in them can be anything but text."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from exporter_rig import HOSTILE, NOON, Asked, job, run, world
+from tocsin.exporter.pages import _seconds, mood
+from tocsin.exporter.site import SECURITY_HEADERS
+from tocsin.exporter.state import SLOTS_KEPT, Slot
+from tocsin.exporter.strip import HEIGHT, LETTERS, SHAPES, WIDTH, bars, durations, round_up
+from tocsin.messages import NOT_RUN_REASONS, OUTCOMES, ConfigLoaded, LedgerState, Skipped, Sleeping
+
+VOID = {"meta", "link", "input", "img"}
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes; the text between them."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(page.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page(asked: Asked, path: str) -> Elements:
+    reply = asked.ask(path, accept="text/html")
+    assert reply.content_type == "text/html; charset=utf-8"
+    elements = Elements(reply.body)
+    assert not elements.open
+    return elements
+
+
+def hostile() -> Asked:
+    status = job(description=HOSTILE, words=HOSTILE, timezone=HOSTILE, method=HOSTILE, url=HOSTILE, fields=(HOSTILE,))
+    return Asked(
+        *world(status),
+        run(outcome="http_error", detail=HOSTILE, run_id=HOSTILE, reported={HOSTILE: 1.0}),
+        run(outcome="http_error", detail=HOSTILE, due=NOON + 60),
+        Skipped("sla-check", NOON + 120, NOON + 120, 1, "missed", HOSTILE),
+        ConfigLoaded("c0ffee", NOON, error=HOSTILE),
+        LedgerState(up=False, backlog=0, detail=HOSTILE),
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/sla-check", f"/{HOSTILE}"])
+def test_hostile_strings_stay_text(path: str) -> None:
+    elements = page(hostile(), path)
+    scripts = [attributes for tag, attributes in elements.found if tag == "script"]
+    assert len(scripts) == 1
+    assert "<script>alert(1)</script>" in elements.text
+    assert "style" not in {tag for tag, _ in elements.found}
+    names = {name for _, attributes in elements.found for name in attributes}
+    assert "style" not in names
+    assert not [name for name in names if name.startswith("on")]
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/sla-check", "/nope"])
+def test_every_asset_is_our_own_and_there(path: str) -> None:
+    asked = Asked(*world(job()), run())
+    assets = [
+        value
+        for tag, attributes in page(asked, path).found
+        for name, value in attributes.items()
+        if name in ("src", "href") and tag != "a" and value
+    ]
+    assert len(assets) >= 3
+    for asset in assets:
+        assert asset.startswith("/static/")
+        reply = asked.ask(asset.partition("?")[0])
+        assert reply.status == 200
+        assert "immutable" in reply.headers["Cache-Control"]
+        assert b"http://" not in reply.body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"https://" not in reply.body
+
+
+def test_the_policy_allows_nothing_inline_and_nobody_to_frame() -> None:
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_overview() -> None:
+    asked = Asked(
+        *world(job("good"), job("bad"), job("off", enabled=False, state="disabled"), job("held", paused=True)),
+        Sleeping("good", NOON + 60),
+        run("good", reported={"unassigned": 1234.0}),
+        run("bad", "unauthorized", detail="401: the secrets differ"),
+    )
+    elements = page(asked, "/")
+    assert "1 of 4 jobs is failing" in elements.text
+    assert "401: the secrets differ" in elements.text
+    assert "1,234" in elements.text
+    moods = [attributes["data-mood"] for tag, attributes in elements.found if "data-mood" in attributes]
+    assert moods == ["failing", "well", "paused", "disabled"]  # sorted by name
+    assert ("a", {"href": "/jobs/bad"}) in elements.found
+
+
+def test_rows_follow_their_jobs() -> None:
+    asked = Asked(*world(job("a"), job("b")))
+    assert page(asked, "/").text.count("never ran") == 2
+    asked.tell(run("a"))
+    assert page(asked, "/").text.count("never ran") == 1
+    asked.tell(job("b", description="new words"))
+    assert "new words" in page(asked, "/").text
+
+
+def test_empty_daemon() -> None:
+    assert "No jobs yet" in page(Asked(), "/").text
+
+
+def test_a_silent_daemon_is_said_first() -> None:
+    asked = Asked(*world(job()), run())
+    asked.clock += 40
+    text = page(asked, "/").text
+    assert "The daemon has been silent for 40 s" in text
+    assert "All is well" not in text
+
+
+def test_job_page() -> None:
+    asked = Asked(
+        *world(job(description="Unassigns", last_success=NOON)),
+        run(reported={"unassigned": 3.0}),
+        run(outcome="timeout", detail="no complete reply within 300 s", duration=300.0, trigger="manual"),
+        Skipped("sla-check", NOON + 120, NOON + 300, 4, "overlap", "the run before was still going"),
+    )
+    elements = page(asked, "/jobs/sla-check")
+    for words in (
+        "Unassigns",
+        "every minute",
+        "no complete reply within 300 s",
+        "4 slots, to 2026-11-21 12:05:00 UTC",
+        "manual",
+        f"run-{NOON:.0f}",
+        "4 overlap, 1 success, 1 timeout",
+        "5 min",
+    ):
+        assert words in elements.text, words
+    shapes = [attributes for tag, attributes in elements.found if tag == "circle"]
+    assert len(shapes) == 1  # the timeout is a cross
+
+
+def test_moods() -> None:
+    up = job(pid=1, state="sleeping")
+    assert mood(up) == "new"
+    assert mood(job()) == "down"
+    assert mood(job(enabled=False, state="disabled")) == "disabled"
+    assert mood(job(pid=1, state="running", last_outcome="success")) == "running"
+    assert mood(job(pid=1, state="sleeping", last_outcome="success")) == "well"
+    assert mood(job(pid=1, state="sleeping", last_outcome="timeout", consecutive_failures=1)) == "failing"
+    assert mood(job(pid=1, state="sleeping", paused=True, last_outcome="timeout", consecutive_failures=1)) == "paused"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "–"),
+        (0.0, "0 µs"),
+        (0.000045, "45 µs"),
+        (0.045, "45 ms"),
+        (0.9996, "1 s"),
+        (1.2, "1.2 s"),
+        (59.99, "1 min"),
+        (185.0, "3 min 5 s"),
+        (300.0, "5 min"),
+        (7260.0, "2 h 1 min"),
+    ],
+)
+def test_durations_in_words(value: float | None, words: str) -> None:
+    assert _seconds(value) == words
+
+
+# ---- the pictures
+
+
+def slot(fate: str, due: float = NOON, duration: float | None = None) -> Slot:
+    return Slot(due, due, 1, fate, duration=duration)  # type: ignore[arg-type]
+
+
+def test_neighbours_with_one_fate_are_one_dashed_line() -> None:
+    found = bars([slot("success"), slot("success"), slot("timeout"), slot("success")])
+    assert [(one.fate, len(one.slots)) for one in found] == [("success", 2), ("timeout", 1), ("success", 1)]
+    assert found[-1].end == WIDTH
+    assert found[0].x == (SLOTS_KEPT - 4) * 6
+    assert len(bars([slot("success")] * 4, apart=True)) == 4
+    assert bars([slot("lost")] * SLOTS_KEPT)[0].x == 0
+
+
+def test_every_fate_has_a_shape_a_letter_and_a_colour() -> None:
+    fates = {*OUTCOMES, *NOT_RUN_REASONS}
+    assert set(SHAPES) == set(LETTERS) == fates
+    tall = {fate for fate, (height, _) in SHAPES.items() if height == HEIGHT}
+    assert fates - tall == {"success", "cancelled", *NOT_RUN_REASONS}
+    assert len(set(LETTERS.values())) == len(LETTERS)
+    css = Asked().ask("/static/page.css").body.decode()
+    for fate in fates:
+        assert re.search(rf"\.{fate}\b[^{{]*{{ color:", css), fate
+
+
+def test_plot() -> None:
+    assert durations([slot("missed")]) is None
+    plot = durations([slot("success", duration=0.2), slot("missed"), slot("timeout", duration=0.4)])
+    assert plot
+    assert plot.top == 0.4
+    assert [dot.y for dot in plot.dots] == [60.0, 0.0]
+    zero = durations([slot("success", duration=0.0)])
+    assert zero
+    assert zero.dots[0].y == 120
+
+
+@pytest.mark.parametrize(
+    ("value", "top"), [(0.0, 0.001), (0.0011, 0.0015), (0.4, 0.4), (0.41, 0.5), (9.1, 10.0), (300.0, 300.0)]
+)
+def test_scale(value: float, top: float) -> None:
+    assert round_up(value) == pytest.approx(top)
