@@ -79,8 +79,12 @@ class Channel:
 
         Raises ChannelClosed at end-of-file and ChannelGarbage for what does not decode.
         """
+        flags = 0 if wait else socket.MSG_DONTWAIT
         try:
-            packet = self._sock.recv(MESSAGE_SIZE, 0 if wait else socket.MSG_DONTWAIT)
+            try:
+                packet = self._sock.recv(MESSAGE_SIZE, flags)
+            except ConnectionResetError:  # said once, when it died with unread messages; what it sent is still there
+                packet = self._sock.recv(MESSAGE_SIZE, flags)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -89,7 +93,7 @@ class Channel:
             raise ChannelClosed("end of file")
         try:
             message: Message = messages.decode(packet)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ChannelGarbage(f"{error}: {packet[:80]!r}") from error
         return message
 

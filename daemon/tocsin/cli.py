@@ -92,6 +92,8 @@ def run(file: Path) -> None:
     )
     try:
         code = run.run(settings, lambda: config.load(file), programs)
+    except ConfigError as error:
+        fail(str(error), USAGE)
     except lock.HeldByAnother as error:
         fail(f"cannot run a second daemon: {error}", HELD)
     except OSError as error:
@@ -124,7 +126,7 @@ def ask(file: Path, request: Message) -> list[Message]:
     """What the daemon says to the request, up to the last word."""
     from tocsin.parent.control import NAME
 
-    state_dir = loaded(file).state_dir
+    state_dir = config.state_dir(file)
     try:
         daemon = channel.connect(state_dir, NAME)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -205,20 +207,20 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     """Show slots and what became of them, from the ledger; the daemon may run or not."""
     from tocsin.ledger import sqlite
 
-    settings = loaded(file)
+    folder = config.state_dir(file)
     try:
         start = datetime.now(UTC).timestamp() - jobfile.parse_duration(since) if since is not None else None
     except ValueError as error:
         fail(f"--since {since}: {error}", USAGE)
     try:
-        rows = sqlite.history(settings.state_dir, job=job, since=start, failed=failed, limit=limit)
+        rows = sqlite.history(folder, job=job, since=start, failed=failed, limit=limit)
     except FileNotFoundError as error:
         fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
     except sqlite3.Error as error:
-        fail(f"cannot read the ledger in {settings.state_dir}: {error}", FAILED)
+        fail(f"cannot read the ledger in {folder}: {error}", FAILED)
     if as_json:
         click.echo(json.dumps([display.row_as_json(row) for row in rows], indent=2))
-    elif not rows and job is not None and job not in settings.jobs:
+    elif not rows and job is not None and job not in loaded(file).jobs:
         fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
     else:
         click.echo(display.history_table(rows) if rows else "no slots")

@@ -5,6 +5,7 @@ file; the environment wins. A fault names file, table, key and the value as it i
 variable holds never reaches an error.
 """
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -22,13 +23,14 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from tocsin import secret as secrets
-from tocsin.jobfile import JOB_NAME, DaemonTable, JobTable, Table, TargetTable, parse_duration
+from tocsin.jobfile import JOB_NAME, DaemonTable, ExpectTable, JobTable, Table, TargetTable, parse_duration
 from tocsin.schedule import Schedule, ScheduleError
 from tocsin.secret import Secret, SecretError
 
 CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
 FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
+SHORTEST_HIDDEN = 4  # characters of a variable that no error repeats: hiding "1" would garble them
 SHOWN = 80  # characters of a wrong value that an error repeats
 
 DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment wins
@@ -93,6 +95,7 @@ class Job:
     totals: tuple[tuple[str, str], ...]
     max_reply: int
     memory_limit: int | None
+    signing_secret: Secret | None = None
 
     @property
     def host(self) -> str:
@@ -133,7 +136,7 @@ class Config:
 
     @property
     def secrets(self) -> Iterable[Secret]:
-        return {job.secret for job in self.jobs.values() if job.secret}
+        return {one for job in self.jobs.values() for one in (job.secret, job.signing_secret) if one}
 
 
 def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -148,12 +151,33 @@ def load(file: Path, environment: Mapping[str, str] = os.environ) -> Config:
         written = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
-    dotenv = {k: v for k, v in dotenv_values(file.parent / ".env").items() if v is not None}
-    loader = _Loader(file, written, {**dotenv, **environment})
+    loader = _Loader(file, written, {**_dotenv(file), **environment})
     config = loader.config(hashlib.sha256(text))
     if loader.faults or config is None:
         raise ConfigError(loader.faults)
     return config
+
+
+def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the state folder is, also while the job file is faulty: who asks the running daemon must find it."""
+    table: Any = {}
+    held: Mapping[str, str] = environment
+    with contextlib.suppress(ConfigError, ValueError, RecursionError):
+        held = {**_dotenv(file), **environment}
+        table = tomllib.loads(_read(file).decode()).get("daemon")
+    written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
+    default = str(DaemonTable.model_fields["state_dir"].default)
+    filled: str = _Loader(file, {}, held).filled(str(written or default), "daemon", "state_dir")
+    return file.parent / filled
+
+
+def _dotenv(file: Path) -> dict[str, str]:
+    """The variables of the `.env` beside the job file. Raises ConfigError."""
+    try:
+        return {name: value for name, value in dotenv_values(file.parent / ".env").items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise ConfigError([Fault(".env", "", "", "", f"cannot read {file.parent / '.env'}: {why}")]) from None
 
 
 def _read(file: Path) -> bytes:
@@ -176,6 +200,7 @@ class _Loader:
         self.faults: list[Fault] = []
         self.warnings: list[str] = []
         self.written = written
+        self.held: dict[str, str] = {}  # what variables hold -> the reference that stands for it in errors
 
     def config(self, digest: Any) -> Config | None:
         for name in self.written.keys() - {"daemon", "target", "defaults", "jobs"}:
@@ -215,6 +240,8 @@ class _Loader:
 
     def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
         shown = "" if value is _NOTHING else _shown(value)
+        for held, reference in self.held.items():
+            why = why.replace(held, reference)
         self.faults.append(Fault(self.file.name, table, key, shown, why))
 
     def table(self, name: str) -> dict[str, Any]:
@@ -236,6 +263,8 @@ class _Loader:
         def fill(found: re.Match[str]) -> str:
             name, default = found[1], found[2]
             held = self.environment.get(name)
+            if held and len(held) >= SHORTEST_HIDDEN:
+                self.held[held] = found[0]
             if default is not None:
                 return held or default
             if held:
@@ -256,7 +285,8 @@ class _Loader:
         except ValidationError as error:
             for one in error.errors(include_url=False, include_input=False):
                 if (key := ".".join(map(str, one["loc"]))) and one["loc"][0] not in unset:
-                    self.fault(table, key, _why(one, kind), _at(written, one["loc"]))
+                    mistaken = key.endswith("secret_env")  # the secret itself may stand there
+                    self.fault(table, key, _why(one, kind), _NOTHING if mistaken else _at(written, one["loc"]))
             return None
         return None if unset else model
 
@@ -299,8 +329,9 @@ class _Loader:
         model = self.model(JobTable, {**defaults, **written}, table)
         if model is None:
             return None
-        schedule = self.schedule(model, table)
+        schedule = self.schedule(model, {**defaults, **written}, table)
         url, secret = self.url_and_secret(model, target, table)
+        signing_secret = self.signing_secret(url, target)
         headers = dict(model.headers)
         body = self.body(model, headers, table)
         if len(self.faults) > before or schedule is None:
@@ -327,9 +358,10 @@ class _Loader:
             totals=tuple(model.totals.items()),
             max_reply=model.max_reply,
             memory_limit=model.memory_limit,
+            signing_secret=signing_secret,
         )
 
-    def schedule(self, model: JobTable, table: str) -> Schedule | None:
+    def schedule(self, model: JobTable, written: dict[str, Any], table: str) -> Schedule | None:
         if bool(model.schedule) == bool(model.every):
             self.fault(table, "schedule", 'is missing; write schedule = "* * * * *" or every = "90s", one of the two')
             return None
@@ -338,17 +370,20 @@ class _Loader:
             try:
                 seconds = parse_duration(model.every)
             except ValueError as error:
-                self.fault(table, "every", str(error), model.every)
+                self.fault(table, "every", str(error), written["every"])
                 return None
             if seconds != int(seconds):
-                self.fault(table, "every", "must be whole seconds", model.every)
+                self.fault(table, "every", "must be whole seconds", written["every"])
                 return None
             expression = f"@every {int(seconds)}s"
         try:
             return Schedule(expression, model.timezone)
         except ScheduleError as error:
-            key = "every" if model.every else "timezone" if "time zone" in str(error) else "schedule"
-            self.fault(table, key, str(error))
+            key = "every" if model.every else "schedule"
+            if _REFERENCE.search(written[key]):  # the reason quotes pieces of what the variable holds
+                self.fault(table, key, "is no schedule with what its variables hold", written[key])
+            else:
+                self.fault(table, key, str(error))
             return None
 
     def url_and_secret(self, model: JobTable, target: TargetTable | None, table: str) -> tuple[str, Secret | None]:
@@ -367,7 +402,7 @@ class _Loader:
             why = "would go in the clear to a public host; use https://, or set allow_insecure = true in [target]"
             if not any(fault.why == why and fault.table == where for fault in self.faults):
                 self.fault(where, key, why)
-        own = bool(model.secret_env or model.secret_file or model.send_secret)
+        own = bool(model.secret_env or model.secret_file)
         if model.url and not own and _origin(model.url) != _origin(base):
             return url, None  # the target's secret is for the target alone
         return url, self.secret(model, target, table)
@@ -390,6 +425,17 @@ class _Loader:
                 self.fault(where, key, str(error))
             return None
 
+    def signing_secret(self, url: str, target: TargetTable | None) -> Secret | None:
+        """The target's, for calls of the target alone."""
+        if target is None or not target.signing_secret_env or _origin(url) != _origin(target.base_url):
+            return None
+        try:
+            return secrets.for_signing(target.signing_secret_env, self.environment)
+        except SecretError as error:
+            if not any((f.table, f.key) == ("target", "signing_secret_env") for f in self.faults):
+                self.fault("target", "signing_secret_env", str(error))
+            return None
+
     def judge_secrets(self, jobs: Iterable[Job]) -> None:
         for one in sorted({job.secret for job in jobs if job.secret}, key=lambda s: s.source):
             if len(one.value) < secrets.SHORT:
@@ -408,14 +454,21 @@ class _Loader:
         kind = model.content_type or ("application/json" if is_json else "text/plain; charset=utf-8")
         if "content-type" not in named:
             headers["Content-Type"] = kind
-        return json.dumps(model.json_, separators=(",", ":")).encode() if is_json else (model.body or "").encode()
+        if not is_json:
+            return (model.body or "").encode()
+        try:
+            return json.dumps(model.json_, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):  # a date, a NaN, a list in a list in a list …
+            self.fault(table, "json", "cannot be written as JSON; dates and times go in quotes, nan and inf nowhere")
+            return None
 
 
 def _why(error: Any, kind: type[Table]) -> str:
     """pydantic's error in our words."""
     match error["type"]:
         case "extra_forbidden":
-            known = [field.alias or name for name, field in kind.model_fields.items()]
+            within: type[Table] = ExpectTable if len(error["loc"]) > 1 else kind  # the one table in a table
+            known = [field.alias or name for name, field in within.model_fields.items()]
             return f"unknown key{_nearest(str(error['loc'][-1]), known)}"
         case "value_error":
             return str(error["ctx"]["error"])
@@ -457,5 +510,7 @@ def _public(host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
+        if host.isdigit() or host.startswith("0x"):  # an address too, to the resolver
+            return True
         return "." in host.rstrip(".") and not host.endswith((".localhost", ".local", ".internal"))
     return not (address.is_loopback or address.is_private or address.is_link_local)

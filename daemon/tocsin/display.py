@@ -14,7 +14,7 @@ from tocsin.secret import Secret
 
 _INSTANTS = ("due", "last", "started", "finished", "next_fire", "last_run", "last_success", "process_started")
 _INSTANT_KEYS = frozenset((*_INSTANTS, "running_since"))
-_COLOURS = {"success": "green", "skipped": "yellow", "cancelled": "yellow", "started": "cyan", "missed": "red"}
+_COLOURS = {"success": "green", "started": "cyan", "overlap": "yellow", "paused": "yellow", "cancelled": "yellow"}
 
 
 def instant(seconds: float) -> str:
@@ -34,7 +34,7 @@ def duration(seconds: float | None) -> str:
     """Three figures and a unit: "45 ms", "2.31 s", "5 min"."""
     if seconds is None:
         return "-"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
@@ -54,7 +54,7 @@ def run_in_words(run: Finished) -> str:
         parts.append(f"status {run.status}")
     if run.duration is not None:
         parts.append(f"in {duration(run.duration)}")
-    parts.extend(f"{name} {number:g}" for name, number in run.reported.items())
+    parts.extend(f"{name} {number:.12g}" for name, number in run.reported.items())
     parts.append(f"run {run.run_id}")
     return ", ".join(parts) + (f"\n{run.detail}" if run.detail else "")
 
@@ -92,7 +92,7 @@ def history_table(rows: Sequence[dict[str, Any]]) -> str:
         what = row["outcome"] or (row["reason"] if row["state"] != "started" else "started")
         if row["count"] > 1:
             what = f"{what} × {row['count']}"
-        totals = " ".join(f"{name}={number:g}" for name, number in row["reported"].items())
+        totals = " ".join(f"{name}={number:.12g}" for name, number in row["reported"].items())
         detail = " ".join(part for part in (totals, row["detail"]) if part)
         if row["count"] > 1:
             detail = f"until {instant(row['last'])} {detail}"

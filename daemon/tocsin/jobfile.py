@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from tocsin.zones import load_zone
+
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d{1,9}(?:ms|s|m|h|d))+")
@@ -18,6 +20,8 @@ _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB":
 _SIZE = re.compile(r"(\d{1,9})\s*(B|[KMG]i?B)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2: a header's name
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+MAX_URL = 2000  # characters of a path and of a URL: more than servers take, and a message must hold one
+LEAST_MEMORY = 48 * 1024**2  # bytes of data for a job's process: 26 MB measured before it does anything
 MAX_TOTALS = 8  # series a job may add to the metrics
 
 # Headers that the call itself sets: a second one would contradict the first (RFC 9110, RFC 9112).
@@ -48,8 +52,12 @@ def parse_size(text: object) -> int:
     return int(found[1]) * _SIZES[found[2]]
 
 
-def _optional_size(text: object) -> int | None:
-    return None if text == "" else parse_size(text)
+def _memory_limit(text: object) -> int | None:
+    if text == "":
+        return None
+    if (limit := parse_size(text)) < LEAST_MEMORY:
+        raise ValueError(f"is too little: a job's process alone takes half of {LEAST_MEMORY // 1024**2}MiB")
+    return limit
 
 
 def parse_address(text: object) -> tuple[str, int]:
@@ -85,12 +93,27 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
+def _content_type(text: str) -> str:
+    if not text.isprintable() or not text.isascii():
+        raise ValueError("would break the request; use printable ASCII")
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        load_zone(name)
+    except ValueError as error:
+        raise ValueError(str(error).rpartition(": ")[2]) from None
+    return name
+
+
 def _send_secret(text: str) -> str:
     kind, _, name = text.partition(":")
     if text in ("bearer", "authorization", "none") or (kind == "query" and name):
         return text
     if kind == "header" and name:
-        _header_name(name)
+        if _header_name(name).lower() in OWN_HEADERS:
+            raise ValueError(f"names the header {name}, which Tocsin sets itself")
         return text
     raise ValueError('must be "header:NAME", "bearer", "authorization", "query:NAME" or "none"')
 
@@ -102,6 +125,8 @@ def _variable(name: str) -> str:
 
 
 def _path(path: str) -> str:
+    if len(path) > MAX_URL:
+        raise ValueError(f"is longer than {MAX_URL} characters")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path or "#" in path:
         raise ValueError('must start with "/", without spaces or "#", percent-encoded where needed')
     return path
@@ -109,6 +134,8 @@ def _path(path: str) -> str:
 
 def check_url(url: str) -> str:
     """An http or https URL without user, password or fragment. Raises ValueError."""
+    if len(url) > MAX_URL:
+        raise ValueError(f"is longer than {MAX_URL} characters")
     try:
         parts = urlsplit(url)
         port_ok = parts.port != 0
@@ -119,6 +146,12 @@ def check_url(url: str) -> str:
         raise ValueError('is no URL; write it in full, as "https://app.example.com/path"')
     if parts.username is not None or parts.fragment or " " in url or not url.isascii() or not url.isprintable():
         raise ValueError("must be plain ASCII without user, password, spaces or fragment")
+    return url
+
+
+def _base_url(url: str) -> str:
+    if "?" in check_url(url):
+        raise ValueError("must end before the query: the path of a job follows it")
     return url
 
 
@@ -134,9 +167,8 @@ def _dotted(totals: dict[str, str]) -> dict[str, str]:
 
 
 def _status(patterns: list[str]) -> list[str]:
-    for pattern in patterns:
-        if not re.fullmatch(r"[1-5](xx|\d\d)", pattern):
-            raise ValueError(f'has "{pattern[:10]}"; write "2xx" or "204"')
+    if not all(re.fullmatch(r"[1-5](xx|[0-9][0-9])", pattern) for pattern in patterns):
+        raise ValueError('has what is no status; write "2xx" or "204"')
     if not patterns:
         raise ValueError('is empty; write the statuses that are right, as ["2xx"]')
     return patterns
@@ -172,10 +204,11 @@ class DaemonTable(Table):
 
 
 class TargetTable(Table):
-    base_url: Url = ""
+    base_url: Annotated[str, AfterValidator(_base_url)] = ""
     secret_env: Variable = "CRON_SECRET"
     secret_file: str = ""
     send_secret: SendSecret = "header:x-cron-secret"
+    signing_secret_env: Variable = ""
     allow_insecure: bool = False
 
 
@@ -195,11 +228,11 @@ class JobTable(Table):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
     json_: Any = Field(None, alias="json")
     body: str | None = None
-    content_type: str = ""
+    content_type: Annotated[str, AfterValidator(_content_type)] = ""
     secret_env: Variable = ""
     secret_file: str = ""
     send_secret: Annotated[str, AfterValidator(lambda text: text and _send_secret(text))] = ""
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     timeout: Seconds = 300.0
     connect_timeout: Seconds = 10.0
     grace: SecondsOrNone = 60.0
@@ -210,4 +243,4 @@ class JobTable(Table):
     expect: ExpectTable = Field(default_factory=ExpectTable.model_construct)
     totals: Annotated[dict[str, str], AfterValidator(_dotted)] = {}
     max_reply: Size = 1024**2
-    memory_limit: Annotated[int | None, BeforeValidator(_optional_size)] = None
+    memory_limit: Annotated[int | None, BeforeValidator(_memory_limit)] = None

@@ -12,12 +12,14 @@ import select
 import socket
 import stat
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 
 from tocsin.secret import redact
 
 PIPE_BUF = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
+OWN_KEYS = frozenset({"time", "level", "message", "exception"})  # of a JSON line: no field may take their place
 _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m", "DEBUG": "\033[2m"}
 
 logger = logging.getLogger("tocsin")
@@ -30,13 +32,14 @@ class LineWriter:
         mode = os.fstat(descriptor).st_mode
         self.dropped = 0  # lines, since the start of this process
         self._untold = 0  # of these, not yet mentioned in the log
+        self.notice = _console_notice  # in the form of the other lines
         self._is_socket = stat.S_ISSOCK(mode)
         self.descriptor = descriptor  # to be kept open in a forked child
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             self.descriptor = _own_description(descriptor, stat.S_ISFIFO(mode))
 
     def write(self, line: str) -> None:
-        if self._untold and self._put(f"({self._untold} log lines dropped: the reader was behind)"):
+        if self._untold and self._put(self.notice(self._untold)):
             self._untold = 0
         if self._untold or not self._put(line):
             self.dropped += 1
@@ -45,7 +48,7 @@ class LineWriter:
     def _put(self, line: str) -> bool:
         data = line.encode("utf-8", "backslashreplace")
         if len(data) >= PIPE_BUF:
-            data = data[: PIPE_BUF - 5] + "…".encode()
+            data = data[: PIPE_BUF - 5].decode("utf-8", "ignore").encode() + "…".encode()
         data += b"\n"
         try:
             if self._is_socket:
@@ -99,11 +102,39 @@ class _Console(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        entry = {"time": instant(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
-        entry |= {key: value for key, value in getattr(record, "fields", {}).items() if value is not None}
+        entry: dict[str, object] = {"time": instant(record.created), "level": record.levelname.lower()}
+        entry["message"] = record.getMessage()
+        entry |= {k: v for k, v in getattr(record, "fields", {}).items() if v is not None and k not in OWN_KEYS}
         if record.exc_info:
             entry["exception"] = "".join(traceback.format_exception(*record.exc_info))[-2000:]
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return _line(entry)
+
+
+def _line(entry: dict[str, object]) -> str:
+    """The entry as JSON in one line; long values are cut so that the line is written whole."""
+    line = json.dumps(entry, ensure_ascii=False, default=str)
+    longest = PIPE_BUF
+    while len(line.encode("utf-8", "backslashreplace")) >= PIPE_BUF and longest > 1:
+        longest //= 2
+        cut = {key: _cut(value, longest) for key, value in entry.items()}
+        line = json.dumps(cut, ensure_ascii=False, default=str)
+    return line
+
+
+def _cut(value: object, longest: int) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    text = str(value)
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
+def _console_notice(count: int) -> str:
+    return f"({count} log lines dropped: the reader was behind)"
+
+
+def _json_notice(count: int) -> str:
+    message = f"{count} log lines dropped: the reader was behind"
+    return _line({"time": instant(time.time()), "level": "warning", "message": message})
 
 
 def instant(seconds: float) -> str:
@@ -111,7 +142,7 @@ def instant(seconds: float) -> str:
 
 
 def _console_value(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
     return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=') else text
 
 
@@ -122,6 +153,7 @@ def set_up(level: str = "info", form: str = "console") -> LineWriter:
         if isinstance(handler, _Handler):
             handler.close()
     writer = _writer()
+    writer.notice = _json_notice if form == "json" else _console_notice
     handler = _Handler(writer)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     handler.setFormatter(_Json() if form == "json" else _Console(colours))

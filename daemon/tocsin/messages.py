@@ -7,7 +7,7 @@ JSON with its class name in `type`; decoding checks every field, so nothing a ch
 
 import signal
 import uuid
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -28,6 +28,9 @@ ReportedError = Literal["missing", "not_a_number"]
 ExitReason = Literal["clean", "error", "signal", "deadline"]
 Trigger = Literal["schedule", "manual", "catch-up"]
 JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopping"]
+
+Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # to the year 9999: what datetime can show
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # what SQLite and a float can hold
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
@@ -58,17 +61,17 @@ class Sleeping(Message, frozen=True):
     """Job to parent: asleep until `due`, the next instant of the schedule."""
 
     job: str
-    due: float
+    due: Instant
 
 
 class Ask(Message, frozen=True):
     """Job to parent to ledger: may I run this slot? No call goes out before the answer."""
 
     job: str
-    due: float
+    due: Instant
     run_id: str
     trigger: Trigger = "schedule"
-    attempt: int = 0
+    attempt: Count = 0
     owner: str = ""  # the parent fills it in: which life of which child asks
 
 
@@ -76,16 +79,16 @@ class Grant(Message, frozen=True):
     """Ledger to parent to job: the start is committed, go."""
 
     job: str
-    due: float
-    attempt: int = 0
+    due: Instant
+    attempt: Count = 0
 
 
 class Deny(Message, frozen=True):
     """Ledger to parent to job: the slot is taken already."""
 
     job: str
-    due: float
-    attempt: int
+    due: Instant
+    attempt: Count
     why: str
 
 
@@ -93,15 +96,15 @@ class Finished(Message, frozen=True):
     """The end of a granted run, exactly one for each grant. From the job, or from the parent if it died."""
 
     job: str
-    due: float
+    due: Instant
     run_id: str
     trigger: Trigger
-    attempt: int
+    attempt: Count
     outcome: Outcome
     detail: str = ""
     status: int | None = None
-    started: float | None = None  # when the request was sent; None when it never was
-    finished: float = 0.0
+    started: Instant | None = None  # when the request was sent; None when it never was
+    finished: Instant = 0.0
     lateness: float | None = None  # started - due
     duration: float | None = None  # request sent to reply judged
     reported: dict[str, float] = {}
@@ -114,9 +117,9 @@ class Skipped(Message, frozen=True):
     """A run of slots that did not run, for one reason: `count` of them from `first` to `last`."""
 
     job: str
-    first: float
-    last: float
-    count: int
+    first: Instant
+    last: Instant
+    count: Count
     reason: NotRunReason
     detail: str = ""
 
@@ -124,7 +127,7 @@ class Skipped(Message, frozen=True):
 class Fire(Message, frozen=True):
     """Parent to job: run once now, whatever the schedule says."""
 
-    due: float
+    due: Instant
     run_id: str
 
 
@@ -157,7 +160,7 @@ class Enroll(Message, frozen=True):
     job: str
     schedule: str
     roster: int
-    now: float
+    now: Instant
 
 
 class Enrolled(Message, frozen=True):
@@ -170,22 +173,22 @@ class Past(Message, frozen=True):
     """What the ledger knows of a job: slots up to `last_due` are accounted for."""
 
     job: str
-    last_due: float
+    last_due: Instant
     paused: bool = False
     last_outcome: Outcome | None = None
     last_detail: str = ""
-    last_run: float | None = None
-    last_success: float | None = None
+    last_run: Instant | None = None
+    last_success: Instant | None = None
     consecutive_failures: int = 0
-    attempt: int = 0
+    attempt: Count = 0
 
 
 class Release(Message, frozen=True):
     """The child died between ask and grant: the call never went out, the slot is free again."""
 
     job: str
-    due: float
-    attempt: int
+    due: Instant
+    attempt: Count
     owner: str
 
 

@@ -1,13 +1,19 @@
 """The secret a job shows to its endpoint: where it comes from, how it is sent, and how it stays out of sight."""
 
+import base64
+import html
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 SHORT = 16  # characters: a shorter secret can be guessed over the network
 SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
 REDACTED = "[redacted]"
+SIGNING_PREFIX = "whsec_"
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 class SecretError(ValueError):
@@ -16,7 +22,8 @@ class SecretError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """`sent` is "header:NAME", "bearer", "authorization" or "query:NAME"; `source` names the variable or file."""
+    """`sent` is "header:NAME", "bearer", "authorization", "query:NAME" or "signature" (it is not sent, but signs);
+    `source` names the variable or file."""
 
     value: str = field(repr=False)
     sent: str
@@ -49,16 +56,33 @@ class Secret:
 
     def disguises(self) -> Iterable[str]:
         """The forms in which the secret could show up in a text."""
-        return {self.value, quote(self.value, safe=""), quote(self.value)}
+        quoted = {quote(self.value, safe=""), quote(self.value), quote_plus(self.value)}
+        small = {_ESCAPE.sub(lambda escape: escape[0].lower(), form) for form in quoted}
+        bare = self.value.removeprefix(SIGNING_PREFIX)
+        return {self.value, bare, json.dumps(self.value)[1:-1], html.escape(self.value), *quoted, *small}
 
 
 def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
-    if variable not in environment:
-        raise SecretError(f"environment variable {variable} is not set (set it, or put it into .env)")
+    if variable not in environment:  # one in small letters may be the secret itself, written there by mistake
+        named = f"environment variable {variable}" if variable.isupper() else "the environment variable it names"
+        raise SecretError(f"{named} is not set (set it, or put it into .env)")
     try:
         return Secret(check(environment[variable]), sent, variable)
     except SecretError as error:
         raise SecretError(f"environment variable {variable} {error}") from None
+
+
+def for_signing(variable: str, environment: Mapping[str, str]) -> Secret:
+    """The key of Standard Webhooks signatures: base64 of 24 to 64 bytes, as a rule after "whsec_"."""
+    secret = from_environment(variable, "signature", environment)
+    try:
+        key = base64.b64decode(secret.value.removeprefix(SIGNING_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        make = 'echo "whsec_$(openssl rand -base64 32)"'
+        raise SecretError(f"environment variable {variable} is no base64 of 24 to 64 bytes; make one with: {make}")
+    return secret
 
 
 def from_file(file: Path, sent: str) -> Secret:

@@ -24,6 +24,7 @@ class Clock:
 
     def __init__(self) -> None:
         linux.sharpest_timers()
+        self._poll, self._polled = select.poll(), -1
         self._timer: int | None
         try:
             self._timer = linux.timerfd()
@@ -42,9 +43,11 @@ class Clock:
         if until <= self.now():  # still look for a message: a job that is always late must hear Stop
             return "message" if select.select([channel], [], [], 0)[0] else "due"
         linux.arm_timerfd(self._timer, until)
-        readable, _, _ = select.select([self._timer, channel.fileno()], [], [])
-        if channel.fileno() in readable:
-            return "message"
+        for descriptor, _ in self._poll_for(channel.fileno()).poll():  # without a timeout: those are rounded
+            if descriptor != self._timer:
+                return "message"
+        if self.now() >= until:
+            return "due"
         try:
             os.read(self._timer, 8)
         except OSError as error:
@@ -52,6 +55,14 @@ class Clock:
                 raise
             return "stepped"
         return "due"
+
+    def _poll_for(self, descriptor: int) -> select.poll:
+        """The timer and this channel, registered once: between the kernel's word and ours every call counts."""
+        if descriptor != self._polled:
+            self._poll, self._polled = select.poll(), descriptor
+            self._poll.register(descriptor, select.POLLIN)
+            self._poll.register(self._timer or 0, select.POLLIN)
+        return self._poll
 
     def _wait_in_slices(self, until: float, channel: Readable) -> Woken:
         while True:

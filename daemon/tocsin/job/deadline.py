@@ -37,8 +37,8 @@ def deadline(seconds: float) -> Iterator[None]:
             raise Cancelled
 
     before = signal.signal(signal.SIGALRM, on_alarm), signal.signal(CANCEL, on_cancel)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), REPEAT)
     try:
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), REPEAT)
         yield
     finally:
         armed = False

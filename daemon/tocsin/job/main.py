@@ -1,5 +1,6 @@
 """The job's process: plan, sleep, ask, call, report, again. Everything it knows of the world is one channel."""
 
+import resource
 from collections.abc import Callable
 
 from tocsin import log
@@ -25,6 +26,7 @@ from tocsin.messages import (
 )
 
 LEAD = 0.25  # seconds before the instant at which the slot is asked for: time for a commit to disk
+OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule again; slots are a second apart at least
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended, or overloaded?)"
 MESSAGES_AT_ONCE = 64  # read from the channel before looking at the clock again
@@ -80,7 +82,9 @@ class JobProcess:
         self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
         self.tell(planned.due)
         woken = self.clock.wait(planned.due - (0 if self.paused else LEAD), self.channel)
-        if woken == "due" and self.paused:
+        if woken == "due" and not planned.late and self.clock.now() > planned.due + OVERSLEPT:
+            pass  # the machine was suspended, say: plan anew, there may be a later slot by now
+        elif woken == "due" and self.paused:
             self.skip(planned.due, planned.due, 1, "paused", "")
         elif woken == "due":
             late = planned.due <= self.behind_until
@@ -136,15 +140,17 @@ class JobProcess:
             self.hear(ask)
             if self.stopping:
                 return "the daemon stopped before the call"
-        if self.clock.now() - ask.due > self.job.grace + LEAD and ask.trigger == "schedule":
+            if ask.due - self.clock.now() > LEAD + OVERSLEPT:
+                return "the clock was set back before the call"
+        if self.clock.now() - ask.due > self.job.grace + LEAD and ask.trigger != "manual":
             return TOO_LATE
         return None
 
     def account_for_overlap(self) -> None:
-        """Slots that came due while the call ran are skipped; with `catch_up = "all"` those from before this
-        process began are still to run."""
+        """Slots that came due while the call ran are skipped; what is left from before this process began is
+        still to be planned."""
         schedule, last = self.job.schedule, self.last
-        if self.job.catch_up == "all" and schedule.latest(last, int(self.behind_until)) is not None:
+        if schedule.latest(last, int(self.behind_until)) is not None:
             return
         if passed := passed_between(schedule, last, int(self.clock.now()), "overlap"):
             self.skip(passed.first, passed.last, passed.count, "overlap", "the run before was still going")
@@ -185,11 +191,14 @@ class JobProcess:
             self.channel.send(Sleeping(self.job.name, due))
 
     def skip(self, first: float, last: float, count: int, reason: NotRunReason, detail: str) -> None:
-        self.last = max(self.last, int(last))
+        if last == int(last):  # a manual run says nothing about the schedule's slots before it
+            self.last = max(self.last, int(last))
         self.channel.send(Skipped(self.job.name, first, last, count, reason, detail))
 
 
 def main(job: Job, channel: Channel, beginning: Beginning) -> None:
     """Runs in the forked child until the parent says Stop."""
+    if job.memory_limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
     caller = Caller(job)
     JobProcess(job, channel, beginning, Clock(), lambda ask, until, rest: perform(caller, ask, until, rest)).run()

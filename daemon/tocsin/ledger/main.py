@@ -3,23 +3,37 @@
 import select
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from tocsin import log
 from tocsin.channel import Channel
 from tocsin.ledger.sqlite import PRUNE_AT_ONCE, SqliteLedger, Unusable
-from tocsin.messages import Committed, Entry, LedgerReady, LedgerTrouble, LedgerUnusable, Stop
+from tocsin.messages import (
+    Committed,
+    Deny,
+    Entry,
+    Finished,
+    Grant,
+    LedgerReady,
+    LedgerTrouble,
+    LedgerUnusable,
+    Past,
+    Stop,
+)
 
 BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
 RETRY = 1.0  # seconds between tries while the store refuses to write
 PRUNE_EVERY = 600.0  # seconds between looks for rows older than `keep`
 
+T = TypeVar("T")
+
 
 def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
     """Runs in the forked child until the parent says Stop. `keep` is seconds."""
     try:
-        ledger = SqliteLedger(folder, session)
-        lost = ledger.recover(time.time())
+        ledger, lost = _patiently(channel, folder, lambda: _open(folder, session))
     except Unusable as error:
         channel.send(LedgerUnusable(str(error)))
         return
@@ -42,27 +56,40 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
                 stopping = True
         if entries:
             _commit(ledger, entries, channel)
+    ledger.close()
+
+
+def _open(folder: Path, session: str) -> tuple[SqliteLedger, list[Finished]]:
+    ledger = SqliteLedger(folder, session)
+    return ledger, ledger.recover(time.time())
 
 
 def _commit(ledger: SqliteLedger, entries: list[Entry], channel: Channel) -> None:
-    """Until it is done: what cannot be written now is kept and tried again, and said once."""
-    said = ""
-    while True:
+    def commit() -> tuple[list[Grant | Deny | Past], float]:
         began = time.perf_counter()
-        try:
-            answers = ledger.commit(entries)
-            break
-        except sqlite3.OperationalError as error:
-            if str(error) != said:
-                said = str(error)
-                channel.send(LedgerTrouble(f"cannot write {ledger.file}: {said}"))
-            select.select([], [], [], RETRY)
-    if said:
-        channel.send(LedgerTrouble(""))
-    seconds = time.perf_counter() - began
+        return ledger.commit(entries), time.perf_counter() - began
+
+    answers, seconds = _patiently(channel, ledger.file, commit)
     for answer in answers:
         channel.send(answer)
     channel.send(Committed(entries[-1].seq, seconds))
+
+
+def _patiently(channel: Channel, file: Path, work: Callable[[], T]) -> T:
+    """The result of `work`, tried until the store lets it; that it does not is said once."""
+    said = ""
+    while True:
+        try:
+            result = work()
+        except sqlite3.OperationalError as error:
+            if str(error) != said:
+                said = str(error)
+                channel.send(LedgerTrouble(f"{file}: {said} (disk full, or may this user not write it?)"))
+            select.select([], [], [], RETRY)
+        else:
+            if said:
+                channel.send(LedgerTrouble(""))
+            return result
 
 
 def _prune(ledger: SqliteLedger, keep: float) -> int:

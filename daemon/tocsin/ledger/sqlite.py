@@ -27,6 +27,7 @@ from tocsin.messages import (
 FILE = "ledger.sqlite"
 VERSION = 1  # of the schema, kept in user_version
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
+PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # worth a new try
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
 
 _SCHEMA = """
@@ -68,7 +69,10 @@ class Unusable(Exception):
 
 
 class SqliteLedger:
-    """`session` names one life of the daemon; entries are numbered within it and applied once."""
+    """`session` names one life of the daemon; entries are numbered within it and applied once.
+
+    Raises Unusable, and sqlite3.OperationalError for what may pass (disk full, locked).
+    """
 
     def __init__(self, folder: Path, session: str) -> None:
         self.file = folder / FILE
@@ -76,8 +80,16 @@ class SqliteLedger:
         try:
             self._db = self._open()
             self._seq = self._resume()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in PASSING:
+                raise
+            why = f"{error} (may this user write into {folder}?)"
+            raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
         except sqlite3.DatabaseError as error:
             raise Unusable(_what_to_do(self.file, error)) from error
+        except OSError as error:  # the file of another user, perhaps
+            why = f"{error.strerror} (may this user write it?)"
+            raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
@@ -98,6 +110,10 @@ class SqliteLedger:
             return int(seq)
         self._db.execute("UPDATE progress SET session = ?, seq = 0", (self.session,))
         return 0
+
+    def close(self) -> None:
+        """Leave one file behind, without -wal and -shm: easier to copy."""
+        self._db.close()
 
     # ---- writing
 
@@ -152,7 +168,7 @@ class SqliteLedger:
     def _apply(self, body: Any, *, new: bool) -> Grant | Deny | Past | None:
         match body:
             case Ask():
-                return self._ask(body)
+                return self._ask(body, new=new)
             case Enroll():
                 return self._enroll(body)
             case _ if not new:
@@ -169,17 +185,22 @@ class SqliteLedger:
                 self._db.execute("DELETE FROM jobs WHERE roster != ?", (roster,))
         return None
 
-    def _ask(self, ask: Ask) -> Grant | Deny:
-        new = self._db.execute(
-            "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id, owner)"
-            " VALUES (?1, ?2, ?3, ?2, 'started', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            (ask.job, ask.due, ask.attempt, ask.trigger, ask.run_id, ask.owner),
-        ).rowcount
-        if not new:
-            state, owner = self._db.execute(
+    def _ask(self, ask: Ask, *, new: bool) -> Grant | Deny:
+        """One that came before is only answered again: its slot may have been released since."""
+        inserted = (
+            new
+            and self._db.execute(
+                "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id, owner)"
+                " VALUES (?1, ?2, ?3, ?2, 'started', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                (ask.job, ask.due, ask.attempt, ask.trigger, ask.run_id, ask.owner),
+            ).rowcount
+        )
+        if not inserted:
+            row = self._db.execute(
                 "SELECT state, owner FROM slots WHERE job = ? AND due = ? AND attempt = ?",
                 (ask.job, ask.due, ask.attempt),
             ).fetchone()
+            state, owner = row or ("released", None)
             if (state, owner) != ("started", ask.owner):
                 return Deny(ask.job, ask.due, ask.attempt, f"the slot is {state} already")
         elif ask.trigger != "manual":
@@ -232,7 +253,8 @@ class SqliteLedger:
     def _skip(self, body: Skipped) -> None:
         state = "missed" if body.reason == "missed" else "skipped"
         values = (body.job, body.first, body.last, body.count, state, body.reason, body.detail)
-        self._accounted(body.job, body.last)
+        if body.last == int(body.last):  # a manual run says nothing about the slots before it
+            self._accounted(body.job, body.last)
         withdrawn = self._db.execute(  # asked for, but not called after all
             "UPDATE slots SET state = ?3, reason = ?4, detail = ?5, owner = NULL"
             " WHERE job = ?1 AND due = ?2 AND state = 'started'",
@@ -269,8 +291,6 @@ class SqliteLedger:
 
 
 def _what_to_do(file: Path, error: sqlite3.DatabaseError) -> str:
-    if isinstance(error, sqlite3.OperationalError):
-        return f"cannot open the ledger {file}: {error} (may this user write into {file.parent}, is the disk full?)"
     return (
         f"the ledger {file} is damaged: {error}. Nothing was changed. Restore it from a backup, or save what is"
         f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"

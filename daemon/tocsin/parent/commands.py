@@ -60,7 +60,7 @@ class Commands:
             return self._unknown(job)
         if self._daemon.stopping:
             return Refused("the daemon is stopping", FAILED)
-        if self._daemon.is_running(job):
+        if self._daemon.is_running(job) or any(name == job for name, _ in self._waiting):
             return Refused(f"{job} is running already; it does not overlap itself", FAILED)
         now = round(time.time(), 3)
         due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
@@ -72,7 +72,8 @@ class Commands:
     def _unknown(self, job: str) -> Refused:
         if job in self._daemon.config.jobs:
             return Refused(f"{job} is disabled in the job file", FAILED)
-        return Refused(f"there is no job {job!r}; there are: {', '.join(sorted(self._daemon.config.jobs))}", UNUSABLE)
+        known = ", ".join(sorted(self._daemon.config.jobs))
+        return Refused(f"there is no job {job[:100]!r}; there are: {known}"[:4000], UNUSABLE)
 
     def _run_over(self, event: Finished | Skipped | Deny) -> None:
         due = event.first if isinstance(event, Skipped) else event.due

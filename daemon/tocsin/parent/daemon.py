@@ -363,7 +363,8 @@ class Daemon:
             case Finished():
                 self._over(body)
             case Skipped(last=last):
-                seat.account(last)
+                if last == int(last):  # a manual run says nothing about the schedule's slots before it
+                    seat.account(last)
                 self._over(body)
 
     def _over(self, event: Finished | Skipped) -> None:

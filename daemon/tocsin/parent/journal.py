@@ -10,18 +10,18 @@ _LEVELS = {"success": logging.INFO, "cancelled": logging.WARNING}
 
 def finished(run: Finished) -> None:
     """One line for each run, with everything that identifies and explains it."""
-    log.log(
-        _LEVELS.get(run.outcome, logging.ERROR),
-        f"{run.job}: {run.outcome}",
-        status=run.status,
-        detail=run.detail or None,
-        duration=_rounded(run.duration),
-        lateness=_rounded(run.lateness),
-        **run.reported,
-        trigger=run.trigger,
-        attempts=_attempts(run),
-        run_id=run.run_id,
-    )
+    fields: dict[str, object] = {
+        "status": run.status,
+        "detail": run.detail or None,
+        "duration": _rounded(run.duration),
+        "lateness": _rounded(run.lateness),
+        "trigger": run.trigger,
+        "attempts": _attempts(run),
+        "run_id": run.run_id,
+    }
+    taken = {*fields, *log.OWN_KEYS}  # a total may have any name
+    fields |= {f"reported_{name}" if name in taken else name: number for name, number in run.reported.items()}
+    log.log(_LEVELS.get(run.outcome, logging.ERROR), f"{run.job}: {run.outcome}", **fields)
     for name, why in run.reported_errors.items():
         log.warning(f"{run.job}: no number for {name} in the reply", why=why.replace("_", " "), run_id=run.run_id)
 

@@ -52,6 +52,7 @@ class Child:
     failures: int = 0
     started: float = 0.0
     wake: float | None = None
+    over: float | None = None  # when its call must be over at the latest
     overdue: bool = False  # its call passed the deadline, so it was killed
     signalled: int = 0  # the strongest signal sent since it was told to stop
 
@@ -137,7 +138,7 @@ def answered(child: Child, answer: Grant | Deny, now: float, longest: float) -> 
         return replace(child, slot=None), [Send(answer)]
     over = now + longest + KILL_GRACE
     wake = over if child.wake is None else min(over, child.wake)
-    return replace(child, slot=Slot(slot.ask, granted=True), wake=wake), [Send(answer)]
+    return replace(child, slot=Slot(slot.ask, granted=True), over=over, wake=wake), [Send(answer)]
 
 
 def finished(child: Child, run: Finished) -> Step:
@@ -155,7 +156,7 @@ def skipped(child: Child, passed: Skipped) -> Step:
 
 
 def _free(child: Child) -> Child:
-    return replace(child, slot=None, wake=child.wake if child.state == "stopping" else None)
+    return replace(child, slot=None, over=None, wake=child.wake if child.state == "stopping" else None)
 
 
 def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
@@ -167,11 +168,11 @@ def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
         actions.append(Record(_not_called(child.slot.ask, status)))
     actions.append(Tell(ProcessExited(child.process, child.job, _reason(child, status), str(status))))
     if child.state in ("stopping", "stopped"):
-        return replace(child, state="stopped", slot=None, wake=None), [*actions, Gone()]
+        return replace(child, state="stopped", slot=None, over=None, wake=None), [*actions, Gone()]
     failures = 0 if now - child.started >= STEADY else child.failures
     first, longest = BACKOFF
     wake = now + min(longest, first * BACKOFF_FACTOR ** min(failures, 10))
-    return replace(child, state="backing_off", slot=None, failures=failures + 1, wake=wake), actions
+    return replace(child, state="backing_off", slot=None, over=None, failures=failures + 1, wake=wake), actions
 
 
 def _cut_off(child: Child, ask: Ask, status: ExitStatus, wall: float) -> Finished:
@@ -204,11 +205,11 @@ def _reason(child: Child, status: ExitStatus) -> ExitReason:
 def timer(child: Child, now: float) -> Step:
     """The moment `wake` has come."""
     child = replace(child, wake=None)
+    if child.over is not None and now >= child.over:
+        return replace(child, overdue=True), [Kill(signal.SIGKILL)]
     match child.state:
         case "backing_off":
             return start(child, now)
-        case "up" if child.slot and child.slot.granted:
-            return replace(child, overdue=True), [Kill(signal.SIGKILL)]
         case "stopping":
             return hurry(child, now)
     return child, []

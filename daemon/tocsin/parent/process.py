@@ -12,12 +12,14 @@ import setproctitle
 from tocsin import channel as channels
 from tocsin import linux, log
 from tocsin.channel import Channel, ChannelClosed
+from tocsin.messages import CANCEL
 from tocsin.parent.lifecycle import Child, ExitStatus
 
 CRASHED = 70  # exit code of a child that an exception ended (EX_SOFTWARE of sysexits.h)
 OOM_SCORE_ADJ = 500  # the kernel takes a child before the parent when memory runs out (proc(5))
 # What Ctrl-C, a hang-up or systemd send reaches the whole group: the parent decides, its children wait for word.
-_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+# CANCEL is heard only during a call: one that comes right after it must not cost the report.
+_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, CANCEL)
 
 
 class Process:

@@ -2,13 +2,12 @@
 
 import gc
 import os
-import resource
 import signal
 from collections.abc import Callable
 
 from tocsin import __version__, log
-from tocsin.config import Config
-from tocsin.parent import lock
+from tocsin.config import Config, ConfigError, Fault
+from tocsin.parent import limits, lock
 from tocsin.parent.commands import Commands
 from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon, Programs
@@ -21,12 +20,13 @@ UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
 def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     """The life of the parent; returns its exit code. `load` reads the job file again.
 
-    Raises tocsin.parent.lock.HeldByAnother, and OSError where the state folder is of no use.
+    Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.lock.HeldByAnother, and
+    OSError where the state folder is of no use.
     """
+    _within_limits(config)
     held = lock.take(config.state_dir)
     writer = log.set_up(config.log_level, config.log_format)
     redact.learn(config.secrets)
-    _raise_limits()
     log.info(
         "tocsin starts",
         version=__version__,
@@ -44,7 +44,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     daemon = Daemon(config, loop, programs, {held, writer.descriptor})
 
     def reload() -> str:
-        why = daemon.reload(load)
+        why = daemon.reload(lambda: _within_limits(load()))
         if not why:
             log.set_up(daemon.config.log_level, daemon.config.log_format)
             redact.learn(daemon.config.secrets)
@@ -77,10 +77,11 @@ def base_url(config: Config) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _raise_limits() -> None:
-    """Two descriptors for each job's process: the soft limit is often 1024, the hard one far higher."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _within_limits(config: Config) -> Config:
+    """The same config. Raises ConfigError when this process may not have what so many jobs need."""
+    if why := limits.shortage(len(config.enabled_jobs)):
+        raise ConfigError([Fault(config.file.name, "", "", "", why)])
+    return config
 
 
 def _stop_with_supervisord(loop: Loop, daemon: Daemon) -> None:

@@ -1,0 +1,35 @@
+"""Descriptors and processes for so many jobs: raises the soft limits, and says which hard limit is too low."""
+
+import resource
+
+DESCRIPTORS = 64  # beside the jobs': lock, log, control clients, ledger, exporter, and what Python opens briefly
+PER_JOB = 2  # its channel and its pidfd
+PROCESSES = 8  # beside the jobs': parent, ledger, exporter, and an operator's commands
+
+
+def shortage(jobs: int) -> str:
+    """Raise the soft limits to what `jobs` need; "" or which limit is too low and how to raise it."""
+    descriptors = _raised(resource.RLIMIT_NOFILE, DESCRIPTORS + PER_JOB * jobs)
+    if descriptors is not None:
+        return (
+            f"{jobs} jobs need {DESCRIPTORS + PER_JOB * jobs} open files, and the hard limit is {descriptors}; raise"
+            " `minfds` under [supervisord], LimitNOFILE in the systemd unit, or ulimits.nofile of the container"
+        )
+    processes = _raised(resource.RLIMIT_NPROC, PROCESSES + jobs)
+    if processes is not None:
+        return (
+            f"{jobs} jobs need {PROCESSES + jobs} processes, and the hard limit of this user is {processes}; raise"
+            " `minprocs` under [supervisord], TasksMax and LimitNPROC in the systemd unit, or pids_limit of the"
+            " container"
+        )
+    return ""
+
+
+def _raised(limit: int, needed: int) -> int | None:
+    """Raise the soft limit to the hard one; the hard limit if that is less than needed, else None."""
+    soft, hard = resource.getrlimit(limit)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        return hard
+    if soft != hard:
+        resource.setrlimit(limit, (hard, hard))
+    return None

@@ -1,0 +1,291 @@
+"""Kill anything: it comes back, no slot is called twice, and what was cut off is known."""
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from harness import Daemon, Endpoint, fates, sla_checked, until
+
+EVERY_SECOND = '[jobs.tick]\nevery = "1s"\npath = "/tick"\n'
+Start = Callable[[str], Daemon]
+
+
+def accounted_once(daemon: Daemon, endpoint: Endpoint, job: str = "tick") -> list[str]:
+    """Each slot was called at most once and has one row, without a gap; returns the fates in order of due."""
+    due = [call.headers["x-tocsin-scheduled-at"] for call in endpoint.of(job)]
+    assert len(due) == len(set(due)), "a slot was called twice"
+    rows = [row for row in daemon.history(job) if row["trigger"] != "manual"]
+    assert all(len(fate) == 1 for fate in fates(rows, job).values())
+    span = _seconds(rows[-1]["last"]) - _seconds(rows[0]["due"]) + 1
+    assert sum(row["count"] for row in rows) == span, "a slot is unaccounted for"
+    return [row["outcome"] or row["reason"] or row["state"] for row in rows]
+
+
+def _seconds(instant: str) -> int:
+    hours, minutes, seconds = instant[11:19].split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+
+
+class Held:
+    """An endpoint's answer that waits until it is let go."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.came, self.go = Event(), Event()
+        endpoint.answer = self
+
+    def __call__(self, _: object) -> tuple[int, dict[str, str], bytes]:
+        self.came.set()
+        self.go.wait(30)
+        return sla_checked(0)
+
+
+@pytest.mark.parametrize("title", ["job tick", "exporter", "ledger"])
+def test_a_killed_child_comes_back(running: Start, endpoint: Endpoint, title: str) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    pid = daemon.kill(title)
+    new = daemon.child(title, other_than=pid)
+    assert new != pid
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) >= calls + 2, "calls to go on")
+    until(lambda: daemon.metric("tocsin_job_process_up", job_name="tick") == 1, "the exporter to know the job")
+    if title == "job tick":
+        exits = daemon.metric("tocsin_job_process_exits_total", job_name="tick", reason="signal")
+        assert exits == 1
+    assert daemon.stop() == 0
+    accounted_once(daemon, endpoint)
+
+
+def test_a_call_cut_off_is_lost(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    daemon.kill("job tick")
+    rows = until(lambda: [r for r in daemon.history() if r["outcome"] == "lost"], "the lost run")
+    assert rows[0]["run_id"] == endpoint.calls[0].headers["idempotency-key"]
+    assert "SIGKILL" in rows[0]["detail"]
+    held.go.set()
+    until(lambda: len(endpoint.calls) >= 3, "the next slots")
+    assert daemon.stop() == 0
+    assert accounted_once(daemon, endpoint).count("lost") == 1
+
+
+def test_a_lost_run_is_delivered_again_where_asked(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running('[jobs.tick]\nschedule = "@yearly"\npath = "/tick"\ndelivery = "at-least-once"\n')
+    daemon.child("job tick")
+    thread = Thread(target=daemon.run, args=("fire", "tick"))
+    thread.start()
+    assert held.came.wait(30)
+    daemon.kill("job tick")
+    held.go.set()
+    thread.join()
+    until(lambda: len(endpoint.calls) == 2, "the second delivery")
+    first, second = endpoint.calls
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    assert (first.headers["x-tocsin-attempt"], second.headers["x-tocsin-attempt"]) == ("0", "1")
+    rows = until(lambda: [r for r in daemon.history() if r["outcome"] == "success"] and daemon.history(), "success")
+    assert [(row["attempt"], row["outcome"]) for row in rows] == [(0, "lost"), (1, "success")]
+
+
+def test_the_parent_dies_and_nobody_survives_it(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    children = daemon.children()
+    assert set(children) == {"job tick", "exporter", "ledger"}
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children.values()), "the children to be gone")
+    assert [row["state"] for row in daemon.history()] == ["started"]
+    held.go.set()
+    daemon.start()
+    until(lambda: len(endpoint.calls) >= 3, "calls of the new daemon")
+    assert daemon.stop() == 0
+    assert accounted_once(daemon, endpoint)[0] == "lost"
+    assert daemon.log().count("tick: lost") == 1
+
+
+def test_the_new_daemon_waits_for_the_lock(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    first = daemon.process
+    orphan = daemon.child("job tick")
+    os.kill(orphan, signal.SIGSTOP)
+    second = Daemon(daemon.folder, endpoint)
+    second.environment = daemon.environment
+    second.start()
+    daemon.signal(signal.SIGTERM)
+    os.kill(orphan, signal.SIGCONT)
+    assert first is not None
+    assert first.wait(30) == 0
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls, "the second daemon to fire")
+    assert second.stop() == 0
+    accounted_once(second, endpoint)
+
+
+def test_a_stopped_job_process_holds_nothing_up(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND + '[jobs.other]\nevery = "1s"\npath = "/other"\n')
+    until(lambda: endpoint.of("tick") and endpoint.of("other"), "calls")
+    daemon.kill("job tick", signal.SIGSTOP)
+    calls = len(endpoint.of("other"))
+    until(lambda: len(endpoint.of("other")) >= calls + 3, "the other job to go on")
+    daemon.kill("job tick", signal.SIGCONT)
+    calls = len(endpoint.of("tick"))
+    until(lambda: len(endpoint.of("tick")) > calls + 1, "the stopped job to go on")
+    assert daemon.stop() == 0
+    accounted_once(daemon, endpoint)
+
+
+def test_a_stopped_ledger_means_no_calls(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    daemon.kill("ledger", signal.SIGSTOP)
+    asked = daemon.log().count("asked")
+    until(lambda: daemon.log().count("asked") >= asked + 3, "slots to pass")
+    calls = len(endpoint.calls)
+    asked = daemon.log().count("asked")
+    until(lambda: daemon.log().count("asked") >= asked + 2, "more slots to pass")
+    assert len(endpoint.calls) <= calls  # whatever was granted before has gone out by then
+    daemon.kill("ledger", signal.SIGCONT)
+    until(lambda: len(endpoint.calls) > calls, "calls again")
+    assert daemon.stop() == 0
+    assert "missed" in accounted_once(daemon, endpoint)
+
+
+@pytest.mark.parametrize("title", ["job tick", "ledger", "exporter"])
+def test_sigterm_to_a_child_is_not_for_it(running: Start, endpoint: Endpoint, title: str) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    pid = daemon.kill(title, signal.SIGTERM)
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls + 1, "calls to go on")
+    assert daemon.child(title) == pid
+
+
+def test_sigterm_lets_a_call_finish(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    daemon.signal(signal.SIGTERM)
+    daemon.said("stopping")
+    held.go.set()
+    assert daemon.wait() == 0
+    assert [row["outcome"] for row in daemon.history() if row["outcome"]] == ["success"]
+
+
+def test_a_second_sigterm_hurries(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    daemon.signal(signal.SIGTERM)
+    daemon.said("stopping why=SIGTERM")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    held.go.set()
+    assert [row["outcome"] for row in daemon.history() if row["outcome"]] == ["cancelled"]
+
+
+def test_after_the_drain_calls_are_cancelled(daemon: Daemon, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon.write(EVERY_SECOND, 'drain = "1s"')
+    daemon.start()
+    assert held.came.wait(30)
+    assert daemon.stop() == 0
+    held.go.set()
+    assert [row["outcome"] for row in daemon.history() if row["outcome"]] == ["cancelled"]
+
+
+def test_a_call_that_cannot_be_interrupted_is_killed_at_its_deadline(running: Start, endpoint: Endpoint) -> None:
+    """The endpoint holds the call; a stopped process cannot even see its alarm, as one inside getaddrinfo."""
+    held = Held(endpoint)
+    daemon = running('[jobs.tick]\nevery = "1s"\npath = "/tick"\ntimeout = "1s"\n')
+    assert held.came.wait(30)
+    pid = daemon.kill("job tick", signal.SIGSTOP)
+    rows = until(lambda: [r for r in daemon.history() if r["outcome"]], "the run's end")
+    held.go.set()
+    assert rows[0]["outcome"] == "timeout"
+    assert daemon.child("job tick", other_than=pid)
+    until(lambda: daemon.metric("tocsin_job_process_exits_total", job_name="tick", reason="deadline") == 1, "the exit")
+
+
+def test_a_damaged_ledger_is_refused(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    daemon.stop()
+    file = daemon.folder / "var" / "ledger.sqlite"
+    file.write_bytes(b"\0" * 8192)
+    calls = len(endpoint.calls)
+    daemon.start()
+    assert daemon.wait() == 1
+    daemon.said("is damaged")
+    assert file.read_bytes() == b"\0" * 8192
+    assert len(endpoint.calls) == calls
+
+
+def test_garbage_on_the_control_socket_disturbs_nobody(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    clients = []
+    for number in range(60):  # more than there are places; most of them say nothing
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.connect(str(daemon.folder / "var" / "control.sock"))
+        if number % 3 == 0:
+            client.send(b"\xff" * 100)
+        clients.append(client)
+    assert daemon.json("jobs")[0]["name"] == "tick"
+    for client in clients:
+        client.close()
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls, "calls to go on")
+
+
+def test_a_full_disk_is_said_once_and_passes(running: Start, endpoint: Endpoint) -> None:
+    """No file of the ledger may grow: for SQLite the same as a full disk, and it needs no file system of its own."""
+    daemon = running(EVERY_SECOND)
+    until(lambda: len(endpoint.calls) >= 2, "calls")
+    ledger = daemon.child("ledger")
+    before = resource.prlimit(ledger, resource.RLIMIT_FSIZE)
+    resource.prlimit(ledger, resource.RLIMIT_FSIZE, (4096, before[1]))
+    until(lambda: daemon.metric("tocsin_ledger_up") == 0, "the gauge to fall")
+    calls, asked = len(endpoint.calls), daemon.log().count("asked")
+    until(lambda: daemon.log().count("asked") >= asked + 3, "slots to pass")
+    assert len(endpoint.calls) <= calls + 1  # no start committed, no call; one may have been on its way
+    resource.prlimit(ledger, resource.RLIMIT_FSIZE, before)
+    until(lambda: daemon.metric("tocsin_ledger_up") == 1, "the gauge to rise")
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls + 1, "calls again")
+    assert daemon.child("ledger") == ledger
+    assert daemon.stop() == 0
+    assert daemon.log().count("the ledger cannot write") == 1
+    assert "missed" in accounted_once(daemon, endpoint)
+
+
+def test_a_storm_of_hang_ups_while_children_die(running: Start, endpoint: Endpoint) -> None:
+    jobs = "".join(f'[jobs.j{n}]\nevery = "1s"\npath = "/{n}"\n' for n in range(10))
+    daemon = running(jobs)
+    until(lambda: len({call.path for call in endpoint.calls}) == 10, "a call of every job")
+    for n in range(100):
+        daemon.signal(signal.SIGHUP)
+        if n % 10 == 0:
+            os.kill(daemon.children()[f"job j{n // 10}"], signal.SIGKILL)
+    until(lambda: len([name for name in daemon.children() if name.startswith("job ")]) == 10, "all jobs to be back")
+    descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    marks = {path: len([c for c in endpoint.calls if c.path == path]) for path in (f"/{n}" for n in range(10))}
+    until(
+        lambda: all(len([c for c in endpoint.calls if c.path == path]) > mark for path, mark in marks.items()),
+        "every job to go on",
+    )
+    zombies = [p for p in daemon.children().values() if "\nState:\tZ" in Path(f"/proc/{p}/status").read_text()]
+    assert not zombies
+    assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= descriptors + 2
+    assert daemon.stop() == 0
+    for n in range(10):
+        accounted_once(daemon, endpoint, f"j{n}")

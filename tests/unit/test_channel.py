@@ -1,0 +1,385 @@
+"""The channel: every message survives the way, garbage and death have names, nobody who must not wait waits."""
+
+import dataclasses
+import os
+import select
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tocsin import channel as channels
+from tocsin import messages
+from tocsin.channel import MESSAGE_SIZE, Channel, ChannelClosed, ChannelGarbage
+from tocsin.messages import Message
+from tocsin.parent.outbox import Body
+
+FINISHED = messages.Finished(
+    job="a",
+    due=1.0,
+    run_id="r",
+    trigger="schedule",
+    attempt=0,
+    outcome="http_error",
+    detail="503: \x00 \x1b[31m \u2028 ü €",
+    status=503,
+    started=1.25,
+    finished=2.5,
+    lateness=0.25,
+    duration=1.25,
+    reported={"unassigned": 3.0, "far": 1e300},
+    reported_errors={"b": "missing"},
+    responses=("5xx", "2xx"),
+    connection_errors=("dns",),
+)
+STATUS = messages.JobStatus(
+    name="a",
+    schedule="* * * * *",
+    timezone="UTC",
+    words="every minute",
+    method="POST",
+    url="https://a.example/x",
+    host="a.example",
+    enabled=True,
+    description="",
+    timeout=300.0,
+    grace=60.0,
+    fields=("unassigned",),
+    state="backing off",
+)
+ASK = messages.Ask("a", 60.0, "run", "catch-up", 2, "session/1")
+SKIPPED = messages.Skipped("a", 60.0, 180.0, 3, "missed", "why")
+BODIES: list[Body] = [
+    ASK,
+    FINISHED,
+    SKIPPED,
+    messages.Release("a", 60.0, 0, "session/1"),
+    messages.Pause("a", True),
+    messages.Enroll("a", "* * * * * UTC", 7, 60.5),
+    messages.Enrolled(7),
+]
+SAMPLES: list[Message] = [
+    messages.Sleeping("a", 60.0),
+    ASK,
+    messages.Grant("a", 60.0, 1),
+    messages.Deny("a", 60.0, 0, "taken"),
+    FINISHED,
+    SKIPPED,
+    messages.Fire(60.001, "run"),
+    messages.Pause("a", False),
+    messages.Stop(),
+    messages.Past("a", 60.0, True, "lost", "why", 1.0, None, 3, 1),
+    *[messages.Entry(seq, body) for seq, body in enumerate(BODIES)],
+    messages.Committed(9, 0.001),
+    messages.LedgerReady((FINISHED,)),
+    messages.LedgerTrouble("disk full"),
+    messages.LedgerUnusable("damaged"),
+    STATUS,
+    messages.JobRemoved("a"),
+    messages.Started("a", 60.0, 60.1),
+    messages.ProcessUp("job", "a", 12, 60.0),
+    messages.ProcessExited("job", "a", "signal", "killed by SIGKILL"),
+    messages.ConfigLoaded("hash", 60.0, "why not"),
+    messages.LedgerState(False, 3, "why"),
+    messages.LogLinesDropped(3),
+    messages.EventsDropped(3),
+    messages.Heartbeat(60.0),
+    messages.ListJobs(),
+    messages.FireJob("a"),
+    messages.PauseJob("a", True),
+    messages.ReloadConfig(),
+    messages.Done("done"),
+    messages.Refused("why", 2),
+]
+
+
+@dataclasses.dataclass
+class Ends:
+    ours: Channel
+    theirs: Channel
+    raw: socket.socket  # of theirs
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    yield from made()
+
+
+def made(queue_length: int = channels.QUEUE_LENGTH) -> Iterator[Ends]:
+    a, b = channels.pair()
+    both = Ends(Channel(a, blocking=False, queue_length=queue_length), Channel(b, blocking=True), b)
+    yield both
+    both.ours.close()
+    both.theirs.close()
+
+
+def test_the_samples_are_every_message_a_channel_carries() -> None:
+    carried = get_args(messages._Anything)
+    assert {type(sample) for sample in SAMPLES} == set(carried)
+    assert {type(body) for body in BODIES} == set(get_args(messages.Entry.__annotations__["body"]))
+
+
+@pytest.mark.parametrize("message", SAMPLES, ids=lambda message: type(message).__name__)
+def test_every_message_comes_out_as_it_went_in(ends: Ends, message: Message) -> None:
+    assert ends.ours.send(message)
+    assert ends.theirs.receive(wait=True) == message
+    ends.theirs.send(message)
+    assert ends.ours.receive() == message
+
+
+def test_messages_keep_their_boundaries_and_order(ends: Ends) -> None:
+    sent = [messages.FireJob(f"job-{number}") for number in range(50)]
+    for message in sent:
+        assert ends.theirs.send(message)
+    assert list(ends.ours.waiting(30)) == sent[:30]
+    assert list(ends.ours.waiting(30)) == sent[30:]
+    assert list(ends.ours.waiting(30)) == []
+
+
+def test_nothing_there_is_none_not_a_wait(ends: Ends) -> None:
+    assert ends.ours.receive() is None
+    assert ends.theirs.receive() is None  # also of a blocking end
+
+
+def test_end_of_file_comes_after_the_last_word(ends: Ends) -> None:
+    ends.theirs.send(messages.Stop())
+    ends.theirs.close()
+    assert ends.ours.receive() == messages.Stop()
+    for _ in range(2):
+        with pytest.raises(ChannelClosed, match="end of file"):
+            ends.ours.receive()
+    with pytest.raises(ChannelClosed):
+        ends.ours.send(messages.Stop())
+
+
+def test_what_one_said_before_it_died_counts_also_when_it_left_messages_unread(ends: Ends) -> None:
+    """Linux then reports ECONNRESET before it hands out what is still queued."""
+    ends.ours.send(messages.Stop())
+    ends.theirs.send(FINISHED)
+    ends.theirs.close()
+    assert ends.ours.receive() == FINISHED
+    with pytest.raises(ChannelClosed):
+        ends.ours.receive()
+
+
+def test_sending_to_the_dead_raises_no_signal(ends: Ends) -> None:
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        ends.theirs.close()
+        with pytest.raises(ChannelClosed):
+            ends.ours.send(messages.Stop())
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+GARBAGE = [
+    b"\x00",
+    b"{}",
+    b"[]",
+    b"null",
+    b'{"type":"Nothing"}',
+    b'{"type":"Beginning","last":1,"paused":false,"why_missed":""}',  # a message, but not one for a channel
+    b'{"type":"Stop","more":1}',
+    b'{"type":"JobRemoved","name":7}',
+    b'{"type":"JobRemoved","name":"\xff"}',
+    b'{"type":"JobRemoved","name":"\\ud800"}',
+    b'{"type":"Skipped","job":"a","first":1e300,"last":1,"count":1,"reason":"missed"}',
+    b'{"type":"Skipped","job":"a","first":-1,"last":1,"count":1,"reason":"missed"}',
+    b'{"type":"Skipped","job":"a","first":1,"last":1,"count":99999999999999999999,"reason":"missed"}',
+    b'{"type":"Skipped","job":"a","first":NaN,"last":1,"count":1,"reason":"missed"}',
+    b'{"type":"Sleeping","job":"a","due":1e999}',
+    b'{"x":' + b"[" * 20_000,
+    b'{"type":"Entry","seq":1,"body":{"type":"Stop"}}',
+]
+
+
+@pytest.mark.parametrize("packet", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_has_a_name(ends: Ends, packet: bytes) -> None:
+    ends.raw.send(packet)
+    with pytest.raises(ChannelGarbage) as raised:
+        ends.ours.receive()
+    assert len(str(raised.value)) < 1000
+    ends.theirs.send(messages.Stop())
+    assert ends.ours.receive() == messages.Stop(), "the next message is heard all the same"
+
+
+mangled = st.builds(
+    lambda sample, at, patch: (lambda p: p[: at % len(p)] + patch + p[at % len(p) + len(patch) :])(
+        messages.encode(sample)
+    ),
+    st.sampled_from(SAMPLES),
+    st.integers(0, 2000),
+    st.binary(max_size=6),
+)
+
+
+@given(st.one_of(st.binary(max_size=300), mangled))
+def test_any_bytes_are_a_message_or_garbage(packet: bytes) -> None:
+    for ends in made():
+        ends.raw.send(packet)
+        try:
+            message = ends.ours.receive()
+        except (ChannelGarbage, ChannelClosed):
+            continue
+        assert isinstance(message, Message)
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(SAMPLES), st.integers(0, 30), json_values)
+def test_a_field_of_another_kind_harms_nobody(sample: Message, which: int, value: Any) -> None:
+    """What decodes can be shown and stored: instants are dates, numbers fit into 64 bits."""
+    fields = msgspec.to_builtins(sample)
+    names = [name for name in fields if name != "type"]
+    if not names:
+        return
+    fields[names[which % len(names)]] = value
+    try:
+        message = messages.decode(msgspec.json.encode(fields))
+    except (msgspec.MsgspecError, RecursionError):
+        return
+    if isinstance(message, messages.Skipped):
+        from tocsin.log import instant
+
+        assert instant(message.first)
+        assert instant(message.last)
+        assert message.count < 2**63
+
+
+def test_a_message_that_is_too_large_is_refused_where_it_is_made(ends: Ends) -> None:
+    room = MESSAGE_SIZE - len(messages.encode(messages.FireJob("")))
+    assert ends.ours.send(messages.FireJob("x" * room))
+    received = ends.theirs.receive(wait=True)
+    assert received == messages.FireJob("x" * room)
+    with pytest.raises(ValueError, match=f"cannot send FireJob: {MESSAGE_SIZE + 1} bytes, at most {MESSAGE_SIZE}"):
+        ends.ours.send(messages.FireJob("x" * (room + 1)))
+
+
+def test_a_packet_that_is_too_large_is_garbage(ends: Ends) -> None:
+    packet = messages.encode(messages.FireJob("x" * MESSAGE_SIZE))
+    ends.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE_SIZE)
+    ends.raw.send(packet)
+    with pytest.raises(ChannelGarbage):
+        ends.ours.receive()
+
+
+def test_what_the_other_side_does_not_take_is_queued_up_to_the_bound() -> None:
+    for ends in made(queue_length=10):
+        sent: list[Message] = []
+        while not ends.ours.backlog:
+            sent.append(messages.Entry(len(sent), SKIPPED))
+            assert ends.ours.send(sent[-1])
+        while ends.ours.backlog < 10:
+            sent.append(messages.Entry(len(sent), SKIPPED))
+            assert ends.ours.send(sent[-1])
+        assert not ends.ours.send(messages.Stop()), "full: refused, not lost in silence"
+        assert ends.ours.backlog == 10
+        heard: list[Message] = []
+        while len(heard) < len(sent):
+            ends.ours.flush()
+            heard.extend(ends.theirs.waiting(7))
+        assert heard == sent
+        assert ends.ours.backlog == 0
+        assert ends.theirs.receive() is None
+
+
+def test_a_later_message_never_overtakes_a_queued_one() -> None:
+    for ends in made(queue_length=10):
+        count = 0
+        while not ends.ours.backlog:
+            ends.ours.send(messages.Committed(count, 0.0))
+            count += 1
+        assert ends.theirs.receive() == messages.Committed(0, 0.0)  # there is room again, but also a queue
+        ends.ours.send(messages.Committed(count, 0.0))
+        assert ends.ours.backlog == 2
+
+
+def test_flushing_to_the_dead_raises() -> None:
+    for ends in made():
+        while not ends.ours.backlog:
+            ends.ours.send(SKIPPED)
+        ends.theirs.close()
+        with pytest.raises(ChannelClosed):
+            ends.ours.flush()
+
+
+def test_an_adopted_descriptor_is_the_same_channel(ends: Ends) -> None:
+    again = Channel(channels.adopt(os.dup(ends.theirs.fileno())), blocking=True)
+    again.send(messages.Stop())
+    again.close()
+    assert ends.ours.receive() == messages.Stop()
+
+
+def test_the_descriptors_do_not_survive_exec() -> None:
+    for sock in channels.pair():
+        assert not os.get_inheritable(sock.fileno())
+        sock.close()
+
+
+# ---- a named socket
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    folder = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 6)
+    folder.mkdir(parents=True)
+    assert len(str(folder)) > 107
+    return folder
+
+
+def test_a_folder_of_any_length_will_do(deep: Path) -> None:
+    listener = channels.listen(deep, "control.sock")
+    client = channels.connect(deep, "control.sock")
+    sock, _ = listener.accept()
+    server = Channel(sock, blocking=False)
+    client.send(messages.ListJobs())
+    assert server.receive() == messages.ListJobs()
+    server.send(messages.Done())
+    assert client.receive(wait=True) == messages.Done()
+    for one in (client, server, listener):
+        one.close()
+
+
+def test_the_socket_is_for_this_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        listener = channels.listen(tmp_path, "control.sock")
+        assert os.umask(0) == 0, "the umask is put back"
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o600
+    listener.close()
+
+
+def test_a_socket_that_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
+    channels.listen(tmp_path, "control.sock").close()
+    with pytest.raises(ConnectionRefusedError):
+        channels.connect(tmp_path, "control.sock")
+    listener = channels.listen(tmp_path, "control.sock")
+    client = channels.connect(tmp_path, "control.sock")
+    assert select.select([listener], [], [], 30)[0]
+    client.close()
+    listener.close()
+
+
+def test_no_folder_and_no_socket_are_os_errors(tmp_path: Path) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        channels.connect(tmp_path, "control.sock")
+    with pytest.raises(FileNotFoundError):
+        channels.connect(tmp_path / "missing", "control.sock")
+    with pytest.raises(FileNotFoundError):
+        channels.listen(tmp_path / "missing", "control.sock")
+    assert len(os.listdir("/proc/self/fd")) == descriptors, "nothing stays open"

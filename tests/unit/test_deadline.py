@@ -1,0 +1,120 @@
+"""The deadline of a call, with real alarms and signals. What is waited for is a signal, never a length of time."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tocsin.job import deadline as module
+from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
+from tocsin.messages import CANCEL
+
+SOON = 0.02  # seconds
+NEVER = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Outside of a block nothing may arrive here unnoticed."""
+
+    def stray(number: int, _frame: Any) -> None:
+        raise AssertionError(f"signal {number} after the block")
+
+    before = signal.signal(signal.SIGALRM, stray), signal.signal(CANCEL, stray)
+    yield
+    assert signal.getsignal(signal.SIGALRM) is stray
+    assert signal.getsignal(CANCEL) is stray
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    signal.signal(signal.SIGALRM, before[0])
+    signal.signal(CANCEL, before[1])
+
+
+def wait_for_a_signal() -> None:
+    """Longer than any test has patience; a signal ends it."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        signal.pause()
+
+
+def test_the_deadline_ends_the_block() -> None:
+    with pytest.raises(DeadlinePassed), deadline(SOON):
+        wait_for_a_signal()
+
+
+def test_no_except_exception_swallows_it() -> None:
+    def call() -> None:
+        with contextlib.suppress(Exception):
+            wait_for_a_signal()
+        pytest.fail("it was swallowed")
+
+    with pytest.raises(DeadlinePassed), deadline(SOON):
+        call()
+    assert not issubclass(Cancelled, Exception)
+
+
+def test_one_that_was_swallowed_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a __del__, where Python ignores every exception."""
+    monkeypatch.setattr(module, "REPEAT", SOON)
+    swallowed = 0
+
+    def call() -> None:
+        nonlocal swallowed
+        while swallowed < 3:
+            try:
+                wait_for_a_signal()
+            except DeadlinePassed:
+                swallowed += 1
+        wait_for_a_signal()
+
+    with pytest.raises(DeadlinePassed), deadline(SOON):
+        call()
+    assert swallowed == 3
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-9])
+def test_no_time_at_all_is_over_at_once(seconds: float) -> None:
+    for _ in range(50):  # the alarm may come before the block begins
+        with pytest.raises(DeadlinePassed), deadline(seconds):
+            wait_for_a_signal()
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_parent_can_cancel() -> None:
+    def call() -> None:
+        os.kill(os.getpid(), CANCEL)
+        wait_for_a_signal()
+
+    with pytest.raises(Cancelled), deadline(NEVER):
+        call()
+
+
+def test_nothing_fires_after_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blocked alarm of the block is delivered after it: the handler outside would say so."""
+    monkeypatch.setattr(module, "REPEAT", SOON)
+    with deadline(NEVER):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    with pytest.raises(DeadlinePassed), deadline(SOON):
+        wait_for_a_signal()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.SIGALRM not in signal.sigpending()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_other_exceptions_pass_and_leave_nothing_behind(error: type[BaseException]) -> None:
+    with pytest.raises(error), deadline(NEVER):
+        raise error
+
+
+def test_blocks_follow_each_other() -> None:
+    for _ in range(3):
+        with pytest.raises(DeadlinePassed), deadline(SOON):
+            wait_for_a_signal()
+        with deadline(NEVER):
+            left, repeat = signal.getitimer(signal.ITIMER_REAL)
+            assert 0 < left <= NEVER
+            assert repeat == pytest.approx(module.REPEAT)

@@ -1,0 +1,175 @@
+"""The secret: what is refused, how it travels, and that it stays out of sight."""
+
+import json
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tocsin import secret as secrets
+from tocsin.secret import Redactor, Secret, SecretError
+
+GOOD = "0123456789abcdef-not-guessed"
+
+REFUSED = [
+    ("", "is empty"),
+    ("   ", "is empty"),
+    ("\n", "is empty"),
+    ("undefined", 'holds the word "undefined", not a secret'),
+    ("null", 'holds the word "null", not a secret'),
+    ("None", 'holds the word "None", not a secret'),
+    (" NULL ", 'holds the word "NULL", not a secret'),
+    ("line\nbreak-of-a-secret", "holds a line break"),
+    ("line\rbreak-of-a-secret", "holds a line break"),
+    ("pässword-of-a-secret", "holds characters that are not printable ASCII"),
+    ("tab\tof-a-secret", "holds characters that are not printable ASCII"),
+    ("nul\0of-a-secret", "holds characters that are not printable ASCII"),
+    (" space-of-a-secret", "begins or ends with a space"),
+    ("space-of-a-secret ", "begins or ends with a space"),
+]
+
+
+@pytest.mark.parametrize(("value", "why"), REFUSED)
+def test_what_is_no_secret_is_refused(value: str, why: str) -> None:
+    with pytest.raises(SecretError, match=f"^{why}$"):
+        secrets.check(value)
+    with pytest.raises(SecretError, match=f"^environment variable CRON_SECRET {why}$"):
+        secrets.from_environment("CRON_SECRET", "bearer", {"CRON_SECRET": value})
+
+
+@given(st.text(max_size=30))
+def test_check_accepts_or_refuses_without_repeating(value: str) -> None:
+    why = ""
+    try:
+        assert secrets.check(value) == value
+    except SecretError as error:
+        why = str(error)
+    assert len(value) < 8 or value not in why
+    assert why or (value.isascii() and value.isprintable())
+
+
+def test_the_secret_of_a_variable() -> None:
+    secret = secrets.from_environment("CRON_SECRET", "bearer", {"CRON_SECRET": GOOD})
+    assert secret == Secret(GOOD, "bearer", "CRON_SECRET")
+    assert secret.reread() is secret
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    why = r"^environment variable CRON_SECRET is not set \(set it, or put it into .env\)$"
+    with pytest.raises(SecretError, match=why):
+        secrets.from_environment("CRON_SECRET", "bearer", {})
+
+
+@pytest.mark.parametrize("mistake", ["abcdef0123456789abcdef", "deadBEEFdeadBEEF"])
+def test_a_secret_in_the_place_of_a_variable_is_not_repeated(mistake: str) -> None:
+    with pytest.raises(SecretError) as raised:
+        secrets.from_environment(mistake, "bearer", {})
+    assert mistake not in str(raised.value)
+
+
+def test_nothing_shows_the_value() -> None:
+    secret = Secret(GOOD, "bearer", "CRON_SECRET")
+    assert GOOD not in f"{secret!r} {secret} {secret!s}"
+
+
+@pytest.mark.parametrize(
+    ("sent", "header"),
+    [
+        ("header:x-cron-secret", ("x-cron-secret", GOOD)),
+        ("bearer", ("Authorization", f"Bearer {GOOD}")),
+        ("authorization", ("Authorization", GOOD)),
+        ("query:secret", None),
+    ],
+)
+def test_the_header_that_carries_it(sent: str, header: tuple[str, str] | None) -> None:
+    assert Secret(GOOD, sent, "X").header() == header
+    assert (Secret(GOOD, sent, "X").into_query("/x?a=1") == "/x?a=1") == (header is not None)
+
+
+@pytest.mark.parametrize("target", ["/x", "/x?a=1", "/x?a=%26"])
+@pytest.mark.parametrize("value", [GOOD, "a&b=c#d e+f%20/?"])
+def test_the_query_carries_it_whole(target: str, value: str) -> None:
+    filled = Secret(value, "query:my key", "X").into_query(target)
+    assert filled.startswith(target)
+    parts = urlsplit(filled)
+    assert parse_qsl(parts.query)[-1] == ("my key", value)
+    assert parts.path == "/x"
+    assert not parts.fragment
+
+
+@pytest.mark.parametrize("raw", [b"%s", b"%s\n", b"%s\r\n"])
+def test_the_secret_of_a_file(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(raw % GOOD.encode())
+    assert secrets.from_file(file, "bearer") == Secret(GOOD, "bearer", str(file), file)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "is empty"),
+        (b"two\nlines-of-a-secret\n", "holds a line break"),
+        (b"\n\n", "is empty"),
+        (b"\xef\xbb\xbf" + GOOD.encode(), "not printable ASCII"),
+        (b"\xff\xfe\x00", "not printable ASCII"),
+        (b"x" * 4097, "is larger than 4096 bytes; is it the secret?"),
+    ],
+)
+def test_a_file_that_holds_no_secret(tmp_path: Path, raw: bytes, why: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(raw)
+    with pytest.raises(SecretError) as raised:
+        secrets.from_file(file, "bearer")
+    assert str(raised.value).startswith(str(file))
+    assert why in str(raised.value)
+    assert "lines-of" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for file, why in ((tmp_path / "missing", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(SecretError, match=f"cannot read .*: {why}$"):
+            secrets.from_file(file, "bearer")
+
+
+def test_rotation_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("the-first-secret\n")
+    first = secrets.from_file(file, "bearer")
+    assert first.reread() == first
+    file.write_text("the-second-secret\n")
+    assert first.reread() == Secret("the-second-secret", "bearer", str(file), file)
+    file.unlink()
+    with pytest.raises(SecretError):
+        first.reread()
+
+
+# ---- redaction
+
+hard = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=20)
+
+
+@given(hard, st.text(max_size=20), st.text(max_size=20))
+def test_no_form_of_a_secret_passes(value: str, before: str, after: str) -> None:
+    redact = Redactor()
+    secret = Secret(value, "query:s", "X")
+    redact.learn([secret])
+    query = secret.into_query("/x")
+    for form in (value, query, json.dumps({"detail": value}, ensure_ascii=False), json.dumps(query)):
+        assert value not in redact(before + form + after).replace(secrets.REDACTED, "\0")
+    assert json.dumps(value)[1:-1] not in redact(json.dumps(value))
+
+
+def test_the_old_secret_stays_hidden_after_a_rotation() -> None:
+    redact = Redactor()
+    assert redact("nothing to hide") == "nothing to hide"
+    redact.learn([Secret("the-first-secret", "bearer", "X")])
+    redact.learn([Secret("the-second-secret", "bearer", "X")])
+    assert redact("the-first-secret, the-second-secret") == "[redacted], [redacted]"
+
+
+def test_the_longer_of_two_secrets_goes_first() -> None:
+    redact = Redactor()
+    redact.learn([Secret("secret", "bearer", "X"), Secret("secret-and-more", "bearer", "X")])
+    assert redact("secret-and-more") == "[redacted]"

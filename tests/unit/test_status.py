@@ -1,0 +1,145 @@
+"""A job's status as events tell it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tocsin import status
+from tocsin.config import Job
+from tocsin.messages import (
+    Committed,
+    Finished,
+    Heartbeat,
+    JobStatus,
+    Message,
+    Outcome,
+    Past,
+    Pause,
+    ProcessExited,
+    ProcessUp,
+    Skipped,
+    Sleeping,
+    Started,
+)
+from tocsin.schedule import Schedule
+
+MakeJob = Callable[..., Job]
+
+
+def run(outcome: Outcome, finished: float = 100.0, detail: str = "") -> Finished:
+    return Finished("sla-check", 60.0, "run", "schedule", 0, outcome, detail, finished=finished)
+
+
+UP = ProcessUp("job", "sla-check", 12, 50.0)
+
+
+def told(make_job: MakeJob, *events: Message, **changes: Any) -> JobStatus:
+    found = status.of(make_job(**changes))
+    for event in events:
+        found = status.after(found, event)
+    return found
+
+
+def test_of_a_job_of_which_nothing_happened(make_job: MakeJob) -> None:
+    job = make_job(
+        url="https://app.example.com:8443/x?key=value", totals=(("unassigned", "unassignedCount"), ("b", "c"))
+    )
+    assert status.of(job) == JobStatus(
+        name="sla-check",
+        schedule="* * * * *",
+        timezone="UTC",
+        words=Schedule("* * * * *").words,
+        method="POST",
+        url="https://app.example.com:8443/x",
+        host="app.example.com:8443",
+        enabled=True,
+        description="",
+        timeout=300.0,
+        grace=60.0,
+        fields=("unassigned", "b"),
+        state="starting",
+    )
+    assert status.of(make_job(enabled=False)).state == "disabled"
+
+
+STATES: list[tuple[Sequence[Message], str]] = [
+    ([], "starting"),
+    ([UP], "starting"),
+    ([UP, Sleeping("sla-check", 60.0)], "sleeping"),
+    ([UP, Started("sla-check", 60.0, 60.1)], "running"),
+    ([UP, Started("sla-check", 60.0, 60.1), run("success")], "sleeping"),
+    ([UP, Started("sla-check", 60.0, 60.1), Sleeping("sla-check", 120.0)], "sleeping"),
+    ([UP, ProcessExited("job", "sla-check", "signal", "")], "backing off"),
+    ([UP, Started("sla-check", 60.0, 60.1), ProcessExited("job", "sla-check", "signal", "")], "backing off"),
+    ([UP, ProcessExited("job", "sla-check", "signal", ""), run("lost")], "backing off"),
+    ([UP, ProcessExited("job", "sla-check", "signal", ""), UP], "starting"),
+]
+
+
+@pytest.mark.parametrize(("events", "state"), STATES)
+def test_states(make_job: MakeJob, events: Sequence[Message], state: str) -> None:
+    assert told(make_job, *events).state == state
+
+
+def test_the_process(make_job: MakeJob) -> None:
+    up = told(make_job, UP, Started("sla-check", 60.0, 60.1))
+    assert (up.pid, up.process_started, up.running_since) == (12, 50.0, 60.1)
+    gone = status.after(up, ProcessExited("job", "sla-check", "clean", ""))
+    assert (gone.pid, gone.process_started, gone.running_since) == (None, None, None)
+    off = told(make_job, ProcessExited("job", "sla-check", "clean", ""), enabled=False)
+    assert off.state == "disabled"
+
+
+def test_next_fire_and_pause(make_job: MakeJob) -> None:
+    found = told(make_job, Sleeping("sla-check", 60.0), Pause("sla-check", True))
+    assert (found.next_fire, found.paused) == (60.0, True)
+    assert not status.after(found, Pause("sla-check", False)).paused
+
+
+FAILURES: list[tuple[list[Outcome], int]] = [
+    ([], 0),
+    (["http_error"], 1),
+    (["http_error", "timeout", "lost", "invalid_response", "unauthorized", "connection_error"], 6),
+    (["timeout", "success"], 0),
+    (["timeout", "cancelled"], 1),
+    (["success", "cancelled"], 0),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "failures"), FAILURES)
+def test_consecutive_failures(make_job: MakeJob, outcomes: list[Outcome], failures: int) -> None:
+    assert told(make_job, *map(run, outcomes)).consecutive_failures == failures
+
+
+def test_the_last_run(make_job: MakeJob) -> None:
+    found = told(make_job, run("success", 100.0, "fine"), run("timeout", 200.0, "too long"))
+    assert (found.last_outcome, found.last_detail, found.last_run, found.last_success) == (
+        "timeout",
+        "too long",
+        200.0,
+        100.0,
+    )
+
+
+def test_the_past_comes_from_the_ledger(make_job: MakeJob) -> None:
+    past = Past("sla-check", 60.0, True, "lost", "why", 50.0, 40.0, 3)
+    found = told(make_job, past)
+    fields = ("paused", "last_outcome", "last_detail", "last_run", "last_success", "consecutive_failures")
+    assert [getattr(found, name) for name in fields] == [True, "lost", "why", 50.0, 40.0, 3]
+
+
+def test_what_does_not_change_it(make_job: MakeJob) -> None:
+    found = told(make_job, UP, run("success"))
+    for event in (Skipped("sla-check", 1, 1, 1, "missed"), Heartbeat(1.0), Committed(1, 0.1)):
+        assert status.after(found, event) is found
+
+
+def test_a_new_definition_keeps_the_history_alone(make_job: MakeJob) -> None:
+    old = told(make_job, UP, Pause("sla-check", True), Sleeping("sla-check", 60.0), run("timeout", 9.0, "why"))
+    new = status.of(make_job(description="new", enabled=False))
+    kept = status.carried_over(old, new)
+    assert (kept.last_outcome, kept.last_detail, kept.last_run, kept.consecutive_failures) == ("timeout", "why", 9.0, 1)
+    blank = {"last_outcome": None, "last_detail": "", "last_run": None, "last_success": None}
+    assert replace(kept, **blank, consecutive_failures=0) == new
