@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from browser import Page, browser
-
 from exporter_rig import HOSTILE, Exporter, exporter, job, run, world
 from tocsin.messages import Finished, Heartbeat, JobRemoved, ProcessUp, Sleeping
 

@@ -6,11 +6,11 @@ import copy
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from cron_oracle import unix
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_schedule_differential import CHANGES, Maker, readable
 
+from cron_oracle import unix
+from test_schedule_differential import CHANGES, Maker, readable
 from tocsin.schedule import Schedule, ScheduleError
 
 DAY = 86_400

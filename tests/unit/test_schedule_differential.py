@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from cron_oracle import Oracle, Window, every, unix
 from cronsim import CronSim, CronSimError
 
+from cron_oracle import Oracle, Window, every, unix
 from tocsin.schedule import Schedule, ScheduleError
 
 SEED = 20_260_329

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from test_schedule_differential import Maker
 
+from test_schedule_differential import Maker
 from tocsin.cron_grammar import Cron, parse
 from tocsin.cron_words import explain
 from tocsin.schedule import Schedule, ScheduleError

@@ -1,19 +1,22 @@
 """Judges a reply: was it a success, and what does it report? Pure: bytes in, verdict out, never an exception."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin.messages import Outcome, ReportedError, StatusClass
+from tocsin.secret import redact
 
 EXCERPT = 160  # characters of the server's own words that a detail repeats
+EXCERPT_FROM = 8192  # bytes at the start of a body in which they are looked for
 LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole numbers there
 
 _MISSING = object()
-_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_JSON = re.compile(r"\s*[^;\s]*[/+]json\s*(?:;|$)", re.IGNORECASE)  # a media type; not x-ndjson, which is many
+_TITLE = re.compile(rb"<title[^>]*>([^<]+)", re.IGNORECASE)
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some editors begin a file with
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,16 @@ def status_class(status: int) -> StatusClass:
     return classes.get(status // 100, "5xx")
 
 
+def is_right(expected: Expectation, status: int) -> bool:
+    """Whether this status is one that a success may have."""
+    return any(pattern in (str(status), f"{status // 100}xx") for pattern in expected.status)
+
+
 def judge(expected: Expectation, status: int, content_type: str, body: bytes) -> Verdict:
     """The outcome of a complete reply with this status, media type and (decoded) body."""
-    if not any(pattern in (str(status), f"{status // 100}xx") for pattern in expected.status):
+    if not is_right(expected, status):
         return _wrong_status(status, content_type, body)
-    said_json = "json" in content_type.lower()
+    said_json = _JSON.match(content_type) is not None
     if _is_html(content_type, body) and not expected.json:
         return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
     try:
@@ -57,7 +65,7 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
     for path, right in expected.json:
         found = _look_up(value, path)
         if type(found) is not type(right) or found != right:
-            shown = "missing" if found is _MISSING else excerpt(json.dumps(found).encode())
+            shown = "missing" if found is _MISSING else _in_json(found)
             return Verdict("invalid_response", f"{path} is {shown} where {json.dumps(right)} is expected")
     if not expected.json and isinstance(value, dict) and (complaint := _complaint(value)):
         return Verdict("invalid_response", complaint)
@@ -66,9 +74,23 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
 
 def excerpt(body: bytes) -> str:
     """The beginning of a text as one printable line."""
-    text = " ".join(body[: 4 * EXCERPT].decode("utf-8", "replace").split())
+    return one_line(body[:EXCERPT_FROM].decode("utf-8", "replace"))
+
+
+def one_line(text: str) -> str:
+    """A text that the server may have written as one printable line, without our secrets, cut to EXCERPT.
+
+    Redacted before it is cut: of a secret at the cut a part would stay.
+    """
+    text = " ".join(redact(text).split())[: EXCERPT + 1]
     text = "".join(char if char.isprintable() else "�" for char in text)
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+
+
+def _in_json(found: Any) -> str:
+    if isinstance(found, dict | list):  # could be nested too deeply to be written
+        return "an object" if isinstance(found, dict) else "a list"
+    return excerpt(json.dumps(found).encode())
 
 
 def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
@@ -82,13 +104,14 @@ def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
         429: " (the server asks to be called less often)",
         503: " (the server is starting, stopping or overloaded)",
     }
-    return Verdict("http_error", f"{status}{words}{hints.get(status, '')}")
+    hint = hints.get(status, " (its log may say why)" if status >= 500 else "")
+    return Verdict("http_error", f"{status}{words}{hint}")
 
 
 def _complaint(value: dict[str, Any]) -> str:
     """What a JSON object says of its own failure; empty when it does not."""
     error = value.get("error")
-    words = f": {excerpt(error.encode('utf-8', 'replace'))}" if isinstance(error, str) and error.strip() else ""
+    words = f": {one_line(error)}" if isinstance(error, str) and error.strip() else ""
     for key in ("success", "ok"):
         if key in value and (value[key] is False or (type(value[key]) in (int, float) and value[key] == 0)):
             return f"answered {key}: {json.dumps(value[key])}{words}"
@@ -111,7 +134,7 @@ def _totals(value: Any, totals: Sequence[tuple[str, str]]) -> tuple[dict[str, fl
 
 def _is_count(number: float) -> bool:
     """Finite, not negative (a counter cannot fall) and small enough to add up."""
-    return math.isfinite(number) and 0 <= number <= LARGEST
+    return 0 <= number <= LARGEST  # false for NaN, and exact for an int too large for a float
 
 
 def _look_up(value: Any, path: str) -> Any:
@@ -123,9 +146,10 @@ def _look_up(value: Any, path: str) -> Any:
 
 
 def _is_html(content_type: str, body: bytes) -> bool:
-    return "text/html" in content_type.lower() or body[:200].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    begin = body[:EXCERPT_FROM].lstrip(_BLANK)[:20].lower()
+    return "text/html" in content_type.lower() or begin.startswith((b"<!doctype html", b"<html"))
 
 
 def _title(body: bytes) -> str:
-    found = _TITLE.search(body[:8192])
+    found = _TITLE.search(body[:EXCERPT_FROM])
     return f' titled "{excerpt(found[1])}"' if found else ""

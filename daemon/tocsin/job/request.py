@@ -1,65 +1,53 @@
-"""The call: one request with urllib3 on a fresh connection, and every way it can fail by name.
+"""The call: one request on a fresh connection, and what its end means.
 
-No redirects, no proxies from the environment, no retries inside urllib3: what is sent again is decided here.
+No redirects and no retries are left to the library: what is sent again is decided in `run`.
 """
 
-import http.client
-import random
-import ssl
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse
-from urllib3 import exceptions as u3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from tocsin import __version__
 from tocsin.config import Job
-from tocsin.job.failures import Invalid, NoReply, Retry, no_reply, retry_after, unreached, words
-from tocsin.job.reply import Expectation, Verdict, judge, status_class
-from tocsin.messages import Ask, ErrorKind, StatusClass
+from tocsin.job import wire
+from tocsin.job.failures import Invalid, NoReply, Retry, broken, no_reply, redirected, retry_after, unreached
+from tocsin.job.headers import headers
+from tocsin.job.reply import EXCERPT_FROM, Expectation, Verdict, is_right, judge
+from tocsin.messages import Ask, ErrorKind
 from tocsin.secret import Secret, redact
-
-USER_AGENT = f"Tocsin/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request and what became of it. `retry` names the ground on which it may be sent again."""
+    """What became of one request. `retry` names the ground on which it may be sent again."""
 
     verdict: Verdict
-    status: int | None = None
-    response: StatusClass | None = None
     error: ErrorKind | None = None
     retry: Retry = ""
     retry_after: float | None = None
 
 
-def tls_context() -> ssl.SSLContext:
-    """Verifies certificate and host name against the system's authorities.
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt has come; it survives the exception that cuts the attempt off."""
 
-    Made plainly, since ssl.create_default_context() obeys SSLKEYLOGFILE.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_default_certs()
-    return context
+    sent: float | None = None  # Unix time, just before the request went out
+    clock: float = 0.0  # monotonic, at `sent`
+    status: int | None = None  # of the reply, once its head is there
 
 
 class Caller:
     """Calls the endpoint of one job. Keeps nothing between calls but the TLS settings and a rotated secret."""
 
-    def __init__(self, job: Job, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.secret: Secret | None = job.secret
         parts = urlsplit(job.url)
-        self._scheme, self._host = parts.scheme, parts.hostname or ""
+        self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._tls = tls or (tls_context() if parts.scheme == "https" else None)
+        self._tls = wire.tls_context() if parts.scheme == "https" else None
         self._expected = Expectation(job.expect_status, job.expect_json, job.totals)
 
     def use(self, secret: Secret) -> None:
@@ -67,119 +55,70 @@ class Caller:
         self.secret = secret
         redact.learn([secret])
 
-    def attempt(self, ask: Ask, number: int, on_sent: Callable[[float], None]) -> Attempt:
-        """One request, judged; `on_sent` is told the Unix time just before it goes out.
-
-        Raises only what the `deadline` around it raises.
-        """
+    def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
+        """One request, judged. Raises only what the `deadline` around it raises."""
         try:
-            return self._exchange(ask, number, on_sent)
+            return self._exchange(ask, number, progress)
         except NoReply as error:
             return Attempt(Verdict("connection_error", redact(str(error))), error=error.kind, retry=error.retry)
         except Invalid as error:
-            return Attempt(Verdict("invalid_response", redact(str(error))))
+            return Attempt(Verdict("invalid_response", redact(str(error))), retry=error.retry)
+        except MemoryError:
+            why = "the reply takes more memory than there is (memory_limit, max_reply)"
+            return Attempt(Verdict("invalid_response", why))
 
-    def _exchange(self, ask: Ask, number: int, on_sent: Callable[[float], None]) -> Attempt:
-        headers = self._headers(ask, number)
+    def _exchange(self, ask: Ask, number: int, progress: Progress) -> Attempt:
         target = self.secret.into_query(self._target) if self.secret else self._target
-        connection = self._connect()
         try:
-            on_sent(time.time())
+            connection = wire.Connection(self._host, self._port, self.job.connect_timeout, self._tls)
+        except wire.ERRORS as error:
+            raise unreached(error, self.job) from error
+        with connection:
+            progress.sent, progress.clock = time.time(), time.monotonic()
+            sent = headers(self.job, ask, number, self.secret, progress.sent)
             try:
-                connection.request(self.job.method, target, self.job.body, headers, preload_content=False)
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException, u3.HTTPError, ValueError) as error:
+                response = connection.exchange(self.job.method, target, sent, self.job.body)
+            except wire.ERRORS as error:
                 raise no_reply(error) from error
-            return self._judged(response, self._body(response))
-        finally:
-            connection.close()
+            progress.status = response.status
+            return self._judged(response)
 
-    def _connect(self) -> HTTPConnection:
-        timeout = self.job.connect_timeout
-        connection: HTTPConnection
-        if self._scheme == "https":
-            connection = HTTPSConnection(self._host, self._port, timeout=timeout, ssl_context=self._tls)
-        else:
-            connection = HTTPConnection(self._host, self._port, timeout=timeout)
-        try:
-            connection.connect()
-        except (u3.HTTPError, OSError, UnicodeError) as error:
-            connection.close()
-            raise unreached(error, self._host, self._port, self.job) from error
-        connection.timeout = None  # from here on the one deadline rules
-        if connection.sock:
-            connection.sock.settimeout(None)
-        return connection
+    def _judged(self, response: BaseHTTPResponse) -> Attempt:
+        status, head = response.status, response.headers
+        retry: Retry = ""
+        if is_right(self._expected, status):
+            try:
+                body = self._body(response)
+                verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
+            except Invalid as error:
+                verdict, retry = Verdict("invalid_response", str(error)), error.retry
+        elif 300 <= status < 400:  # its body is for browsers
+            verdict = Verdict("http_error", redirected(status, head.get("Location", ""), self.job))
+        else:  # whatever is wrong with the body, the status says more
+            body, _ = wire.read_body(response, EXCERPT_FROM)
+            verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
+            retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
+        detail = f"{verdict.detail} {self._unauthorized()}" if verdict.outcome == "unauthorized" else verdict.detail
+        return Attempt(
+            Verdict(verdict.outcome, redact(detail), verdict.reported, verdict.reported_errors),
+            retry=retry,
+            retry_after=retry_after(head.get("Retry-After", ""), time.time()) if retry == "busy" else None,
+        )
 
     def _body(self, response: BaseHTTPResponse) -> bytes:
-        """The decoded body, cut off after `max_reply`: what a success may not exceed."""
+        """The whole decoded body. Raises Invalid."""
         limit = self.job.max_reply
-        try:
-            body = response.read(limit + 1, decode_content=True)
-        except (u3.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            raise Invalid(f"the reply broke off or is malformed: {words(error)}") from error
-        if len(body) > limit and response.status < 300:
+        body, error = wire.read_body(response, limit)
+        if error:
+            raise broken(error) from error
+        if len(body) > limit:
             raise Invalid(f"the reply is larger than max_reply ({limit} bytes)")
-        return body[:limit]
-
-    def _judged(self, response: BaseHTTPResponse, body: bytes) -> Attempt:
-        status = response.status
-        verdict = judge(self._expected, status, response.headers.get("Content-Type", ""), body)
-        if verdict.outcome == "http_error" and 300 <= status < 400:
-            verdict = Verdict("http_error", self._redirect(status, response.headers.get("Location", "")))
-        elif verdict.outcome == "unauthorized":
-            verdict = Verdict("unauthorized", f"{verdict.detail} {self._unauthorized()}".strip())
-        verdict = Verdict(verdict.outcome, redact(verdict.detail), verdict.reported, verdict.reported_errors)
-        retry: Retry = ""
-        if verdict.outcome == "http_error":
-            retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
-        return Attempt(
-            verdict,
-            status=status,
-            response=status_class(status),
-            retry=retry,
-            retry_after=retry_after(response.headers.get("Retry-After", ""), time.time()) if retry == "busy" else None,
-        )
+        return body
 
     def _unauthorized(self) -> str:
         if self.secret is None:
-            return "(no secret is sent to this URL: set secret_env or send_secret of the job)"
+            return "(no secret is sent to this URL: set secret_env or secret_file of the job)"
         return (
             f"(the secret differs: {self.secret.source} here and the app's must be the same; "
             f"sent as {self.secret.sent})"
         )
-
-    def _redirect(self, status: int, location: str) -> str:
-        target = urljoin(self.job.url, location).partition("?")[0] if location else "nowhere"
-        if target.rstrip("/") == self.job.public_url.rstrip("/") and target != self.job.public_url:
-            return (
-                f"{status}: the server wants the path {'with' if target.endswith('/') else 'without'} a trailing slash"
-            )
-        return f"{status}: redirects to {target}, which Tocsin does not follow (a login page, or another host?)"
-
-    def _headers(self, ask: Ask, number: int) -> dict[str, str]:
-        headers = {
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json, text/plain;q=0.9, */*;q=0.5",
-            "Connection": "close",
-            "Idempotency-Key": ask.run_id,
-            "X-Tocsin-Job": self.job.name,
-            "X-Tocsin-Scheduled-At": rfc3339(ask.due),
-            "X-Tocsin-Attempt": str(number),
-            "X-Tocsin-Trigger": ask.trigger,
-            "traceparent": f"00-{ask.run_id.replace('-', '')}-{random.getrandbits(64) or 1:016x}-01",
-        }
-        theirs = {name.lower() for name, _ in self.job.headers}
-        headers = {name: value for name, value in headers.items() if name.lower() not in theirs}
-        headers.update(self.job.headers)
-        carried = self.secret.header() if self.secret else None
-        if carried:
-            headers = {name: value for name, value in headers.items() if name.lower() != carried[0].lower()}
-            headers[carried[0]] = carried[1]
-        return headers
-
-
-def rfc3339(instant: float) -> str:
-    """A Unix time as RFC 3339 in UTC, with a fraction only where there is one."""
-    moment = datetime.fromtimestamp(instant, UTC)
-    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from tocsin import log
 from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
 from tocsin.job.failures import Retry
-from tocsin.job.reply import Verdict
-from tocsin.job.request import Attempt, Caller
+from tocsin.job.reply import Verdict, status_class
+from tocsin.job.request import Attempt, Caller, Progress
 from tocsin.messages import DETAIL_LENGTH, Ask, ErrorKind, Finished, StatusClass
 from tocsin.secret import SecretError
 
@@ -23,15 +23,27 @@ class _Record:
     number: int  # of the attempt, from 0
     retried: int = 0
     reread: bool = False  # the secret's file, after a 401
-    sent: float | None = None
-    clock: float = 0.0  # monotonic, at `sent`
-    last: Attempt | None = None
+    under_way: Progress | None = None  # of the attempt that is going on
+    first: Progress | None = None  # of the first attempt that sent its request
+    status: int | None = None  # of the last attempt
     responses: list[StatusClass] = field(default_factory=list)
     errors: list[ErrorKind] = field(default_factory=list)
 
-    def on_sent(self, now: float) -> None:
-        if self.sent is None:
-            self.sent, self.clock = now, time.monotonic()
+    def begin(self) -> Progress:
+        self.under_way = Progress()
+        return self.under_way
+
+    def end(self, error: ErrorKind | None = None) -> Progress:
+        """The attempt under way is over, or was cut off; how far it came."""
+        progress, self.under_way = self.under_way or Progress(), None
+        if self.first is None and progress.sent is not None:
+            self.first = progress
+        self.status = progress.status
+        if progress.status is not None:
+            self.responses.append(status_class(progress.status))
+        if error:
+            self.errors.append(error)
+        return progress
 
 
 def perform(
@@ -49,14 +61,17 @@ def perform(
             with deadline(caller.job.timeout):
                 verdict = _attempts(caller, ask, min(until, ends), rest, now, record)
         except DeadlinePassed:
+            progress = record.end()
             again = "timeout" in caller.job.retry_on and record.retried < caller.job.retries and now() < until
             if again:
                 record.number, record.retried = record.number + 1, record.retried + 1
             else:
-                verdict = Verdict("timeout", _timeout_detail(caller, record))
+                verdict = Verdict("timeout", _timeout_detail(caller, progress))
         except Cancelled:
+            if record.under_way:  # else it waited for a retry
+                record.end()
             verdict = Verdict("cancelled", "the daemon stopped before the reply came")
-    duration = time.monotonic() - record.clock if record.sent is not None else None
+    first = record.first
     return Finished(
         job=ask.job,
         due=ask.due,
@@ -65,11 +80,11 @@ def perform(
         attempt=ask.attempt,
         outcome=verdict.outcome,
         detail=verdict.detail[:DETAIL_LENGTH],
-        status=record.last.status if record.last else None,
-        started=record.sent,
+        status=record.status,
+        started=first.sent if first else None,
         finished=now(),
-        lateness=max(0.0, record.sent - ask.due) if record.sent is not None else None,
-        duration=duration,
+        lateness=max(0.0, first.sent - ask.due) if first and first.sent is not None else None,
+        duration=time.monotonic() - first.clock if first else None,
         reported=dict(verdict.reported),
         reported_errors=dict(verdict.reported_errors),
         responses=tuple(record.responses),
@@ -86,11 +101,8 @@ def _attempts(
     record: _Record,
 ) -> Verdict:
     while True:
-        record.last = one = caller.attempt(ask, record.number, record.on_sent)
-        if one.response:
-            record.responses.append(one.response)
-        if one.error:
-            record.errors.append(one.error)
+        one = caller.attempt(ask, record.number, record.begin())
+        record.end(one.error)
         if one.verdict.outcome == "unauthorized" and not record.reread and _rotated(caller):
             record.reread = True
             log.info("the secret's file has changed: calling again with the new one", job=ask.job)
@@ -129,8 +141,10 @@ def _wait_before_retry(caller: Caller, one: Attempt, retried: int) -> float | No
     return float(max(backoff, one.retry_after or 0.0))
 
 
-def _timeout_detail(caller: Caller, record: _Record) -> str:
+def _timeout_detail(caller: Caller, progress: Progress) -> str:
     within = f"within {caller.job.timeout:g} s"
-    if record.sent is None:
+    if progress.sent is None:
         return f"no connection to {caller.job.host} {within}"
-    return f"no complete reply {within}; the app may still be working on it"
+    if progress.status is None:
+        return f"no reply {within}; the app may still be working on it"
+    return f"the reply began (status {progress.status}) and did not end {within}"

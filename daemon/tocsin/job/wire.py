@@ -1,0 +1,126 @@
+"""The wire: a fresh connection, and a reply that cannot take more memory than its bounds allow.
+
+urllib3 2.8 opens connections, checks lengths and decompresses within a bound; http.client underneath reads
+the head of a reply. What these two leave open is closed here: the size of all headers together, interim
+replies other than 100, headers that break off, chunks of a negative size.
+"""
+
+import contextlib
+import http.client
+import io
+import logging
+import socket
+import ssl
+from typing import Self
+
+from urllib3 import BaseHTTPResponse
+from urllib3 import exceptions as u3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+HEAD_SIZE = 256 * 1024  # bytes of status lines and headers, interim replies included: Node sends at most 16 KiB
+PIECE = 16 * 1024  # bytes of body read at once: http.client keeps some 100 more for each chunk in it, however tiny
+
+logging.getLogger("urllib3.connection").disabled = True  # it would name the whole URL of a reply that it finds odd
+# What a connection and a reply can end in, but for the exceptions of `deadline`.
+ERRORS = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
+
+
+class _Stream(io.BufferedReader):
+    """What the server sends. `head_left` is how many bytes the head may still have; None once it is over."""
+
+    head_left: int | None = HEAD_SIZE
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if self.head_left is None:
+            return line
+        if not line and self.head_left < HEAD_SIZE:  # http.client takes that for the end of the headers
+            raise http.client.RemoteDisconnected("the headers broke off")
+        self.head_left -= len(line)
+        if self.head_left < 0:
+            raise http.client.HTTPException(f"got more than {HEAD_SIZE} bytes of headers")
+        return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """http.client reads a chunk of size -1 up to the end, whatever its length."""
+        if size is None or size < 0:
+            raise http.client.HTTPException("got a chunk of negative size")
+        return super().read(size)
+
+
+class _Reply(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
+        super().__init__(sock, debuglevel, method)
+        self._stream = self.fp = _Stream(self.fp.detach())
+
+    def begin(self) -> None:
+        """Read the head. Interim replies (102, 103) are passed over as 100 is (RFC 9110, 15.2)."""
+        super().begin()
+        while 102 <= self.status < 200:
+            self.headers = self.msg = None  # type: ignore[assignment]  # so that it reads the next head
+            super().begin()
+        self._stream.head_left = None
+
+
+def tls_context() -> ssl.SSLContext:
+    """Verifies certificate and host name against the system's authorities.
+
+    Made plainly, since ssl.create_default_context() obeys SSLKEYLOGFILE.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False
+    context.load_default_certs()
+    return context
+
+
+class Connection:
+    """A new connection, straight to the host: proxies of the environment are not asked. Everything raises ERRORS."""
+
+    def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
+        """`timeout` seconds are for each address of the host and once more for the TLS handshake."""
+        self._reply: _Reply | None = None
+        self._http: HTTPConnection
+        if tls:
+            self._http = HTTPSConnection(host, port, timeout=timeout, ssl_context=tls)
+        else:
+            self._http = HTTPConnection(host, port, timeout=timeout)
+        self._http.response_class = self._make_reply  # type: ignore[assignment]
+        try:
+            self._http.connect()
+            self._http.timeout = None  # from here on the one deadline rules: request() hands it to the socket
+        except BaseException:
+            self._http.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+        if self._reply:  # it keeps the socket open
+            self._reply.close()
+
+    def exchange(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
+        """Send the request, read the head of the reply."""
+        with contextlib.suppress(BrokenPipeError):  # the server stopped reading: it may have answered already (413)
+            self._http.request(method, target, body, headers, preload_content=False)
+        return self._http.getresponse()
+
+    def _make_reply(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> _Reply:
+        self._reply = _Reply(sock, debuglevel, method)
+        return self._reply
+
+
+def read_body(response: BaseHTTPResponse, limit: int) -> tuple[bytes, Exception | None]:
+    """The decoded body up to `limit` bytes and one (which tells that there is more), and what broke it off."""
+    body = bytearray()
+    try:
+        while len(body) <= limit:
+            piece = response.read(min(PIECE, limit + 1 - len(body)), decode_content=True)
+            if not piece:
+                break
+            body += piece
+    except ERRORS as error:
+        return bytes(body), error
+    return bytes(body), None
