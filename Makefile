@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help run test lint format lock clean
+.PHONY: help run test lint format lock picture clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,6 +33,10 @@ lock: .venv/dev ## write the lock files anew, with the newest versions that pypr
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+picture: .venv/dev ## draw the README's picture of the status page
+	@scripts/need chromium=chromium
+	@$(BIN)/python scripts/picture.py
 
 clean: ## remove what the other targets made (not var/: it holds the ledger)
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -18,6 +18,7 @@ from types import FrameType
 from dotenv import dotenv_values
 
 from tocsin import config
+from tocsin.faults import ConfigError
 from tocsin.jobfile import parse_address
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +39,7 @@ def main() -> int:
     environment[config.CONFIG_VARIABLE] = str(jobs)
     try:
         loaded = config.load(jobs, environment)
-    except config.ConfigError as error:
+    except ConfigError as error:
         return refuse(str(error), 2)
     needed = {"TOCSIN_LISTEN": loaded.listen} | ({"DEMO_LISTEN": demo} if demo else {})
     taken = [why for variable, address in needed.items() if (why := cannot_listen(address, variable))]

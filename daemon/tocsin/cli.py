@@ -14,7 +14,8 @@ import click
 
 from tocsin import __version__, channel, config, display, jobfile, log
 from tocsin.channel import ChannelClosed
-from tocsin.config import Config, ConfigError
+from tocsin.config import Config
+from tocsin.faults import ConfigError
 from tocsin.messages import (
     Done,
     Finished,

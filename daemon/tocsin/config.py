@@ -6,32 +6,29 @@ variable holds never reaches an error.
 """
 
 import contextlib
-import difflib
 import hashlib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
 
 from tocsin import secret as secrets
-from tocsin.jobfile import JOB_NAME, DaemonTable, ExpectTable, JobTable, Table, TargetTable, parse_duration
+from tocsin.faults import REFERENCE, ConfigError, Fault, Reader, nearest
+from tocsin.jobfile import JOB_NAME, DaemonTable, JobTable, TargetTable, parse_duration
 from tocsin.schedule import Schedule, ScheduleError
 from tocsin.secret import Secret, SecretError
+from tocsin.tls import TlsError, TlsFiles
+from tocsin.urls import is_public, origin
 
 CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
 FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
-SHORTEST_HIDDEN = 4  # characters of a variable that no error repeats: hiding "1" would garble them
-SHOWN = 80  # characters of a wrong value that an error repeats
 
 DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment wins
     "TOCSIN_STATE_DIR": "state_dir",
@@ -41,33 +38,6 @@ DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment
     "LOG_LEVEL": "log_level",
     "TOCSIN_LOG_FORMAT": "log_format",
 }
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_NOTHING = object()
-_T = TypeVar("_T", bound=Table)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong, where it stands, and what would be right."""
-
-    file: str
-    table: str
-    key: str
-    value: str
-    why: str
-
-    def __str__(self) -> str:
-        place = " ".join(part for part in (self.table and f"[{self.table}]", self.key) if part)
-        value = f" = {self.value}" if self.value else ""
-        return f"{self.file}: {place}{value}: {self.why}" if place else f"{self.file}: {self.why}"
-
-
-class ConfigError(Exception):
-    """The job file cannot be used; `faults` lists every reason."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(map(str, faults)))
-        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +65,7 @@ class Job:
     totals: tuple[tuple[str, str], ...]
     max_reply: int
     memory_limit: int | None
+    tls: TlsFiles
     signing_secret: Secret | None = None
 
     @property
@@ -167,7 +138,7 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
         table = tomllib.loads(_read(file).decode()).get("daemon")
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
-    filled: str = _Loader(file, {}, held).filled(str(written or default), "daemon", "state_dir")
+    filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
     return file.parent / filled
 
 
@@ -193,19 +164,18 @@ def _read(file: Path) -> bytes:
     return text
 
 
-class _Loader:
+class _Loader(Reader):
+    """Turns the tables of one job file into a Config."""
+
     def __init__(self, file: Path, written: dict[str, Any], environment: Mapping[str, str]) -> None:
-        self.file = file
-        self.environment = environment
-        self.faults: list[Fault] = []
+        super().__init__(file, environment)
         self.warnings: list[str] = []
         self.written = written
-        self.held: dict[str, str] = {}  # what variables hold -> the reference that stands for it in errors
 
     def config(self, digest: Any) -> Config | None:
         for name in self.written.keys() - {"daemon", "target", "defaults", "jobs"}:
             self.fault(
-                "", name, f"is not a table of the job file{_nearest(name, ['daemon', 'target', 'defaults', 'jobs'])}"
+                "", name, f"is not a table of the job file{nearest(name, ['daemon', 'target', 'defaults', 'jobs'])}"
             )
         daemon = self.daemon()
         target = self.model(TargetTable, self.table("target"), "target")
@@ -236,13 +206,7 @@ class _Loader:
             warnings=tuple(self.warnings),
         )
 
-    # ---- faults and values
-
-    def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
-        shown = "" if value is _NOTHING else _shown(value)
-        for held, reference in self.held.items():
-            why = why.replace(held, reference)
-        self.faults.append(Fault(self.file.name, table, key, shown, why))
+    # ---- tables
 
     def table(self, name: str) -> dict[str, Any]:
         table = self.written.get(name, {})
@@ -250,47 +214,6 @@ class _Loader:
             return table
         self.fault(name, "", "must be a table", table)
         return {}
-
-    def filled(self, value: Any, table: str, key: str) -> Any:
-        """The value with its ${references} filled in; one that is not set is a fault."""
-        if isinstance(value, dict):
-            return {k: self.filled(v, table, key) for k, v in value.items()}
-        if isinstance(value, list):
-            return [self.filled(v, table, key) for v in value]
-        if not isinstance(value, str):
-            return value
-
-        def fill(found: re.Match[str]) -> str:
-            name, default = found[1], found[2]
-            held = self.environment.get(name)
-            if held and len(held) >= SHORTEST_HIDDEN:
-                self.held[held] = found[0]
-            if default is not None:
-                return held or default
-            if held:
-                return held
-            state = "empty" if held == "" else "not set"
-            self.fault(table, key, f"environment variable {name} is {state} (set it, or put it into .env)", value)
-            return found[0]
-
-        return _REFERENCE.sub(fill, value)
-
-    def model(self, kind: type[_T], written: dict[str, Any], table: str) -> _T | None:
-        """The table as its model, or None after adding its faults."""
-        before = len(self.faults)
-        filled = {key: self.filled(value, table, key) for key, value in written.items()}
-        unset = {fault.key for fault in self.faults[before:]}
-        try:
-            model = kind.model_validate(filled)
-        except ValidationError as error:
-            for one in error.errors(include_url=False, include_input=False):
-                if (key := ".".join(map(str, one["loc"]))) and one["loc"][0] not in unset:
-                    mistaken = key.endswith("secret_env")  # the secret itself may stand there
-                    self.fault(table, key, _why(one, kind), _NOTHING if mistaken else _at(written, one["loc"]))
-            return None
-        return None if unset else model
-
-    # ---- tables
 
     def daemon(self) -> DaemonTable | None:
         written = dict(self.table("daemon"))
@@ -358,6 +281,7 @@ class _Loader:
             totals=tuple(model.totals.items()),
             max_reply=model.max_reply,
             memory_limit=model.memory_limit,
+            tls=self.tls(target) if target and origin(url) == origin(target.base_url) else TlsFiles(),
             signing_secret=signing_secret,
         )
 
@@ -380,7 +304,7 @@ class _Loader:
             return Schedule(expression, model.timezone)
         except ScheduleError as error:
             key = "every" if model.every else "schedule"
-            if _REFERENCE.search(written[key]):  # the reason quotes pieces of what the variable holds
+            if REFERENCE.search(written[key]):  # the reason quotes pieces of what the variable holds
                 self.fault(table, key, "is no schedule with what its variables hold", written[key])
             else:
                 self.fault(table, key, str(error))
@@ -397,13 +321,13 @@ class _Loader:
             return "", None
         base = target.base_url.rstrip("/")
         url = model.url or base + model.path
-        if url.startswith("http://") and not target.allow_insecure and _public(urlsplit(url).hostname or ""):
+        if url.startswith("http://") and not target.allow_insecure and is_public(urlsplit(url).hostname or ""):
             where, key = ("target", "base_url") if model.path else (table, "url")
             why = "would go in the clear to a public host; use https://, or set allow_insecure = true in [target]"
             if not any(fault.why == why and fault.table == where for fault in self.faults):
                 self.fault(where, key, why)
         own = bool(model.secret_env or model.secret_file)
-        if model.url and not own and _origin(model.url) != _origin(base):
+        if model.url and not own and origin(model.url) != origin(base):
             return url, None  # the target's secret is for the target alone
         return url, self.secret(model, target, table)
 
@@ -427,7 +351,7 @@ class _Loader:
 
     def signing_secret(self, url: str, target: TargetTable | None) -> Secret | None:
         """The target's, for calls of the target alone."""
-        if target is None or not target.signing_secret_env or _origin(url) != _origin(target.base_url):
+        if target is None or not target.signing_secret_env or origin(url) != origin(target.base_url):
             return None
         try:
             return secrets.for_signing(target.signing_secret_env, self.environment)
@@ -435,6 +359,17 @@ class _Loader:
             if not any((f.table, f.key) == ("target", "signing_secret_env") for f in self.faults):
                 self.fault("target", "signing_secret_env", str(error))
             return None
+
+    def tls(self, target: TargetTable) -> TlsFiles:
+        """The target's authority and client certificate, tried once; for calls of the target alone."""
+        named = (target.ca_file, target.client_cert, target.client_key)
+        files = TlsFiles(*(self.file.parent / name if name else None for name in named))
+        try:
+            files.context()
+        except TlsError as error:
+            if not any((f.table, f.key) == ("target", error.key) for f in self.faults):
+                self.fault("target", error.key, str(error))
+        return files
 
     def judge_secrets(self, jobs: Iterable[Job]) -> None:
         for one in sorted({job.secret for job in jobs if job.secret}, key=lambda s: s.source):
@@ -461,56 +396,3 @@ class _Loader:
         except (TypeError, ValueError, RecursionError):  # a date, a NaN, a list in a list in a list …
             self.fault(table, "json", "cannot be written as JSON; dates and times go in quotes, nan and inf nowhere")
             return None
-
-
-def _why(error: Any, kind: type[Table]) -> str:
-    """pydantic's error in our words."""
-    match error["type"]:
-        case "extra_forbidden":
-            within: type[Table] = ExpectTable if len(error["loc"]) > 1 else kind  # the one table in a table
-            known = [field.alias or name for name, field in within.model_fields.items()]
-            return f"unknown key{_nearest(str(error['loc'][-1]), known)}"
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "literal_error":
-            return f"must be {error['ctx']['expected']}"
-        case "string_type":
-            return "must be text, in quotes"
-    message: str = error["msg"]
-    return message.replace("Input should be", "must be")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def _at(written: Any, place: tuple[int | str, ...]) -> Any:
-    """What the file holds at a place, or the nearest thing around it."""
-    for step in place:
-        try:
-            written = written[step]
-        except (KeyError, IndexError, TypeError):
-            return written if not isinstance(written, dict) else _NOTHING
-    return written
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _public(host: str) -> bool:
-    """Whether the host is likely beyond this network: no loopback, private address or single-label name."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        if host.isdigit() or host.startswith("0x"):  # an address too, to the resolver
-            return True
-        return "." in host.rstrip(".") and not host.endswith((".localhost", ".local", ".internal"))
-    return not (address.is_loopback or address.is_private or address.is_link_local)

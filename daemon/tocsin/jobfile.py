@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from tocsin.urls import MAX_URL, check_url
 from tocsin.zones import load_zone
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -20,7 +21,6 @@ _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB":
 _SIZE = re.compile(r"(\d{1,9})\s*(B|[KMG]i?B)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2: a header's name
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-MAX_URL = 2000  # characters of a path and of a URL: more than servers take, and a message must hold one
 LEAST_MEMORY = 48 * 1024**2  # bytes of data for a job's process: 26 MB measured before it does anything
 MAX_TOTALS = 8  # series a job may add to the metrics
 
@@ -132,23 +132,6 @@ def _path(path: str) -> str:
     return path
 
 
-def check_url(url: str) -> str:
-    """An http or https URL without user, password or fragment. Raises ValueError."""
-    if len(url) > MAX_URL:
-        raise ValueError(f"is longer than {MAX_URL} characters")
-    try:
-        parts = urlsplit(url)
-        port_ok = parts.port != 0
-    except ValueError:
-        port_ok = False
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
-        raise ValueError('is no URL; write it in full, as "https://app.example.com/path"')
-    if parts.username is not None or parts.fragment or " " in url or not url.isascii() or not url.isprintable():
-        raise ValueError("must be plain ASCII without user, password, spaces or fragment")
-    return url
-
-
 def _base_url(url: str) -> str:
     if "?" in check_url(url):
         raise ValueError("must end before the query: the path of a job follows it")
@@ -208,6 +191,9 @@ class TargetTable(Table):
     secret_env: Variable = "CRON_SECRET"
     secret_file: str = ""
     send_secret: SendSecret = "header:x-cron-secret"
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
     signing_secret_env: Variable = ""
     allow_insecure: bool = False
 

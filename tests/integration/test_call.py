@@ -24,6 +24,7 @@ from standardwebhooks import Webhook
 from hostile_server import OK, PATIENCE, HostileServer, Peer, status
 from tocsin import __version__, config, secret
 from tocsin.config import Job
+from tocsin.faults import ConfigError
 from tocsin.job import run
 from tocsin.job.deadline import DeadlinePassed, deadline
 from tocsin.job.failures import retry_after
@@ -31,6 +32,7 @@ from tocsin.job.request import Caller
 from tocsin.job.run import perform
 from tocsin.messages import CANCEL, Ask, Finished, scheduled_run_id
 from tocsin.secret import Secret, redact
+from tocsin.tls import TlsFiles
 
 DUE = 1_800_000_000.0
 RUN = scheduled_run_id("sla-check", DUE)
@@ -255,7 +257,7 @@ def test_the_targets_signing_secret_is_for_the_target_alone(tmp_path: Path) -> N
 )
 def test_what_is_no_signing_secret_is_refused(held: str, tmp_path: Path) -> None:
     (tmp_path / "tocsin.toml").write_text(SIGNED)
-    with pytest.raises(config.ConfigError, match="signing_secret_env") as error:
+    with pytest.raises(ConfigError, match="signing_secret_env") as error:
         config.load(tmp_path / "tocsin.toml", {"SIGNING": held})
     assert len(error.value.faults) == 1
     assert not held or held == "whsec_" or held not in str(error.value)
@@ -450,6 +452,23 @@ def test_the_keys_of_tls_are_not_logged(
         finished = call(make_job(url=f"https://127.0.0.1:{server.port}/api"))
     assert finished.outcome == "success"
     assert not keys.exists()
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_authority_and_a_client_certificate_of_ones_own(
+    shown: bool, make_job: Callable[..., Job], app: App, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("tocsin").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
+    files = TlsFiles(tmp_path / "ca.pem", tmp_path / "client.pem" if shown else None)
+    with HostileServer(app.serve, context) as server:
+        finished = call(make_job(url=f"https://127.0.0.1:{server.port}/api", tls=files, retries=0))
+    assert finished.outcome == ("success" if shown else "connection_error")
 
 
 # ---- Retry-After

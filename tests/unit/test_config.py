@@ -9,11 +9,13 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin import config
-from tocsin.config import Config, ConfigError, Fault, Job
+from tocsin.config import Config, Job
+from tocsin.faults import ConfigError, Fault, shown
 from tocsin.jobfile import DaemonTable, JobTable, TargetTable
 from tocsin.schedule import Schedule
 
@@ -155,11 +157,46 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
     assert list(loaded.enabled_jobs) == ["b.2_c"]
 
 
+OWN_TESTS = ("keep", "allow_insecure", "secret_file", "ca_file", "client_cert", "client_key")
+
+
+def test_files_of_tls_are_read_at_load_and_named_once(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("tocsin").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
+    (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----")
+    file = tmp_path / "tocsin.toml"
+
+    def why(keys: str) -> list[str]:
+        two = "".join(f'[jobs.{name}]\nevery = "1m"\npath = "/{name}"\n' for name in "ab")
+        elsewhere = '[jobs.c]\nevery = "1m"\nurl = "https://elsewhere.example/c"\n'
+        file.write_text(f'[target]\nbase_url = "https://a.example"\nsend_secret = "none"\n{keys}\n{two}{elsewhere}')
+        try:
+            jobs = config.load(file, {}).jobs
+        except ConfigError as error:
+            return [str(fault) for fault in error.faults]
+        assert jobs["a"].tls == jobs["b"].tls
+        assert jobs["a"].tls.ca_file == tmp_path / "ca.pem"
+        assert jobs["c"].tls.ca_file is None  # the target's files are for the target alone
+        assert jobs["c"].tls.client_cert is None
+        return []
+
+    assert why('ca_file = "ca.pem"\nclient_cert = "client.pem"') == []
+    assert why('ca_file = "gone.pem"') == [
+        f"tocsin.toml: [target] ca_file: cannot use {tmp_path}/gone.pem: No such file or directory"
+    ]
+    (fault,) = why('ca_file = "broken.pem"')
+    assert fault.startswith(f"tocsin.toml: [target] ca_file: cannot use {tmp_path}/broken.pem")
+    (fault,) = why('client_cert = "ca.pem"')
+    assert fault.startswith(f"tocsin.toml: [target] client_cert: cannot use {tmp_path}/ca.pem")
+    assert why('client_key = "client.pem"') == ["tocsin.toml: [target] client_key: stands without client_cert"]
+
+
 def test_every_key_of_the_tables_stands_in_a_test() -> None:
     for table in (DaemonTable, TargetTable, JobTable):
         for name, field in table.model_fields.items():
             key = field.alias or name
-            if key not in ("keep", "allow_insecure", "secret_file"):  # these have tests of their own
+            if key not in OWN_TESTS:
                 assert re.search(rf"\b{key} = ", EVERY_KEY), key
 
 
@@ -842,4 +879,4 @@ def test_any_bytes_are_a_job_file_or_a_config_error(tmp_path: Path, raw: bytes, 
 
 
 def test_the_table_of_bad_keys_speaks_of_values_as_json() -> None:
-    assert config._shown({"a": "ü"}) == json.dumps({"a": "ü"}, ensure_ascii=False)
+    assert shown({"a": "ü"}) == json.dumps({"a": "ü"}, ensure_ascii=False)

@@ -47,7 +47,7 @@ class Caller:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._tls = wire.tls_context() if parts.scheme == "https" else None
+        self._tls = job.tls.context() if parts.scheme == "https" else None
         self._expected = Expectation(job.expect_status, job.expect_json, job.totals)
 
     def use(self, secret: Secret) -> None:

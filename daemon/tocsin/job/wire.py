@@ -62,18 +62,6 @@ class _Reply(http.client.HTTPResponse):
         self._stream.head_left = None
 
 
-def tls_context() -> ssl.SSLContext:
-    """Verifies certificate and host name against the system's authorities.
-
-    Made plainly, since ssl.create_default_context() obeys SSLKEYLOGFILE.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.hostname_checks_common_name = False
-    context.load_default_certs()
-    return context
-
-
 class Connection:
     """A new connection, straight to the host: proxies of the environment are not asked. Everything raises ERRORS."""
 

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from tocsin import log
 from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.config import Config, ConfigError, Job
+from tocsin.config import Config, Job
+from tocsin.faults import ConfigError
 from tocsin.messages import (
     Ask,
     Beginning,

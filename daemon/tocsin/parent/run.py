@@ -6,7 +6,8 @@ import signal
 from collections.abc import Callable
 
 from tocsin import __version__, log
-from tocsin.config import Config, ConfigError, Fault
+from tocsin.config import Config
+from tocsin.faults import ConfigError, Fault
 from tocsin.parent import limits, lock
 from tocsin.parent.commands import Commands
 from tocsin.parent.control import Control
