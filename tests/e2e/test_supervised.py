@@ -110,7 +110,8 @@ def test_on_a_server_the_log_is_a_file_and_only_stop_ends_it(tmp_path: Path, end
         until(lambda: "RUNNING" in daemon.ctl("status"), "supervisord to trust it")
         parent = daemon.parent()
         os.kill(parent, signal.SIGTERM)  # by somebody else: exit 0, and still it comes back
-        daemon.parent(other_than=parent)
+        until(lambda: "tick: success" in log.read_text().rpartition("tocsin starts")[2], "a run of the new one")
+        assert daemon.parent() != parent
     finally:
         daemon.stop()
     assert "tick: success" not in daemon.log()  # the program's lines are in the file alone
