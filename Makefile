@@ -1,63 +1,73 @@
 # Run and test Tocsin on a machine with python3, make and git. `make` alone lists what there is.
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help run test lint format lock picture clean
+.PHONY: help run test pythons suite lint format lock picture clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
-run: .venv/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env), else with the bundled demo
+run: $(VENV)/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env), else with the bundled demo
 	@exec $(BIN)/python scripts/run.py
 
 test: lint ## every check and test, with coverage
 	@scripts/need prometheus=prometheus chromium=chromium tini=tini
 	@exec $(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
-lint: .venv/dev ## format, lint, types, imports, Dockerfile
+pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.13 that is here
+	@for version in 3.11 3.12 3.13; do \
+	  if python$$version -c '' 2>/dev/null; then $(MAKE) --no-print-directory suite VENV=.venv-$$version PYTHON=python$$version || exit 1; \
+	  else echo "python$$version is not here"; fi; \
+	done
+
+suite: $(VENV)/dev
+	$(BIN)/pytest -q tests/unit tests/integration/test_call.py tests/integration/test_hostile_server.py tests/integration/test_clock.py
+
+lint: $(VENV)/dev ## format, lint, types, imports, Dockerfile
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy daemon tests scripts
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-format: .venv/dev ## put the code into shape
+format: $(VENV)/dev ## put the code into shape
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-lock: .venv/dev ## write the lock files anew, with the newest versions that pyproject.toml allows
+lock: $(VENV)/dev ## write the lock files anew, with the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-picture: .venv/dev ## draw the README's picture of the status page
+picture: $(VENV)/dev ## draw the README's picture of the status page
 	@scripts/need chromium=chromium
 	@$(BIN)/python scripts/picture.py
 
 clean: ## remove what the other targets made (not var/: it holds the ledger)
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
 # ---- the virtual environment: nothing is downloaded that the lock files have no hash for
 
-.venv/bin/pip:
+$(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Tocsin needs Python 3.11 or later, and $(PYTHON) is older or missing; name another: make PYTHON=python3.13 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  scripts/need ensurepip=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-	@echo "Making .venv"
-	@$(PYTHON) -m venv --clear .venv
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
 
-.venv/run: .venv/bin/pip requirements.lock requirements-build.lock pyproject.toml
-	@echo "Installing what Tocsin needs into .venv"
+$(VENV)/run: $(VENV)/bin/pip requirements.lock requirements-build.lock pyproject.toml
+	@echo "Installing what Tocsin needs into $(VENV)"
 	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/dev: .venv/run requirements-dev.lock
-	@echo "Installing what the tests need into .venv"
+$(VENV)/dev: $(VENV)/run requirements-dev.lock
+	@echo "Installing what the tests need into $(VENV)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@

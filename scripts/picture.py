@@ -1,6 +1,6 @@
 """Draws docs/images/status.png: the status page of a real Tocsin with a real demo app, after a minute of work.
 
-    make picture
+make picture
 """
 
 # ruff: noqa: T201 (it is a command: it prints)

@@ -94,6 +94,7 @@ class Endpoint:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 1024  # connections not yet accepted: 200 jobs may call at once
 
             def handle_error(self, *_: Any) -> None:
                 pass  # a caller that was killed

@@ -207,9 +207,9 @@ class Committed(Message, frozen=True):
 
 
 class LedgerReady(Message, frozen=True):
-    """Ledger to parent: open for entries. `lost` are the runs an earlier daemon's death cut off."""
+    """Ledger to parent: open for entries. `before` says what kept slots from running until this daemon began."""
 
-    lost: tuple[Finished, ...] = ()
+    before: str = ""
 
 
 class LedgerTrouble(Message, frozen=True):

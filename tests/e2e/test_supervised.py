@@ -27,7 +27,8 @@ class Supervised(Daemon):
     def start(self, *, stdout: Any = None) -> None:
         assert stdout is None, "supervisord has the output"
         for file in ("supervisord.conf", "foreground.conf"):
-            shutil.copy(ROOT / file, self.folder)
+            if not (self.folder / file).exists():
+                shutil.copy(ROOT / file, self.folder)
         (self.folder / "var" / "log").mkdir(parents=True, exist_ok=True)
         self.environment["PATH"] = f"{BIN}:{self.environment['PATH']}"
         with self.log_file.open("ab") as log:
@@ -116,6 +117,48 @@ def test_on_a_server_the_log_is_a_file_and_only_stop_ends_it(tmp_path: Path, end
         daemon.stop()
     assert "tick: success" not in daemon.log()  # the program's lines are in the file alone
     assert log.read_text().rstrip().endswith("tocsin has stopped exit_code=0")
+
+
+def changed(daemon: Supervised, *changes: tuple[str, str]) -> None:
+    """The shipped supervisord.conf with some values made small, so that the test need not wait a minute."""
+    text = (ROOT / "supervisord.conf").read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (daemon.folder / "supervisord.conf").write_text(text)
+
+
+def test_a_bad_job_file_ends_as_fatal(tmp_path: Path, endpoint: Endpoint) -> None:
+    daemon = Supervised(tmp_path, endpoint)
+    daemon.arguments = ("-n", "-c", "supervisord.conf")
+    daemon.write(EVERY_SECOND.replace("1s", "soon"))
+    changed(daemon, ("startretries=10", "startretries=1"))
+    daemon.start()
+    try:
+        until(lambda: "FATAL" in daemon.ctl("status"), "supervisord to give up")
+        log = (tmp_path / "var" / "log" / "tocsin.log").read_text()
+        assert log.count("[jobs.tick] every") == 2  # the first start and one retry
+        daemon.write(EVERY_SECOND)
+        daemon.ctl("start", "tocsin")
+        until(lambda: endpoint.calls, "a call after the repair")
+    finally:
+        daemon.stop()
+
+
+def test_no_line_is_lost_when_the_log_is_rotated(tmp_path: Path, endpoint: Endpoint) -> None:
+    daemon = Supervised(tmp_path, endpoint)
+    daemon.arguments = ("-n", "-c", "supervisord.conf")
+    daemon.write(EVERY_SECOND + "".join(f'[jobs.t{n}]\nevery = "1s"\npath = "/t"\n' for n in range(20)))
+    changed(daemon, ("stdout_logfile_maxbytes=10MB", "stdout_logfile_maxbytes=8KB"), ("backups=10", "backups=1000"))
+    daemon.start()
+    folder = tmp_path / "var" / "log"
+    try:
+        until(lambda: len(list(folder.glob("tocsin.log.*"))) >= 5, "five rotations")
+    finally:
+        daemon.stop()
+    lines = "".join(file.read_text() for file in folder.glob("tocsin.log*")).splitlines()
+    logged = {line.rpartition("run_id=")[2] for line in lines if ": success" in line}
+    assert logged == {row["run_id"] for row in daemon.history() if row["outcome"] == "success"}
 
 
 def test_a_killed_parent_is_started_again(supervised: tuple[Supervised, Endpoint]) -> None:

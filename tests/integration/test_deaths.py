@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -289,3 +290,92 @@ def test_a_storm_of_hang_ups_while_children_die(running: Start, endpoint: Endpoi
     assert daemon.stop() == 0
     for n in range(10):
         accounted_once(daemon, endpoint, f"j{n}")
+
+
+def test_a_run_cut_off_with_the_daemon_is_delivered_again_where_asked(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running('[jobs.tick]\nevery = "1s"\npath = "/tick"\ndelivery = "at-least-once"\n')
+    assert held.came.wait(30)
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    held.go.set()
+    daemon.start()
+    first = endpoint.calls[0].headers
+    again = until(lambda: [c.headers for c in endpoint.calls if c.headers["x-tocsin-attempt"] == "1"], "a delivery")[0]
+    assert (again["idempotency-key"], again["x-tocsin-scheduled-at"]) == (
+        first["idempotency-key"],
+        first["x-tocsin-scheduled-at"],
+    )
+    until(lambda: len(endpoint.calls) >= 4, "the schedule to go on")
+    daemon.stop()
+    attempts = [
+        (row["attempt"], row["outcome"]) for row in daemon.history() if row["run_id"] == first["idempotency-key"]
+    ]
+    assert attempts == [(0, "lost"), (1, "success")]
+
+
+def test_a_child_that_dies_while_it_asks_costs_no_slot(running: Start, endpoint: Endpoint) -> None:
+    """The ledger is stopped so that the question stays open; the slot is free again for the next process."""
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    daemon.kill("ledger", signal.SIGSTOP)
+    asked = daemon.log().count("asked")
+    until(lambda: daemon.log().count("asked") > asked, "a question")
+    pid = daemon.kill("job tick")
+    daemon.child("job tick", other_than=pid)
+    daemon.kill("ledger", signal.SIGCONT)
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls + 1, "calls again")
+    assert daemon.stop() == 0
+    assert "lost" not in accounted_once(daemon, endpoint)
+
+
+@pytest.mark.parametrize(("number", "why"), [(signal.SIGTERM, "was stopped"), (signal.SIGKILL, "had died")])
+def test_why_slots_were_missed_is_said(running: Start, endpoint: Endpoint, number: int, why: str) -> None:
+    daemon = running('[jobs.tick]\nevery = "1s"\npath = "/tick"\ncatch_up = "none"\n')
+    until(lambda: endpoint.calls, "a call")
+    daemon.signal(number)
+    daemon.wait()
+    last = _seconds(daemon.history()[-1]["last"])
+    until(lambda: time.time() % 86400 > last + 2, "two slots to pass")
+    daemon.start()
+    missed = until(
+        lambda: [row for row in daemon.history() if row["reason"] == "missed" and _seconds(row["due"]) > last],
+        "missed slots",
+    )
+    assert missed[0]["detail"] == f"the daemon {why}"
+
+
+def test_a_deleted_control_socket_is_made_anew(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    (daemon.folder / "var" / "control.sock").unlink()
+    assert daemon.run("jobs").returncode == 4
+    until(lambda: daemon.run("jobs").returncode == 0, "the socket")
+    daemon.said("made anew")
+
+
+def test_out_of_memory_in_a_child_is_that_jobs_trouble(running: Start, endpoint: Endpoint) -> None:
+    endpoint.answer = lambda call: (200, {}, b"x" * 60_000_000) if call.path == "/tick" else sla_checked(0)
+    limits = 'memory_limit = "64MiB"\nmax_reply = "100MiB"\n'
+    daemon = running(EVERY_SECOND + limits + '[jobs.other]\nevery = "1s"\npath = "/other"\n')
+    rows = until(lambda: [row for row in daemon.history("tick") if row["outcome"]], "the run's end")
+    assert rows[0]["outcome"] == "invalid_response"
+    assert "memory" in rows[0]["detail"]
+    until(lambda: len(endpoint.of("other")) >= 3, "the other job to go on")
+
+
+def test_two_hundred_jobs_on_the_same_second(running: Start, endpoint: Endpoint) -> None:
+    names = [f"j{n}" for n in range(200)]
+    daemon = running("".join(f'[jobs.{name}]\nevery = "2s"\npath = "/{name}"\n' for name in names))
+    until(lambda: len({call.path for call in endpoint.calls}) == 200, "a call of every job")
+    descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    until(lambda: len(endpoint.calls) >= 1200, "a thousand runs")
+    assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= descriptors + 2
+    assert daemon.stop() == 0
+    called = [(call.path, call.headers["x-tocsin-scheduled-at"]) for call in endpoint.calls]
+    assert len(called) == len(set(called))
+    rows = daemon.history()
+    for name in names:
+        own = [row for row in rows if row["job"] == name]
+        assert sum(row["count"] for row in own) == (_seconds(own[-1]["last"]) - _seconds(own[0]["due"])) // 2 + 1

@@ -78,7 +78,7 @@ SAMPLES: list[Message] = [
     messages.Past("a", 60.0, True, "lost", "why", 1.0, None, 3, 1),
     *[messages.Entry(seq, body) for seq, body in enumerate(BODIES)],
     messages.Committed(9, 0.001),
-    messages.LedgerReady((FINISHED,)),
+    messages.LedgerReady("the daemon had died"),
     messages.LedgerTrouble("disk full"),
     messages.LedgerUnusable("damaged"),
     STATUS,

@@ -634,7 +634,14 @@ def test_the_process_tells_of_lost_runs_first(ends: Ends, tmp_path: Path) -> Non
     lost, ready = said(ends[0])
     assert isinstance(lost, Finished)
     assert (lost.due, lost.outcome) == (T, "lost")
-    assert ready == LedgerReady()
+    assert ready == LedgerReady("the daemon had died")
+
+
+def test_the_process_tells_that_the_one_before_was_stopped(ends: Ends, tmp_path: Path) -> None:
+    for session in ("s0", "s1"):
+        ends[0].send(Stop())
+        process.main(ends[1], tmp_path, session, keep=1e9)
+    assert said(ends[0]) == [LedgerReady(), LedgerReady("the daemon was stopped")]
 
 
 def test_a_ledger_that_cannot_be_used_says_so_and_ends(ends: Ends, tmp_path: Path) -> None:

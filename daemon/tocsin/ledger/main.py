@@ -39,7 +39,7 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
         return
     for one in lost:
         channel.send(one)
-    channel.send(LedgerReady())
+    channel.send(LedgerReady(ledger.before))
     next_prune = time.monotonic()
     stopping = False
     while not stopping:
@@ -56,7 +56,7 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
                 stopping = True
         if entries:
             _commit(ledger, entries, channel)
-    ledger.close()
+    ledger.close(time.time())
 
 
 def _open(folder: Path, session: str) -> tuple[SqliteLedger, list[Finished]]:

@@ -58,9 +58,10 @@ CREATE TABLE jobs (
     consecutive_failures INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE progress (                   -- entries of this session up to seq are in
-    one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL
+    one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
+    stopped REAL                          -- when this session was ended in order; NULL while it lasts, or if it died
 ) STRICT;
-INSERT INTO progress VALUES (1, '', 0);
+INSERT INTO progress VALUES (1, '', 0, NULL);
 """
 
 
@@ -77,6 +78,7 @@ class SqliteLedger:
     def __init__(self, folder: Path, session: str) -> None:
         self.file = folder / FILE
         self.session = session
+        self.before = ""  # what became of the session before, where that kept slots from running
         try:
             self._db = self._open()
             self._seq = self._resume()
@@ -105,14 +107,16 @@ class SqliteLedger:
         return db
 
     def _resume(self) -> int:
-        session, seq = self._db.execute("SELECT session, seq FROM progress").fetchone()
+        session, seq, stopped = self._db.execute("SELECT session, seq, stopped FROM progress").fetchone()
         if session == self.session:
             return int(seq)
-        self._db.execute("UPDATE progress SET session = ?, seq = 0", (self.session,))
+        self.before = "the daemon was stopped" if stopped else "the daemon had died" if session else ""
+        self._db.execute("UPDATE progress SET session = ?, seq = 0, stopped = NULL", (self.session,))
         return 0
 
-    def close(self) -> None:
-        """Leave one file behind, without -wal and -shm: easier to copy."""
+    def close(self, now: float) -> None:
+        """The session ends in order. Leaves one file behind, without -wal and -shm: easier to copy."""
+        self._db.execute("UPDATE progress SET stopped = ?", (now,))
         self._db.close()
 
     # ---- writing

@@ -15,6 +15,7 @@ from tocsin.parent.loop import Loop
 
 NAME = "control.sock"
 CLIENTS = 32  # at the same time; one more takes the place of the one that came first
+LOOK = 5.0  # seconds between looks whether the socket is still there
 REPLIES = 20_000  # messages held for a client that reads slowly: a list of that many jobs
 
 
@@ -38,20 +39,45 @@ class Client:
 
 
 class Control:
+    """Raises OSError when the socket cannot be made."""
+
     def __init__(self, folder: Path, loop: Loop, handle: Callable[[Client, Message], None]) -> None:
-        self._listener: socket.socket = channels.listen(folder, NAME)
         self._file = folder / NAME
         self._loop = loop
         self._handle = handle
         self._clients: list[Client] = []
-        loop.watch(self._listener.fileno(), self._accept)
+        self._listener = self._listen()
+        loop.at(loop.now() + LOOK, self._look)
 
     def close(self) -> None:
         for client in list(self._clients):
             self.drop(client)
+        self._hang_up()
+        self._file.unlink(missing_ok=True)
+
+    def _listen(self) -> socket.socket:
+        listener = channels.listen(self._file.parent, NAME)
+        self._loop.watch(listener.fileno(), self._accept)
+        return listener
+
+    def _hang_up(self) -> None:
         self._loop.forget(self._listener.fileno())
         self._listener.close()
-        self._file.unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        """Make the socket anew when somebody has deleted it: without it the daemon seems not to run."""
+        if self._listener.fileno() < 0:
+            return
+        if not self._file.exists():
+            try:
+                fresh = self._listen()
+            except OSError as error:
+                log.debug("cannot make the control socket anew", why=str(error))
+            else:
+                log.warning("the control socket was deleted and is made anew", file=self._file)
+                self._hang_up()
+                self._listener = fresh
+        self._loop.at(self._loop.now() + LOOK, self._look)
 
     def _accept(self) -> None:
         try:

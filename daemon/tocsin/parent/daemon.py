@@ -309,7 +309,10 @@ class Daemon:
                 self._past(message)
             case Finished():  # cut off by the death of an earlier daemon; the ledger has it already
                 self._over(message)
-            case LedgerReady():
+            case LedgerReady(before=before):
+                if before:
+                    for seat in self._seats.values():
+                        seat.why_missed = before
                 self._ledger = LedgerState(True, 0)
                 self._tell_ledger()
             case LedgerTrouble(detail=detail):
