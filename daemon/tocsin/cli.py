@@ -16,6 +16,7 @@ from tocsin import __version__, channel, config, display, jobfile, log
 from tocsin.channel import ChannelClosed
 from tocsin.config import Config
 from tocsin.faults import ConfigError
+from tocsin.instants import rfc3339
 from tocsin.messages import (
     Done,
     Finished,
@@ -206,7 +207,7 @@ def reload(file: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
 def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show slots and what became of them, from the ledger; the daemon may run or not."""
-    from tocsin.ledger import sqlite
+    from tocsin.ledger.history import history as read_history
 
     folder = config.state_dir(file)
     try:
@@ -214,7 +215,7 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     except ValueError as error:
         fail(f"--since {since}: {error}", USAGE)
     try:
-        rows = sqlite.history(folder, job=job, since=start, failed=failed, limit=limit)
+        rows = read_history(folder, job=job, since=start, failed=failed, limit=limit)
     except FileNotFoundError as error:
         fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
     except sqlite3.Error as error:
@@ -257,7 +258,7 @@ def next_(expression: str, timezone: str, after: str | None, count: int, as_json
         moment = schedule.next(moment)
         instants.append(moment)
     if as_json:
-        click.echo(json.dumps([display.instant(one.timestamp()) for one in instants]))
+        click.echo(json.dumps([rfc3339(one.timestamp()) for one in instants]))
         return
     click.echo(schedule.words)
     for one in instants:

@@ -13,13 +13,13 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
 from aiohttp import web
 
 from tocsin import linux, log
+from tocsin.instants import rfc3339
 from tocsin.secret import SecretError, check
 
 DEFAULT_LISTEN = ("127.0.0.1", 9912)
@@ -164,7 +164,12 @@ def application(tickets: Tickets, secret: str, clock: Callable[[], float] = time
         count = tickets.unassign_expired(now)
         taken = round((time.monotonic() - began) * 1000)
         log.info("unassigned what passed its SLA", count=count, ms=taken)
-        reply = {"success": True, "unassignedCount": count, "timestamp": _instant(now), "durationMs": taken}
+        reply = {
+            "success": True,
+            "unassignedCount": count,
+            "timestamp": rfc3339(now, milliseconds=True),
+            "durationMs": taken,
+        }
         return web.json_response(reply)
 
     async def requests(_: web.Request) -> web.Response:
@@ -184,7 +189,7 @@ def application(tickets: Tickets, secret: str, clock: Callable[[], float] = time
 
 
 def _public(row: dict[str, object]) -> dict[str, object]:
-    return {key: _instant(value) if isinstance(value, float) else value for key, value in row.items()}
+    return {key: rfc3339(value, milliseconds=True) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def _page(rows: list[dict[str, object]], timeouts: int, now: float) -> str:
@@ -192,13 +197,15 @@ def _page(rows: list[dict[str, object]], timeouts: int, now: float) -> str:
     for row in rows:
         deadline = float(str(row["sla_deadline"]))
         state = "overdue" if row["status"] == "assigned" and deadline <= now else str(row["status"])
-        texts = (f"#{row['id']}", row["subject"], row["assigned_to"] or "nobody", state, _instant(deadline))
+        texts = (
+            f"#{row['id']}",
+            row["subject"],
+            row["assigned_to"] or "nobody",
+            state,
+            rfc3339(deadline, milliseconds=True),
+        )
         cells.append(f'<tr class="{state}">' + "".join(f"<td>{escape(str(text))}" for text in texts) + "</tr>")
     return _PAGE.format(summary=f"{timeouts} taken from their agents after the SLA.", rows="\n".join(cells))
-
-
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def run(

@@ -1,13 +1,14 @@
 """How the commands show instants, runs and tables to a person, and as JSON to a program."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
+from tocsin.instants import rfc3339
 from tocsin.linux import resident_memory
 from tocsin.messages import Finished, JobStatus
 from tocsin.secret import Secret
@@ -17,17 +18,10 @@ _INSTANT_KEYS = frozenset((*_INSTANTS, "running_since"))
 _COLOURS = {"success": "green", "started": "cyan", "overlap": "yellow", "paused": "yellow", "cancelled": "yellow"}
 
 
-def instant(seconds: float) -> str:
-    """RFC 3339 in UTC, with milliseconds where there are any."""
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
-    form = "milliseconds" if moment.microsecond else "seconds"
-    return moment.isoformat(timespec=form).replace("+00:00", "Z")
-
-
 def local_and_utc(seconds: float, timezone: str) -> str:
     local = datetime.fromtimestamp(seconds, ZoneInfo(timezone))
     text = local.isoformat(sep=" ", timespec="seconds") + f" {timezone}"
-    return f"{instant(seconds)}" if timezone == "UTC" else f"{text}  ({instant(seconds)})"
+    return f"{rfc3339(seconds)}" if timezone == "UTC" else f"{text}  ({rfc3339(seconds)})"
 
 
 def duration(seconds: float | None) -> str:
@@ -72,7 +66,7 @@ def row_as_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def _with_instants(found: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: instant(value) if key in _INSTANT_KEYS and value is not None else value for key, value in found.items()
+        key: rfc3339(value) if key in _INSTANT_KEYS and value is not None else value for key, value in found.items()
     }
 
 
@@ -81,7 +75,7 @@ def jobs_table(statuses: Sequence[JobStatus]) -> str:
     for one in statuses:
         memory = resident_memory(one.pid) if one.pid else None
         state = f"{one.state}, paused" if one.paused else one.state
-        next_fire = instant(one.next_fire) if one.next_fire and one.enabled else "-"
+        next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled else "-"
         rows.append([one.name, state, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
     return table(["JOB", "STATE", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"], rows, coloured=3)
 
@@ -95,9 +89,9 @@ def history_table(rows: Sequence[dict[str, Any]]) -> str:
         totals = " ".join(f"{name}={number:.12g}" for name, number in row["reported"].items())
         detail = " ".join(part for part in (totals, row["detail"]) if part)
         if row["count"] > 1:
-            detail = f"until {instant(row['last'])} {detail}"
+            detail = f"until {rfc3339(row['last'])} {detail}"
         lateness, took = duration(row["lateness"]), duration(row["duration"])
-        shown.append([row["job"], instant(row["due"]), what, str(row["status"] or "-"), lateness, took, detail])
+        shown.append([row["job"], rfc3339(row["due"]), what, str(row["status"] or "-"), lateness, took, detail])
     return table(["JOB", "DUE", "OUTCOME", "STATUS", "LATENESS", "DURATION", "DETAIL"], shown, coloured=2)
 
 

@@ -14,8 +14,8 @@ import stat
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
 
+from tocsin.instants import rfc3339
 from tocsin.secret import redact
 
 PIPE_BUF = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
@@ -92,7 +92,8 @@ class _Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
         values = " ".join(f"{key}={_console_value(value)}" for key, value in fields.items() if value is not None)
-        line = f"{instant(record.created)} {record.levelname.lower():7} {record.getMessage()} {values}".rstrip()
+        moment = rfc3339(record.created, milliseconds=True)
+        line = f"{moment} {record.levelname.lower():7} {record.getMessage()} {values}".rstrip()
         if record.exc_info:
             line += " | " + " | ".join(traceback.format_exception(*record.exc_info)).replace("\n", " ")
         line = "".join(char if char.isprintable() else "�" for char in line)
@@ -102,8 +103,8 @@ class _Console(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, object] = {"time": instant(record.created), "level": record.levelname.lower()}
-        entry["message"] = record.getMessage()
+        entry: dict[str, object] = {"time": rfc3339(record.created, milliseconds=True)}
+        entry |= {"level": record.levelname.lower(), "message": record.getMessage()}
         entry |= {k: v for k, v in getattr(record, "fields", {}).items() if v is not None and k not in OWN_KEYS}
         if record.exc_info:
             entry["exception"] = "".join(traceback.format_exception(*record.exc_info))[-2000:]
@@ -134,11 +135,7 @@ def _console_notice(count: int) -> str:
 
 def _json_notice(count: int) -> str:
     message = f"{count} log lines dropped: the reader was behind"
-    return _line({"time": instant(time.time()), "level": "warning", "message": message})
-
-
-def instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _line({"time": rfc3339(time.time(), milliseconds=True), "level": "warning", "message": message})
 
 
 def _console_value(value: object) -> str:

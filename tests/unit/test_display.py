@@ -39,21 +39,6 @@ ROW: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "1970-01-01T00:00:00Z"),
-        (1_800_000_000.0, "2027-01-15T08:00:00Z"),
-        (1_800_000_000.25, "2027-01-15T08:00:00.250Z"),
-        (1_800_000_000.0004, "2027-01-15T08:00:00Z"),
-        (1_799_999_999.9996, "2027-01-15T08:00:00Z"),
-        (253_402_300_799, "9999-12-31T23:59:59Z"),
-    ],
-)
-def test_instants(seconds: float, text: str) -> None:
-    assert display.instant(seconds) == text
-
-
 def test_local_and_utc() -> None:
     assert display.local_and_utc(1_800_000_000, "UTC") == "2027-01-15T08:00:00Z"
     berlin = "2027-01-15 09:00:00+01:00 Europe/Berlin  (2027-01-15T08:00:00Z)"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from tocsin import channel as channels
 from tocsin.channel import Channel, ChannelClosed
 from tocsin.ledger import main as process
-from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger, Unusable, history
+from tocsin.ledger.history import history
+from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger, Unusable
 from tocsin.messages import (
     Ask,
     Committed,

@@ -298,8 +298,3 @@ def test_an_exception_stays_in_one_line(captured: Any, form: str) -> None:
     (line,) = out.lines()
     assert "ValueError: two" in line
     assert "test_log.py" in line
-
-
-def test_instants_are_in_utc_with_milliseconds() -> None:
-    assert log.instant(0) == "1970-01-01T00:00:00.000Z"
-    assert log.instant(1_800_000_000.25) == "2027-01-15T08:00:00.250Z"

@@ -7,6 +7,7 @@ from standardwebhooks import Webhook
 
 from tocsin import __version__
 from tocsin.config import Job
+from tocsin.instants import rfc3339
 from tocsin.messages import Ask
 from tocsin.secret import Secret
 
@@ -39,9 +40,3 @@ def signature(secret: Secret, run_id: str, now: float, body: bytes) -> dict[str,
     """Standard Webhooks (github.com/standard-webhooks): the run id is the message's, the same across attempts."""
     signed = Webhook(secret.value).sign(run_id, datetime.fromtimestamp(now, UTC), body.decode())
     return {"webhook-id": run_id, "webhook-timestamp": str(int(now)), "webhook-signature": signed}
-
-
-def rfc3339(instant: float) -> str:
-    """A Unix time as RFC 3339 in UTC, with a fraction only where there is one."""
-    moment = datetime.fromtimestamp(instant, UTC)
-    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tocsin import log
 from tocsin.channel import Channel
 from tocsin.config import Job
+from tocsin.instants import rfc3339
 from tocsin.job.clock import Clock
 from tocsin.job.request import Caller
 from tocsin.job.run import perform
@@ -101,7 +102,7 @@ class JobProcess:
     def ask_and_run(self, ask: Ask) -> None:
         self.answer = None
         self.channel.send(ask)
-        log.debug("asked", job=ask.job, due=log.instant(ask.due), run_id=ask.run_id)
+        log.debug("asked", job=ask.job, due=rfc3339(ask.due), run_id=ask.run_id)
         why = self.wait_for_grant(ask)
         if why is None:
             why = self.wait_for_due(ask)
@@ -128,7 +129,7 @@ class JobProcess:
             if isinstance(self.answer, Grant):
                 return None
             if isinstance(self.answer, Deny):
-                log.warning("slot denied", job=ask.job, due=log.instant(ask.due), why=self.answer.why)
+                log.warning("slot denied", job=ask.job, due=rfc3339(ask.due), why=self.answer.why)
                 return ""
             if self.clock.wait(give_up, self.channel) == "due":
                 return "the ledger did not answer in time"

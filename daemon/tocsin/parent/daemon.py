@@ -15,6 +15,7 @@ from tocsin import log
 from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
 from tocsin.config import Config, Job
 from tocsin.faults import ConfigError
+from tocsin.instants import rfc3339
 from tocsin.messages import (
     Ask,
     Beginning,
@@ -222,7 +223,7 @@ class Daemon:
         seat.forked_as, seat.owner = job, f"{self._session}/{self._lives}"
         again, seat.again = seat.again, None
         if again and time.time() > again.due + job.grace:
-            log.warning(f"{job.name}: too late to run the lost slot again", due=log.instant(again.due))
+            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(again.due))
             again = None
         beginning = Beginning(seat.accounted, self.news.statuses[job.name].paused, seat.why_missed, again)
         seat.why_missed = "the job's process was not running"

@@ -3,6 +3,7 @@
 import logging
 
 from tocsin import log
+from tocsin.instants import rfc3339
 from tocsin.messages import Finished, ProcessExited, ProcessUp, Skipped
 
 _LEVELS = {"success": logging.INFO, "cancelled": logging.WARNING}
@@ -34,8 +35,8 @@ def skipped(passed: Skipped) -> None:
         level,
         f"{passed.job}: {slots} {word}",
         detail=passed.detail or None,
-        first=log.instant(passed.first),
-        last=log.instant(passed.last) if passed.count > 1 else None,
+        first=rfc3339(passed.first),
+        last=rfc3339(passed.last) if passed.count > 1 else None,
     )
 
 
