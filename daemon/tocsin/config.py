@@ -220,7 +220,7 @@ class _Loader(Reader):
         for variable, key in DAEMON_VARIABLES.items():
             if value := self.environment.get(variable):
                 if key == "log_level":
-                    value = value.lower()
+                    value = {"warn": "warning"}.get(value.lower(), value.lower())  # Node's word for it
                 one = self.model(DaemonTable, {key: value}, f"environment {variable}")
                 written.pop(key, None)
                 if one:

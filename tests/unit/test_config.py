@@ -628,6 +628,7 @@ VARIABLES: list[tuple[str, str, str, Any]] = [
     ("TOCSIN_LISTEN", "0.0.0.0:80", "listen", ("0.0.0.0", 80)),
     ("TOCSIN_NODE", "web-2", "node", "web-2"),
     ("LOG_LEVEL", "WARNING", "log_level", "warning"),
+    ("LOG_LEVEL", "warn", "log_level", "warning"),
     ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
     ("TOCSIN_LEDGER", "sqlite", "ledger", "sqlite"),
 ]
