@@ -13,6 +13,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
 _CLOCK_REALTIME = 0
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
+FARTHEST = 9e9  # Unix time (the year 2255) that Python 3.13 takes for a timer: it counts in 64 bits of nanoseconds
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -56,6 +57,7 @@ def timerfd() -> int:
 
 def arm_timerfd(descriptor: int, until: float) -> None:
     """Wake at Unix time `until`, or at once when someone sets the clock (read then fails with ECANCELED)."""
+    until = min(until, FARTHEST)
     if sys.version_info >= (3, 13):
         flags = os.TFD_TIMER_ABSTIME | os.TFD_TIMER_CANCEL_ON_SET
         os.timerfd_settime(descriptor, flags=flags, initial=max(until, 1e-9))

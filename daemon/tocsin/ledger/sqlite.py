@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from tocsin.messages import (
     Ask,
     Deny,
@@ -80,8 +82,13 @@ class SqliteLedger:
         self.session = session
         self.before = ""  # what became of the session before, where that kept slots from running
         try:
-            self._db = self._open()
-            self._seq = self._resume()
+            self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
+            try:
+                self._set_up()
+                self._seq = self._resume()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in PASSING:
                 raise
@@ -93,8 +100,8 @@ class SqliteLedger:
             why = f"{error.strerror} (may this user write it?)"
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
 
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
+    def _set_up(self) -> None:
+        db = self._db
         self.file.chmod(0o600)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -104,7 +111,6 @@ class SqliteLedger:
             raise Unusable(f"{self.file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
         if version == 0:
             db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        return db
 
     def _resume(self) -> int:
         session, seq, stopped = self._db.execute("SELECT session, seq, stopped FROM progress").fetchone()
@@ -165,8 +171,8 @@ class SqliteLedger:
         """Delete some rows of slots that ended before then; returns how many. Call again while it is many."""
         return self._db.execute(
             "DELETE FROM slots WHERE (job, due, attempt) IN (SELECT job, due, attempt FROM slots"
-            " WHERE due < ?1 AND last < ?1 AND state != 'started' LIMIT ?2)",
-            (before, PRUNE_AT_ONCE),
+            " WHERE due < :before AND last < :before AND state != 'started' LIMIT :most)",
+            {"before": before, "most": PRUNE_AT_ONCE},
         ).rowcount
 
     def _apply(self, body: Any, *, new: bool) -> Grant | Deny | Past | None:
@@ -195,8 +201,8 @@ class SqliteLedger:
             new
             and self._db.execute(
                 "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id, owner)"
-                " VALUES (?1, ?2, ?3, ?2, 'started', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-                (ask.job, ask.due, ask.attempt, ask.trigger, ask.run_id, ask.owner),
+                " VALUES (:job, :due, :attempt, :due, 'started', :trigger, :run_id, :owner) ON CONFLICT DO NOTHING",
+                asdict(ask),
             ).rowcount
         )
         if not inserted:
@@ -223,68 +229,55 @@ class SqliteLedger:
             self._db.execute("UPDATE jobs SET last_due = min(last_due, ? - 1) WHERE job = ?", (body.due, body.job))
 
     def _finish(self, run: Finished) -> None:
+        values = {**asdict(run), "reported": json.dumps(run.reported) if run.reported else None}
         self._db.execute(
             "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id,"
             " started, finished, lateness, duration, outcome, status, detail, reported)"
-            " VALUES (?1, ?2, ?3, ?2, 'finished', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-            " ON CONFLICT DO UPDATE SET state = 'finished', started = ?6, finished = ?7, lateness = ?8,"
-            " duration = ?9, outcome = ?10, status = ?11, detail = ?12, reported = ?13"
-            " WHERE state = 'started'",
-            (
-                run.job,
-                run.due,
-                run.attempt,
-                run.trigger,
-                run.run_id,
-                run.started,
-                run.finished,
-                run.lateness,
-                run.duration,
-                run.outcome,
-                run.status,
-                run.detail,
-                json.dumps(run.reported) if run.reported else None,
-            ),
+            " VALUES (:job, :due, :attempt, :due, 'finished', :trigger, :run_id,"
+            " :started, :finished, :lateness, :duration, :outcome, :status, :detail, :reported)"
+            " ON CONFLICT DO UPDATE SET state = 'finished', started = :started, finished = :finished,"
+            " lateness = :lateness, duration = :duration, outcome = :outcome, status = :status,"
+            " detail = :detail, reported = :reported WHERE state = 'started'",
+            values,
         )
         self._db.execute(
-            "UPDATE jobs SET last_outcome = ?2, last_detail = ?3, last_run = ?4,"
-            " last_success = iif(?2 = 'success', ?4, last_success),"
-            " consecutive_failures = CASE ?2 WHEN 'success' THEN 0 WHEN 'cancelled' THEN consecutive_failures"
-            " ELSE consecutive_failures + 1 END WHERE job = ?1",
-            (run.job, run.outcome, run.detail, run.finished),
+            "UPDATE jobs SET last_outcome = :outcome, last_detail = :detail, last_run = :finished,"
+            " last_success = iif(:outcome = 'success', :finished, last_success),"
+            " consecutive_failures = CASE :outcome WHEN 'success' THEN 0"
+            " WHEN 'cancelled' THEN consecutive_failures ELSE consecutive_failures + 1 END WHERE job = :job",
+            values,
         )
 
     def _skip(self, body: Skipped) -> None:
-        state = "missed" if body.reason == "missed" else "skipped"
-        values = (body.job, body.first, body.last, body.count, state, body.reason, body.detail)
+        values = {**asdict(body), "state": "missed" if body.reason == "missed" else "skipped"}
         if body.last == int(body.last):  # a manual run says nothing about the slots before it
             self._accounted(body.job, body.last)
         withdrawn = self._db.execute(  # asked for, but not called after all
-            "UPDATE slots SET state = ?3, reason = ?4, detail = ?5, owner = NULL"
-            " WHERE job = ?1 AND due = ?2 AND state = 'started'",
-            (body.job, body.first, state, body.reason, body.detail),
+            "UPDATE slots SET state = :state, reason = :reason, detail = :detail, owner = NULL"
+            " WHERE job = :job AND due = :first AND state = 'started'",
+            values,
         ).rowcount
         if withdrawn:
             return
         continued = self._db.execute(  # the same as the row before it
-            "UPDATE slots SET last = ?3, count = count + ?4 WHERE job = ?1"
-            " AND due = (SELECT max(due) FROM slots WHERE job = ?1)"
-            " AND last < ?2 AND state = ?5 AND reason = ?6 AND detail = ?7",
+            "UPDATE slots SET last = :last, count = count + :count WHERE job = :job"
+            " AND due = (SELECT max(due) FROM slots WHERE job = :job)"
+            " AND last < :first AND state = :state AND reason = :reason AND detail = :detail",
             values,
         ).rowcount
         if not continued:
             self._db.execute(
                 "INSERT INTO slots (job, due, last, count, state, reason, detail)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                " VALUES (:job, :first, :last, :count, :state, :reason, :detail) ON CONFLICT DO NOTHING",
                 values,
             )
 
     def _enroll(self, body: Enroll) -> Past:
         self._db.execute(
-            "INSERT INTO jobs (job, schedule, roster, last_due) VALUES (?1, ?2, ?3, ?4)"
-            " ON CONFLICT DO UPDATE SET roster = ?3, schedule = ?2,"
-            " last_due = iif(schedule = ?2, last_due, ?4)",
-            (body.job, body.schedule, body.roster, int(body.now)),
+            "INSERT INTO jobs (job, schedule, roster, last_due) VALUES (:job, :schedule, :roster, :now)"
+            " ON CONFLICT DO UPDATE SET roster = :roster, schedule = :schedule,"
+            " last_due = iif(schedule = :schedule, last_due, :now)",
+            {**asdict(body), "now": int(body.now)},
         )
         row = self._db.execute(
             "SELECT job, last_due, paused, last_outcome, last_detail, last_run, last_success,"
