@@ -37,9 +37,18 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
     except Unusable as error:
         channel.send(LedgerUnusable(str(error)))
         return
-    for one in lost:
-        channel.send(one)
-    channel.send(LedgerReady(ledger.before))
+    try:
+        for one in lost:
+            channel.send(one)
+        channel.send(LedgerReady(ledger.before))
+        _serve(channel, ledger, keep)
+        ledger.stopped(time.time())
+    finally:
+        ledger.close()
+
+
+def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
+    """Until Stop. Old rows are deleted when nothing else is to do."""
     next_prune = time.monotonic()
     stopping = False
     while not stopping:
@@ -56,12 +65,15 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
                 stopping = True
         if entries:
             _commit(ledger, entries, channel)
-    ledger.close(time.time())
 
 
 def _open(folder: Path, session: str) -> tuple[SqliteLedger, list[Finished]]:
     ledger = SqliteLedger(folder, session)
-    return ledger, ledger.recover(time.time())
+    try:
+        return ledger, ledger.recover(time.time())
+    except sqlite3.Error:
+        ledger.close()
+        raise
 
 
 def _commit(ledger: SqliteLedger, entries: list[Entry], channel: Channel) -> None:

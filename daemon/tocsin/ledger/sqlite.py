@@ -120,9 +120,12 @@ class SqliteLedger:
         self._db.execute("UPDATE progress SET session = ?, seq = 0, stopped = NULL", (self.session,))
         return 0
 
-    def close(self, now: float) -> None:
-        """The session ends in order. Leaves one file behind, without -wal and -shm: easier to copy."""
+    def stopped(self, now: float) -> None:
+        """The session ends in order."""
         self._db.execute("UPDATE progress SET stopped = ?", (now,))
+
+    def close(self) -> None:
+        """Leaves one file behind, without -wal and -shm: easier to copy."""
         self._db.close()
 
     # ---- writing
