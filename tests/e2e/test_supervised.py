@@ -111,6 +111,7 @@ def test_on_a_server_the_log_is_a_file_and_only_stop_ends_it(tmp_path: Path, end
         until(lambda: "RUNNING" in daemon.ctl("status"), "supervisord to trust it")
         parent = daemon.parent()
         os.kill(parent, signal.SIGTERM)  # by somebody else: exit 0, and still it comes back
+        until(lambda: log.read_text().count("tocsin starts") == 2, "a second start")
         until(lambda: "tick: success" in log.read_text().rpartition("tocsin starts")[2], "a run of the new one")
         assert daemon.parent() != parent
     finally:
