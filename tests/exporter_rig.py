@@ -5,10 +5,12 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from harness import free_port, until
+from tocsin.access import Access
 from tocsin.channel import Channel, pair
+from tocsin.exporter.main import address
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
 from tocsin.exporter.site import Question, Reply, Site
@@ -25,23 +29,39 @@ from tocsin.exporter.state import State
 from tocsin.messages import ConfigLoaded, Finished, JobStatus, LedgerState, Message, Outcome, ProcessUp, Stop
 
 NOON = 1_795_262_400.0  # Unix seconds: a full hour
+MEBIBYTE = 1024 * 1024
+OTHER_DESCRIPTORS = 24  # of the exporter beside its clients: loop, listener, channel, log
 HOSTILE = "<script>alert(1)</script>\"'&\\\n%s {0} \x00"
+
+OPEN_TO_ALL = Access()
 
 generate_openmetrics: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
 
 CHILD = """
 import resource, socket, sys
-from tocsin import log
+from pathlib import Path
+from tocsin import config, log
 from tocsin.channel import Channel, ChannelClosed
 from tocsin.exporter.main import main
-descriptor, host, port, files = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+descriptor, settings, files = sys.argv[1], config.load(Path(sys.argv[2])), int(sys.argv[3])
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 log.set_up("debug")
 try:
-    main(Channel(socket.socket(fileno=int(descriptor)), blocking=False), (host, port))
+    main(Channel(socket.socket(fileno=int(descriptor)), blocking=False), settings.listen, settings.access)
 except ChannelClosed:
     print("the parent is gone")
+"""
+
+JOB_FILE = """
+[daemon]
+listen = "{listen}"
+{more}
+[target]
+send_secret = "none"
+[jobs.a]
+every = "1m"
+url = "https://app.example"
 """
 
 
@@ -113,19 +133,26 @@ class Told:
 class Asked:
     """A site after a history, at a time that the test sets."""
 
-    def __init__(self, *history: Message, host: str = "127.0.0.1") -> None:
+    def __init__(self, *history: Message, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
         self.clock = 100.0
         self.state = State(NOON, self.clock)
         self.metrics = Metrics()
-        self.site = Site(self.state, self.metrics, host, lambda: NOON, lambda: self.clock)
+        self.site = Site(self.state, self.metrics, host, access, lambda: NOON, lambda: self.clock)
         self.tell(*history)
 
     def tell(self, *history: Message) -> None:
         for message in history:
             self.metrics.hear(message, self.state.hear(message, self.clock), NOON)
 
-    def ask(self, path: str, method: str = "GET", host: str = "127.0.0.1:9911", accept: str = "") -> Reply:
-        return self.site.answer(Question(method, path, host, accept))
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        host: str = "127.0.0.1:9911",
+        accept: str = "",
+        authorization: str = "",
+    ) -> Reply:
+        return self.site.answer(Question(method, path, host, accept, authorization))
 
     def json(self, path: str) -> tuple[int, Any]:
         reply = self.ask(path)
@@ -134,36 +161,26 @@ class Asked:
         return reply.status, json.loads(reply.body)
 
 
-class Exporter:
-    """A real process; this one is its parent. `files` is its limit of open descriptors."""
+class Client:
+    """Who asks the exporter at a port of loopback, over TLS when there is some."""
 
-    def __init__(self, log: Path, host: str = "127.0.0.1", port: int = 0, files: int = 0) -> None:
-        self.port = port or free_port()
-        self.log = log
-        self.stopped = False
-        ours, theirs = pair()
-        self.channel = Channel(ours, blocking=True)
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(theirs.fileno()), host, str(self.port), str(files)],
-                pass_fds=[theirs.fileno()],
-                stdout=output,
-                stderr=output,
-            )
-        theirs.close()
-
-    def send(self, *messages: Message) -> None:
-        for message in messages:
-            self.channel.send(message)
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.port = port
+        self.tls = tls
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = self.connection()
         try:
             connection.request(method, path, headers=headers)
             reply = connection.getresponse()
             return reply.status, {key.lower(): value for key, value in reply.getheaders()}, reply.read()
         finally:
             connection.close()
+
+    def connection(self) -> http.client.HTTPConnection:
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def answers(self) -> bool:
         try:
@@ -175,6 +192,42 @@ class Exporter:
         """The value of a series, written as in the text format."""
         found = re.search(rf"^{re.escape(series)} (\S+)$", self.ask("/metrics")[2].decode(), re.MULTILINE)
         return float(found[1]) if found else None
+
+
+class Exporter(Client):
+    """A real process; this one is its parent. `files` is its limit of open descriptors, `more` stands in the
+    [daemon] of its job file (in the log's folder), and who asks it over TLS does so with `tls`."""
+
+    def __init__(
+        self,
+        log: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        files: int = 0,
+        more: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(port or free_port(), tls)
+        job_file = log.with_name(f"{log.name}.toml")
+        job_file.write_text(JOB_FILE.format(listen=address(host, self.port), more=more))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+        self.log = log
+        self.stopped = False
+        ours, theirs = pair()
+        self.channel = Channel(ours, blocking=True)
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(theirs.fileno()), str(job_file), str(files)],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdout=output,
+                stderr=output,
+            )
+        theirs.close()
+
+    def send(self, *messages: Message) -> None:
+        for message in messages:
+            self.channel.send(message)
 
     def memory(self) -> int:
         """Bytes that the process holds (RSS)."""
@@ -200,9 +253,11 @@ class Exporter:
 
 
 @contextmanager
-def exporter(log: Path, *messages: Message, files: int = 0) -> Iterator[Exporter]:
+def exporter(
+    log: Path, *messages: Message, files: int = 0, more: str = "", tls: ssl.SSLContext | None = None
+) -> Iterator[Exporter]:
     """An exporter that answers, told these messages."""
-    one = Exporter(log, files=files)
+    one = Exporter(log, files=files, more=more, tls=tls)
     try:
         until(one.answers, "the exporter to answer")
         one.send(*messages)
@@ -211,3 +266,36 @@ def exporter(log: Path, *messages: Message, files: int = 0) -> Iterator[Exporter
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
         one.end()
+
+
+@contextmanager
+def crowd(one: Exporter, size: int, first_words: bytes = b"", buffer: int = 0) -> Iterator[list[socket.socket]]:
+    """That many connections at once, each with its first words said; `buffer` bounds what it receives unread."""
+    with ExitStack() as opened:
+        clients = []
+        for _ in range(size):
+            client = opened.enter_context(socket.socket())
+            if buffer:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            client.settimeout(20)
+            with suppress(ConnectionError):  # one that was shed already
+                client.connect(("127.0.0.1", one.port))
+                client.sendall(first_words)
+            clients.append(client)
+        yield clients
+
+
+def scrape(one: Exporter, **headers: str) -> None:
+    status, _, body = one.ask("/metrics", **headers)
+    assert status == 200
+    assert body.count(b"tocsin_job_running{") > 0
+
+
+def is_gone(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True

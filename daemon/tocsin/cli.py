@@ -90,7 +90,7 @@ def run(file: Path) -> None:
     programs = Programs(
         job=job.main,
         ledger=lambda ch, conf, session: ledger.main(ch, conf.state_dir, session, conf.keep),
-        exporter=lambda ch, conf: exporter.main(ch, conf.listen),
+        exporter=lambda ch, conf: exporter.main(ch, conf.listen, conf.access),
     )
     try:
         code = run.run(settings, lambda: config.load(file), programs)

@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from tocsin import access as exporter_access
 from tocsin import secret as secrets
+from tocsin.access import Access
 from tocsin.faults import REFERENCE, ConfigError, Fault, Reader, nearest
 from tocsin.jobfile import JOB_NAME, DaemonTable, JobTable, TargetTable, parse_duration
 from tocsin.schedule import Schedule, ScheduleError
@@ -91,6 +93,7 @@ class Config:
     file: Path
     state_dir: Path
     listen: tuple[str, int]
+    access: Access
     ledger: str
     node: str
     log_level: str
@@ -107,7 +110,8 @@ class Config:
 
     @property
     def secrets(self) -> Iterable[Secret]:
-        return {one for job in self.jobs.values() for one in (job.secret, job.signing_secret) if one}
+        of_jobs = {one for job in self.jobs.values() for one in (job.secret, job.signing_secret) if one}
+        return of_jobs | set(self.access.secrets)
 
 
 def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -186,15 +190,20 @@ class _Loader(Reader):
                 jobs[name] = job
         if not self.written.get("jobs"):
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
-        if self.faults or daemon is None:
+        access = exporter_access.read(daemon, self) if daemon else None
+        if self.faults or daemon is None or access is None:
             return None
-        self.judge_secrets(jobs.values())
+        of_jobs = (job.secret for job in jobs.values())
+        self.judge_secrets({one for one in (*of_jobs, access.bearer, access.password) if one})
+        if warning := exporter_access.warning(daemon.listen, access):
+            self.warnings.append(warning)
         public = {name: (job.schedule.expression, job.schedule.timezone, job.url) for name, job in jobs.items()}
         digest.update(json.dumps([public, daemon.model_dump(mode="json")], sort_keys=True).encode())
         return Config(
             file=self.file,
             state_dir=self.file.parent / daemon.state_dir,
             listen=daemon.listen,
+            access=access,
             ledger=daemon.ledger,
             node=daemon.node or os.uname().nodename,
             log_level=daemon.log_level,
@@ -371,8 +380,8 @@ class _Loader(Reader):
                 self.fault("target", error.key, str(error))
         return files
 
-    def judge_secrets(self, jobs: Iterable[Job]) -> None:
-        for one in sorted({job.secret for job in jobs if job.secret}, key=lambda s: s.source):
+    def judge_secrets(self, used: Iterable[Secret]) -> None:
+        for one in sorted(used, key=lambda s: s.source):
             if len(one.value) < secrets.SHORT:
                 self.warnings.append(
                     f"the secret from {one.source} has fewer than {secrets.SHORT} characters and can be guessed; "

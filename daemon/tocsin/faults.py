@@ -96,7 +96,7 @@ class Reader:
         except ValidationError as error:
             for one in error.errors(include_url=False, include_input=False):
                 if (key := ".".join(map(str, one["loc"]))) and one["loc"][0] not in unset:
-                    mistaken = key.endswith("secret_env")  # the secret itself may stand there
+                    mistaken = key.endswith("_env")  # the secret itself may stand there
                     self.fault(table, key, _why(one, kind), _NOTHING if mistaken else _at(written, one["loc"]))
             return None
         return None if unset else model

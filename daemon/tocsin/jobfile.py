@@ -124,6 +124,18 @@ def _variable(name: str) -> str:
     return name
 
 
+def _file(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("is no file's name")
+    return name
+
+
+def _user(name: str) -> str:
+    if ":" in name or not name.isascii() or not name.isprintable():  # RFC 7617, 2
+        raise ValueError("must be printable ASCII without a colon")
+    return name
+
+
 def _path(path: str) -> str:
     if len(path) > MAX_URL:
         raise ValueError(f"is longer than {MAX_URL} characters")
@@ -168,6 +180,7 @@ SecondsOrNone = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Url = Annotated[str, AfterValidator(check_url)]
 Variable = Annotated[str, AfterValidator(_variable)]
+File = Annotated[str, AfterValidator(_file)]
 SendSecret = Annotated[str, AfterValidator(_send_secret)]
 
 
@@ -176,8 +189,16 @@ class Table(BaseModel):
 
 
 class DaemonTable(Table):
-    state_dir: str = Field("var", min_length=1)
+    state_dir: File = Field("var", min_length=1)
     listen: Annotated[tuple[str, int], BeforeValidator(parse_address)] = ("127.0.0.1", 9911)
+    listen_cert: File = ""
+    listen_key: File = ""
+    listen_client_ca: File = ""
+    listen_bearer_env: Variable = ""
+    listen_bearer_file: File = ""
+    listen_user: Annotated[str, Field(max_length=100), AfterValidator(_user)] = ""
+    listen_password_env: Variable = ""
+    listen_password_file: File = ""
     ledger: str = "sqlite"
     node: str = Field("", max_length=63)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -189,11 +210,11 @@ class DaemonTable(Table):
 class TargetTable(Table):
     base_url: Annotated[str, AfterValidator(_base_url)] = ""
     secret_env: Variable = "CRON_SECRET"
-    secret_file: str = ""
+    secret_file: File = ""
     send_secret: SendSecret = "header:x-cron-secret"
-    ca_file: str = ""
-    client_cert: str = ""
-    client_key: str = ""
+    ca_file: File = ""
+    client_cert: File = ""
+    client_key: File = ""
     signing_secret_env: Variable = ""
     allow_insecure: bool = False
 
@@ -216,7 +237,7 @@ class JobTable(Table):
     body: str | None = None
     content_type: Annotated[str, AfterValidator(_content_type)] = ""
     secret_env: Variable = ""
-    secret_file: str = ""
+    secret_file: File = ""
     send_secret: Annotated[str, AfterValidator(lambda text: text and _send_secret(text))] = ""
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     timeout: Seconds = 300.0

@@ -1,14 +1,17 @@
-"""TLS of the calls: whom to believe, and which certificate to show."""
+"""TLS of the calls and of the exporter: whom to believe, and which certificate to show."""
 
 import functools
+import hashlib
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+FILE_SIZE = 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a fifth
 
 
 class TlsError(ValueError):
-    """A file cannot be used; `key` is the key of [target] that names it."""
+    """A file cannot be used; `key` is the key that names it."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(why)
@@ -53,6 +56,48 @@ def _context(files: TlsFiles, _as_of: tuple[object, ...]) -> ssl.SSLContext:
         except (OSError, ssl.SSLError, ValueError) as error:
             raise TlsError("client_cert", _why(files.client_cert, error)) from None
     return context
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """The exporter's side. Two are equal when their files hold the same."""
+
+    context: ssl.SSLContext = field(compare=False, repr=False)
+    asks_clients: bool  # for a certificate
+    digest: str = field(repr=False)  # of all the files
+
+    @classmethod
+    def load(cls, cert: Path, key: Path | None, client_ca: Path | None) -> "ServerTls":
+        """PEM files: certificate chain, its key (may be in the same file), and the authority of the clients'
+        certificates, which are then required. Raises TlsError.
+        """
+        digest = hashlib.sha256()
+        for name, file in (("listen_cert", cert), ("listen_key", key), ("listen_client_ca", client_ca)):
+            digest.update(hashlib.sha256(_content(name, file)).digest() if file else b"-")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(cert, key, password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise TlsError("listen_cert", _why(cert, error)) from None
+        if client_ca:
+            try:
+                context.load_verify_locations(client_ca)
+            except (OSError, ssl.SSLError) as error:
+                raise TlsError("listen_client_ca", _why(client_ca, error)) from None
+            context.verify_mode = ssl.CERT_REQUIRED
+        return cls(context, client_ca is not None, digest.hexdigest())
+
+
+def _content(key: str, file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(FILE_SIZE + 1)
+    except OSError as error:
+        raise TlsError(key, _why(file, error)) from None
+    if len(content) > FILE_SIZE:
+        raise TlsError(key, f"cannot use {file}: larger than {FILE_SIZE} bytes")
+    return content
 
 
 def _no_password() -> str:

@@ -2,51 +2,15 @@
 
 import random
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from exporter_rig import Exporter, exporter, job, world
+from exporter_rig import MEBIBYTE, OTHER_DESCRIPTORS, crowd, exporter, is_gone, job, scrape, world
 from harness import until
-from tocsin.exporter.server import CONNECTIONS
-
-MEBIBYTE = 1024 * 1024
-OTHER_DESCRIPTORS = 24  # of the exporter beside its clients: loop, listener, channel, log
-
-
-@contextmanager
-def crowd(one: Exporter, size: int, first_words: bytes = b"", buffer: int = 0) -> Iterator[list[socket.socket]]:
-    """That many connections at once, each with its first words said; `buffer` bounds what it receives unread."""
-    with ExitStack() as opened:
-        clients = []
-        for _ in range(size):
-            client = opened.enter_context(socket.socket())
-            if buffer:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            client.settimeout(20)
-            with suppress(ConnectionError):  # one that was shed already
-                client.connect(("127.0.0.1", one.port))
-                client.sendall(first_words)
-            clients.append(client)
-        yield clients
-
-
-def scrape(one: Exporter) -> None:
-    status, _, body = one.ask("/metrics")
-    assert status == 200
-    assert body.count(b"tocsin_job_running{") > 0
-
-
-def is_gone(client: socket.socket) -> bool:
-    client.setblocking(False)
-    try:
-        return client.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
+from tocsin.exporter.server import CONNECTIONS, Connection
 
 
 def test_200_clients_that_drip(tmp_path: Path) -> None:
@@ -124,6 +88,17 @@ def test_a_reply_whose_end_nobody_reads_is_given_up(tmp_path: Path) -> None:
             until(lambda: one.descriptors() > 20, "the replies to be stuck")
             until(lambda: one.descriptors() <= OTHER_DESCRIPTORS - 10, "the connections to be given up")
         assert "error" not in one.log.read_text(), one.log.read_text()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_transport_that_is_gone_is_not_aborted(gone: bool) -> None:
+    """asyncio's raises there when it was closed with the end of a reply still in it."""
+    client, transport = socket.socket(), Mock()
+    with client:
+        if gone:
+            client.close()
+        Connection(client, Mock(), transport).drop()
+    assert transport.abort.call_count == (0 if gone else 1)
 
 
 def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:

@@ -157,7 +157,11 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
     assert list(loaded.enabled_jobs) == ["b.2_c"]
 
 
-OWN_TESTS = ("keep", "allow_insecure", "secret_file", "ca_file", "client_cert", "client_key")
+OWN_TESTS = (
+    *("keep", "allow_insecure", "secret_file", "ca_file", "client_cert", "client_key"),
+    *("listen_cert", "listen_key", "listen_client_ca"),  # and these, in test_access.py
+    *("listen_bearer_env", "listen_bearer_file", "listen_user", "listen_password_env", "listen_password_file"),
+)
 
 
 def test_files_of_tls_are_read_at_load_and_named_once(tmp_path: Path) -> None:
@@ -397,6 +401,9 @@ BAD_DAEMON = [
     ('state_dir = ""', "at least 1 character"),
     ('drain = "long"', "is no duration"),
     ('keep = "0s"', "must be more than nothing"),
+    ('listen_user = "a:b"', "must be printable ASCII without a colon"),
+    ('listen_user = "ü"', "must be printable ASCII without a colon"),
+    ('listen_cert = "a\\u0000b"', "is no file's name"),
     ('ledger = "postgresql://u@h/db"', 'must be "sqlite" in this version'),
     ('lissten = ""', 'unknown key; did you mean "listen"?'),
 ]

@@ -5,6 +5,7 @@ import socket
 import time
 
 from tocsin import log
+from tocsin.access import Access
 from tocsin.channel import Channel
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.server import bind, serve
@@ -16,7 +17,7 @@ CANNOT_LISTEN = 1  # exit code
 MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
 
 
-def main(channel: Channel, listen: tuple[str, int]) -> None:
+def main(channel: Channel, listen: tuple[str, int], access: Access) -> None:
     """Runs in the forked child until the parent says Stop.
 
     Raises ChannelClosed when the parent is gone, ChannelGarbage when it sends nonsense, and SystemExit with
@@ -32,18 +33,18 @@ def main(channel: Channel, listen: tuple[str, int]) -> None:
         )
         raise SystemExit(CANNOT_LISTEN) from None
     with listener:
-        asyncio.run(_run(channel, listener, host))
+        asyncio.run(_run(channel, listener, host, access))
 
 
 def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _run(channel: Channel, listener: socket.socket, host: str) -> None:
+async def _run(channel: Channel, listener: socket.socket, host: str, access: Access) -> None:
     loop = asyncio.get_running_loop()
     state = State(time.time(), time.monotonic())
     metrics = Metrics()
-    site = Site(state, metrics, host, time.time, time.monotonic)
+    site = Site(state, metrics, host, access, time.time, time.monotonic)
     stopped: asyncio.Future[None] = loop.create_future()
 
     def hear() -> None:
@@ -59,7 +60,7 @@ async def _run(channel: Channel, listener: socket.socket, host: str) -> None:
 
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
-    server = asyncio.create_task(serve(listener, site.answer))
+    server = asyncio.create_task(serve(listener, site.answer, access.tls.context if access.tls else None))
     await asyncio.wait((stopped, server), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():
         (stopped if stopped.done() else server).result()

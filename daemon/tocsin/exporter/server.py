@@ -1,21 +1,25 @@
 """The only listener: aiohttp's HTTP under a guard, because whoever can connect can also dawdle.
 
-Measured under 200 clients that drip a byte a second, 50 that never read and 300 that say nothing: scrapes go
+Measured under 200 clients that drip, 50 that never read and 300 that say nothing (bench/abuse.py): scrapes go
 on. What bounds them stands here.
 """
 
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from tocsin import log
 from tocsin.exporter.site import SECURITY_HEADERS, Question, Reply
 
 CONNECTIONS = 64  # at once; one more sheds another
 PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus' own timeout is 10 s
+HANDSHAKE = 5.0  # seconds for that of TLS: who says nothing there must not hold a place for longer
 BACKLOG = 128  # connections the kernel holds until they are accepted
 SEND_BUFFER = 256 * 1024  # bytes the kernel holds for a client that does not read; by itself it takes up to 4 MB
 SLICE = 64 * 1024  # bytes of a reply handed over at once; the next waits until the client has taken it
@@ -44,45 +48,79 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One client's, from accept to end."""
+
+    client: socket.socket
+    protocol: RequestHandler
+    transport: asyncio.Transport | None = None  # none before the handshake is over
+    answering: bool = False
+    receiving: asyncio.Task[None] | None = None
+    patience: asyncio.TimerHandle | None = None
+
+    async def receive(self, tls: ssl.SSLContext | None) -> None:
+        """Give it to HTTP, after the handshake if there is TLS."""
+        try:
+            self.transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self.protocol,
+                self.client,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE if tls else None,
+                ssl_shutdown_timeout=PATIENCE if tls else None,
+            )
+            self.transport.set_write_buffer_limits(SLICE)  # TLS holds 512 KB by itself
+        except OSError as error:  # it hung up, or its handshake failed or took too long
+            error.__traceback__ = None  # a cycle through asyncio's frames, with the 256 KB of a TLS connection in it
+        finally:
+            self.receiving = None  # and one through the task, if that was cancelled
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its descriptor is closed. (A transport calls itself closing while the client has yet to read.)"""
+        return self.client.fileno() < 0
+
+    def drop(self) -> None:
+        if self.patience:
+            self.patience.cancel()
+        if self.transport:
+            if not self.is_gone:  # else its transport has no loop to abort it in
+                self.transport.abort()
+        elif self.receiving:
+            self.receiving.cancel()
+
+
 class Guard:
     """Keeps connections few and short. Who has not yet asked anything is shed before who is being answered."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # in the order of their arrival
-        self._answered: set[asyncio.Transport] = set()
+        self._open: dict[object, Connection] = {}  # by protocol, in the order of their arrival
 
-    def admit(self, transport: asyncio.Transport) -> None:
-        for one in [one for one in self._open if _is_gone(one)]:
-            self._drop(one)
-        self._answered = {one for one in self._answered if not _is_gone(one)}
-        self._open[transport] = asyncio.get_running_loop().call_later(PATIENCE, self._drop, transport)
+    def admit(self, one: Connection) -> None:
+        for gone in [other for other in self._open.values() if other.is_gone]:
+            self._drop(gone)
+        self._open[one.protocol] = one
+        one.patience = asyncio.get_running_loop().call_later(PATIENCE, self._drop, one)
         if len(self._open) > CONNECTIONS:
-            waiting = (one for one in self._open if one not in self._answered)
-            shed = next(waiting, transport)
-            self._drop(next(iter(self._open)) if shed is transport else shed)
+            shed = next(other for other in self._open.values() if not other.answering)
+            self._drop(next(iter(self._open.values())) if shed is one else shed)
 
-    def answering(self, transport: asyncio.Transport) -> None:
-        self._answered.add(transport)  # maybe before it is admitted: its request may come with the connection
+    def answering(self, protocol: object) -> None:
+        if one := self._open.get(protocol):
+            one.answering = True
 
-    def _drop(self, transport: asyncio.Transport) -> None:
-        self._open.pop(transport).cancel()
-        if not _is_gone(transport):
-            transport.abort()
-
-
-def _is_gone(transport: asyncio.Transport) -> bool:
-    """Whether its descriptor is closed. (`is_closing` is true as well while the client has yet to read the rest.)"""
-    return bool(transport.get_extra_info("socket").fileno() < 0)
+    def _drop(self, one: Connection) -> None:
+        del self._open[one.protocol]
+        one.drop()
 
 
-async def serve(listener: socket.socket, answer: Callable[[Question], Reply]) -> None:
+async def serve(listener: socket.socket, answer: Callable[[Question], Reply], tls: ssl.SSLContext | None) -> None:
     """Answer until cancelled."""
     loop = asyncio.get_running_loop()
     guard = Guard()
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        if request.transport:
-            guard.answering(request.transport)
+        guard.answering(request.protocol)
         return await _respond(request, answer)
 
     http = web.Server(
@@ -101,7 +139,6 @@ async def serve(listener: socket.socket, answer: Callable[[Question], Reply]) ->
     while True:
         try:
             client, _ = await loop.sock_accept(listener)
-            transport, _ = await loop.connect_accepted_socket(http, client)
         except OSError as error:  # the client is gone already, or there is no descriptor left
             if not short:
                 log.warning("cannot accept connections", why=str(error))
@@ -109,12 +146,21 @@ async def serve(listener: socket.socket, answer: Callable[[Question], Reply]) ->
             await asyncio.sleep(OUT_OF_DESCRIPTORS)
         else:
             short = False
-            guard.admit(transport)
+            one = Connection(client, http())
+            one.receiving = loop.create_task(one.receive(tls))
+            guard.admit(one)
+            await asyncio.sleep(0)  # that waiting connections do not keep this one from its turn
 
 
 async def _respond(request: web.BaseRequest, answer: Callable[[Question], Reply]) -> web.StreamResponse:
     headers = request.headers
-    question = Question(request.method, request.path, headers.get("Host", ""), headers.get("Accept", ""))
+    question = Question(
+        request.method,
+        request.path,
+        headers.get("Host", ""),
+        headers.get("Accept", ""),
+        headers.get("Authorization", ""),
+    )
     try:
         reply = answer(question)
     except Exception:  # noqa: BLE001 - a fault in one page must not take the others with it

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tocsin.access import Access, is_loopback
 from tocsin.exporter import api
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.pages import Pages
@@ -16,6 +17,8 @@ from tocsin.exporter.state import State
 SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: a crowd of them costs one rendering
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+OPEN = ("/healthz", "/readyz")  # to all: load balancers and container engines bring no credentials
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -37,6 +40,7 @@ class Question:
     path: str
     host: str = ""  # the Host header
     accept: str = ""
+    authorization: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Site:
         state: State,
         metrics: Metrics,
         listen_host: str,
+        access: Access,
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
@@ -60,7 +65,8 @@ class Site:
         self._state = state
         self._metrics = metrics
         self._pages = Pages(state)
-        self._local = _is_loopback(listen_host)
+        self._local = is_loopback(listen_host)
+        self._access = access
         self._now = now
         self._clock = clock
         self._scrapes: dict[str, tuple[float, bytes]] = {}
@@ -68,7 +74,11 @@ class Site:
     def answer(self, question: Question) -> Reply:
         if self._local and not _names_this_machine(question.host):
             text = "this listener is on loopback: ask for it by IP address or as localhost\n"
-            return Reply(421, "text/plain; charset=utf-8", text.encode())
+            return Reply(421, TEXT, text.encode())
+        admitted = self._access.admits(question.authorization)
+        if not admitted and question.path not in OPEN:
+            headers = {"WWW-Authenticate": self._access.challenge, **NOT_KEPT}
+            return Reply(401, TEXT, b"this listener wants credentials\n", headers)
         if question.method not in ("GET", "HEAD"):
             return _json(405, {"error": "GET and HEAD only"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match question.path.split("/"):
@@ -79,7 +89,8 @@ class Site:
             case ["", "healthz"]:
                 return _json(*api.health(self._state, self._clock()))
             case ["", "readyz"]:
-                return _json(*api.readiness(self._state))
+                status, said = api.readiness(self._state)
+                return _json(status, said if admitted else {"status": said["status"]})
             case ["", "api", "jobs"]:
                 return _json(200, api.job_list(self._state))
             case ["", "api", "jobs", name] if job := self._state.jobs.get(name):
@@ -104,13 +115,6 @@ class Site:
 
 def _json(status: int, value: Any, headers: dict[str, str] = NOT_KEPT) -> Reply:
     return Reply(status, JSON, msgspec.json.encode(value) + b"\n", headers)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _names_this_machine(host: str) -> bool:

@@ -162,7 +162,7 @@ class Daemon:
             if getattr(new, key) != getattr(self.config, key):
                 log.warning(f"a change of {key} takes effect at the next start")
         old, self.config = self.config, new
-        if new.listen != old.listen:
+        if (new.listen, new.access) != (old.listen, old.access):
             self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)
         self._take_over(old.jobs, new)
         return ""

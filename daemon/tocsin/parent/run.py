@@ -75,7 +75,8 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
 def base_url(config: Config) -> str:
     host, port = config.listen
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if config.access.tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _within_limits(config: Config) -> Config:
