@@ -1,11 +1,11 @@
 """What /healthz, /readyz and /api/jobs say. Instants are RFC 3339 in UTC, durations seconds."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from tocsin.exporter.state import SILENCE, KnownJob, Slot, State
+from tocsin.instants import rfc3339
 from tocsin.messages import JobStatus
 
 _INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success")
@@ -14,9 +14,7 @@ _SLOT_INSTANTS = ("due", "last", "started", "finished")
 
 def instant(seconds: float | None) -> str | None:
     """Unix seconds as RFC 3339 with milliseconds, as the log writes them."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if seconds is None else rfc3339(seconds, milliseconds=True)
 
 
 def health(state: State, clock: float) -> tuple[int, dict[str, Any]]:
