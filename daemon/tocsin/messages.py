@@ -180,7 +180,6 @@ class Past(Message, frozen=True):
     last_run: Instant | None = None
     last_success: Instant | None = None
     consecutive_failures: int = 0
-    attempt: Count = 0
 
 
 class Release(Message, frozen=True):

@@ -75,7 +75,7 @@ SAMPLES: list[Message] = [
     messages.Fire(60.001, "run"),
     messages.Pause("a", False),
     messages.Stop(),
-    messages.Past("a", 60.0, True, "lost", "why", 1.0, None, 3, 1),
+    messages.Past("a", 60.0, True, "lost", "why", 1.0, None, 3),
     *[messages.Entry(seq, body) for seq, body in enumerate(BODIES)],
     messages.Committed(9, 0.001),
     messages.LedgerReady("the daemon had died"),
