@@ -25,6 +25,7 @@ def accounted_once(daemon: Daemon, endpoint: Endpoint, job: str = "tick") -> lis
     assert all(len(fate) == 1 for fate in fates(rows, job).values())
     span = _seconds(rows[-1]["last"]) - _seconds(rows[0]["due"]) + 1
     assert sum(row["count"] for row in rows) == span, "a slot is unaccounted for"
+    assert all(row["state"] != "started" for row in rows), "a slot was begun and never ended"
     return [row["outcome"] or row["reason"] or row["state"] for row in rows]
 
 
