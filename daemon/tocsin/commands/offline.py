@@ -1,0 +1,98 @@
+"""The commands that need no daemon: check, history, next."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tocsin import config, display, jobfile
+from tocsin.commands.common import FAILED, USAGE, fail, job_file_option, loaded
+from tocsin.instants import rfc3339
+from tocsin.schedule import Schedule, ScheduleError
+
+
+@click.command()
+@job_file_option
+def check(file: Path) -> None:
+    """Check the job file; show each job's next three fires."""
+    settings = loaded(file)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    now = int(datetime.now(UTC).timestamp())
+    for job in settings.jobs.values():
+        click.echo(f"{job.name}{'' if job.enabled else ' (disabled)'}: {job.schedule.words}")
+        click.echo(f"  {job.method} {job.public_url}, {display.secret_in_words(job.secret)}")
+        due = now
+        for _ in range(3 if job.enabled else 0):
+            due = job.schedule.next_due(due)
+            click.echo(f"  next {display.local_and_utc(due, job.schedule.timezone)}")
+    click.echo(f"{file}: fine, {len(settings.enabled_jobs)} of {len(settings.jobs)} jobs enabled")
+
+
+@click.command()
+@job_file_option
+@click.argument("job", required=False)
+@click.option("--since", metavar="AGO", help='Slots of the last "10m", "2h", "7d".')
+@click.option("--failed", is_flag=True, help="Only runs without success, and missed slots.")
+@click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
+def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
+    """Show slots and what became of them, from the ledger; the daemon may run or not."""
+    from tocsin.ledger.history import history as read_history
+
+    folder = config.state_dir(file)
+    try:
+        start = datetime.now(UTC).timestamp() - jobfile.parse_duration(since) if since is not None else None
+    except ValueError as error:
+        fail(f"--since {since}: {error}", USAGE)
+    try:
+        rows = read_history(folder, job=job, since=start, failed=failed, limit=limit)
+    except FileNotFoundError as error:
+        fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
+    except sqlite3.Error as error:
+        fail(f"cannot read the ledger in {folder}: {error}", FAILED)
+    if as_json:
+        click.echo(json.dumps([display.row_as_json(row) for row in rows], indent=2))
+    elif not rows and job is not None and job not in loaded(file).jobs:
+        fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
+    else:
+        click.echo(display.history_table(rows) if rows else "no slots")
+
+
+@click.command("next")
+@click.argument("expression")
+@click.option("--timezone", default="UTC", show_default=True, help="An IANA zone, as Europe/Berlin.")
+@click.option("--after", metavar="INSTANT", help="RFC 3339, as 2026-03-29T00:00:00Z; else now.")
+@click.option("-n", "--count", default=5, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of instants.")
+@click.option("-c", "--config", "_file", metavar="FILE", hidden=True, help="Taken, as by every command.")
+def next_(expression: str, timezone: str, after: str | None, count: int, as_json: bool, _file: str | None) -> None:
+    """Show when EXPRESSION is due.
+
+    \b
+    Examples:
+      tocsin next "*/15 9-17 * * MON-FRI" --timezone Europe/Berlin
+      tocsin next @daily -n 3
+    """
+    try:
+        moment = datetime.fromisoformat(after) if after else datetime.now(UTC)
+        if moment.tzinfo is None:
+            raise ValueError("has no offset; write it as 2026-03-29T00:00:00Z")
+    except ValueError as error:
+        fail(f"--after {after}: {error}", USAGE)
+    try:
+        schedule = Schedule(expression, timezone)
+    except ScheduleError as error:
+        fail(str(error), USAGE)
+    instants = []
+    for _ in range(count):
+        moment = schedule.next(moment)
+        instants.append(moment)
+    if as_json:
+        click.echo(json.dumps([rfc3339(one.timestamp()) for one in instants]))
+        return
+    click.echo(schedule.words)
+    for one in instants:
+        click.echo(display.local_and_utc(one.timestamp(), timezone))
