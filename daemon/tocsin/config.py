@@ -58,6 +58,7 @@ class Job:
     timeout: float
     connect_timeout: float
     grace: float
+    arm: bool  # connect before the instant, so that at the instant one send is left to do
     catch_up: Literal["last", "all", "none"]
     retries: int
     retry_on: tuple[str, ...]
@@ -281,6 +282,7 @@ class _Loader(Reader):
             timeout=model.timeout,
             connect_timeout=model.connect_timeout,
             grace=model.grace,
+            arm=model.arm,
             catch_up=model.catch_up,
             retries=model.retries,
             retry_on=tuple(model.retry_on),

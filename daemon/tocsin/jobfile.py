@@ -243,6 +243,7 @@ class JobTable(Table):
     timeout: Seconds = 300.0
     connect_timeout: Seconds = 10.0
     grace: SecondsOrNone = 60.0
+    arm: bool = True
     catch_up: Literal["last", "all", "none"] = "last"
     retries: Annotated[int, Field(ge=0, le=20)] = 3
     retry_on: list[Literal["timeout", "5xx", "reset"]] = []

@@ -183,7 +183,7 @@ class Past(Message, frozen=True):
 
 
 class Release(Message, frozen=True):
-    """The child died between ask and grant: the call never went out, the slot is free again."""
+    """The child died before the call or was told to stop: it never went out, the slot is free again."""
 
     job: str
     due: Instant
@@ -259,7 +259,7 @@ class JobRemoved(Message, frozen=True):
 
 
 class Started(Message, frozen=True):
-    """A granted run begins."""
+    """A granted run begins at `now`, which may lie ahead: slots are granted before their instant."""
 
     job: str
     due: float
@@ -354,6 +354,7 @@ _Anything = (
     | Deny
     | Finished
     | Skipped
+    | Release
     | Fire
     | Pause
     | Stop

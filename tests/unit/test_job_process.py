@@ -19,7 +19,8 @@ from tocsin.channel import Channel
 from tocsin.config import Job
 from tocsin.job import main as module
 from tocsin.job.clock import Readable, Woken
-from tocsin.job.main import LEAD, JobProcess
+from tocsin.job.main import LEAD as LEADS
+from tocsin.job.main import JobProcess, lead
 from tocsin.messages import (
     Ask,
     Beginning,
@@ -29,6 +30,7 @@ from tocsin.messages import (
     Grant,
     Message,
     Pause,
+    Release,
     Skipped,
     Sleeping,
     Stop,
@@ -40,6 +42,7 @@ MakeJob = Callable[..., Job]
 Event = tuple[str, Any]
 
 T = 1_800_000_000  # a whole minute
+LEAD = lead("sla-check")
 LATENCY = 0.0001  # seconds that a timer is late
 GIVE_UP = 5000  # rounds after which a history is endless
 
@@ -62,10 +65,11 @@ class World:
         self.call_takes = 0.0
         self.granted: set[tuple[float, int]] = set()
         self.said: list[Message] = []
+        self.armed: Ask | None = None
         self.called: list[tuple[Ask, float]] = []  # and the wall clock at the call
         self.rested: list[bool] = []
         self.rests: list[float] = []
-        self.process = JobProcess(job, self.child, beginning, self, self.call)  # type: ignore[arg-type]
+        self.process = JobProcess(job, self.child, beginning, self, self)  # type: ignore[arg-type]
 
     # ---- as the clock
 
@@ -130,9 +134,18 @@ class World:
 
     # ---- as the endpoint
 
+    def arm(self, ask: Ask, until: float) -> None:
+        assert self.armed is None
+        self.armed = ask
+
+    def disarm(self) -> None:
+        self.armed = None
+
     def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
         self._hear()
         assert (ask.due, ask.attempt) in self.granted, "no committed start, no call"
+        assert self.armed == ask
+        self.armed = None
         self.called.append((ask, self.wall))
         started = self.wall
         assert until > ask.due
@@ -459,16 +472,15 @@ def test_stop_while_asleep(world: Make) -> None:
 
 def test_stop_between_ask_and_grant(world: Make) -> None:
     one = world((0, ("ledger", "silent"))).run(T + 60 - LEAD / 2)
-    assert one.skips == [(60, 60, 1, "missed")]
-    assert one.why == ["the daemon stopped before the call"]
-    assert one.called == []
+    assert one.said[-1] == Release("sla-check", T + 60, 0, "")
+    assert (one.skips, one.called, one.armed) == ([], [], None)
 
 
 def test_stop_between_grant_and_due(world: Make) -> None:
     one = world().run(T + 60 - LEAD / 2)
     assert one.granted
-    assert one.skips == [(60, 60, 1, "missed")]
-    assert one.called == []
+    assert one.said[-1] == Release("sla-check", T + 60, 0, "")
+    assert (one.skips, one.called, one.armed) == ([], [], None)
 
 
 def test_stop_while_the_call_runs(world: Make) -> None:
@@ -513,6 +525,7 @@ def fates(world: World) -> None:
     schedule = world.job.schedule
     found: dict[int, list[str]] = {}
     ended: set[float] = set()
+    denied = {ask.due for ask in world.asks} - {due for due, _ in world.granted}
     for message in world.said:
         match message:
             case Finished(due=due, trigger=trigger):
@@ -532,9 +545,13 @@ def fates(world: World) -> None:
                     slots += 1
                     due = schedule.next_due(int(due))
                 assert slots == count, message
+            case Release(due=due):
+                assert message is world.said[-1], "it hands a slot back when it stops"
+                assert due not in ended
+                ended.add(due)
+                denied.add(due)
                 assert first in found
                 assert last in found
-    denied = {ask.due for ask in world.asks} - {due for due, _ in world.granted}
     for ask in world.asks:
         assert ask.due in ended or ask.due in denied, f"asked and never ended: {ask}"
     slots_with_fate = sorted({*found, *(int(due) for due in denied if due == int(due) and due not in ended)})
@@ -612,5 +629,11 @@ def test_any_history_gives_every_slot_one_fate(
         one.child.close()
 
 
-def test_the_lead_is_shorter_than_the_shortest_schedule() -> None:
-    assert module.LEAD < 1
+@given(st.text(min_size=1))
+def test_every_job_has_its_own_lead_and_always_the_same(name: str) -> None:
+    assert LEADS[0] <= lead(name) == lead(name) < LEADS[1]
+
+
+def test_a_thousand_jobs_ask_one_after_the_other() -> None:
+    tenths = [int(10 * lead(f"job-{number}")) for number in range(1000)]
+    assert all(50 < tenths.count(tenth) < 150 for tenth in range(10, 20))

@@ -60,11 +60,11 @@ def asked(child: Child) -> Step:
 
 
 def granted(child: Child) -> Step:
-    return lifecycle.answered(child, GRANT, NOW + 1, LONGEST)
+    return lifecycle.answered(child, GRANT, NOW + 1, 0.0, LONGEST)
 
 
 def denied(child: Child) -> Step:
-    return lifecycle.answered(child, Deny("a", DUE, 0, "taken"), NOW + 1, LONGEST)
+    return lifecycle.answered(child, Deny("a", DUE, 0, "taken"), NOW + 1, 0.0, LONGEST)
 
 
 def finished(child: Child) -> Step:
@@ -100,7 +100,7 @@ def test_a_run_from_beginning_to_end() -> None:
     child, actions = told(child, asked)
     assert (child.slot, actions) == (Slot(ASK), [Record(ASK)])
     child, actions = told(child, granted)
-    assert (child.slot, actions) == (Slot(ASK, granted=True), [Send(GRANT)])
+    assert (child.slot, actions) == (Slot(ASK, granted=True, calls=NOW + 1), [Send(GRANT)])
     assert child.wake == NOW + 1 + LONGEST + KILL_GRACE
     child, actions = told(child, finished)
     assert (child.state, child.slot, child.wake, actions) == ("up", None, None, [Record(RUN)])
@@ -136,7 +136,7 @@ ANSWERS: list[tuple[list[Happening], Grant]] = [
 @pytest.mark.parametrize(("before", "answer"), ANSWERS)
 def test_an_answer_that_nobody_waits_for_needs_nothing(before: list[Happening], answer: Grant) -> None:
     child, _ = told(JOB, *before)
-    assert lifecycle.answered(child, answer, NOW, LONGEST) == (child, [])
+    assert lifecycle.answered(child, answer, NOW, 0.0, LONGEST) == (child, [])
 
 
 OUT_OF_STEP: list[tuple[list[Happening], Happening]] = [
@@ -417,9 +417,9 @@ class Life(RuleBasedStateMachine):
         ask = self.asks[0 if old else -1]
         answer = Grant("a", ask.due, ask.attempt) if yes else Deny("a", ask.due, ask.attempt, "taken")
         if self.child.slot is None or self.child.slot.ask.due != ask.due or self.child.slot.granted:
-            assert lifecycle.answered(self.child, answer, self.now, LONGEST) == (self.child, [])
+            assert lifecycle.answered(self.child, answer, self.now, 0.0, LONGEST) == (self.child, [])
         else:
-            self.do(lifecycle.answered(self.child, answer, self.now, LONGEST))
+            self.do(lifecycle.answered(self.child, answer, self.now, 0.0, LONGEST))
 
     @precondition(lambda self: self.alive and self.asks)
     @rule(old=st.booleans())

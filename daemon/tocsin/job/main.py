@@ -1,15 +1,16 @@
 """The job's process: plan, sleep, ask, call, report, again. Everything it knows of the world is one channel."""
 
 import resource
+import zlib
 from collections.abc import Callable
+from typing import Protocol
 
 from tocsin import log
 from tocsin.channel import Channel
 from tocsin.config import Job
 from tocsin.instants import rfc3339
 from tocsin.job.clock import Clock
-from tocsin.job.request import Caller
-from tocsin.job.run import perform
+from tocsin.job.run import Endpoint
 from tocsin.job.slots import passed_between, plan
 from tocsin.messages import (
     Ask,
@@ -20,21 +21,38 @@ from tocsin.messages import (
     Grant,
     NotRunReason,
     Pause,
+    Release,
     Skipped,
     Sleeping,
     Stop,
     scheduled_run_id,
 )
 
-LEAD = 0.25  # seconds before the instant at which the slot is asked for: time for a commit to disk
+# Seconds before the instant at which the slot is asked for and its request armed: time for commit, DNS and TLS.
+# Where in between follows from the job's name, so that a thousand jobs of the same minute do not come at once.
+LEAD = (1.0, 2.0)
+ARMED_BY = 0.1  # seconds before the instant when arming must be over, and the grant read
 OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule again; slots are a second apart at least
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended, or overloaded?)"
 MESSAGES_AT_ONCE = 64  # read from the channel before looking at the clock again
 
 
+def lead(job: str) -> float:
+    shortest, longest = LEAD
+    return shortest + (longest - shortest) * zlib.crc32(job.encode()) / 2**32
+
+
+class Calls(Protocol):
+    """What a job process needs of its endpoint; `tocsin.job.run.Endpoint` is the real one."""
+
+    def arm(self, ask: Ask, until: float) -> None: ...
+    def disarm(self) -> None: ...
+    def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished: ...
+
+
 class JobProcess:
-    """`clock` and `call` are parameters so that histories can be told without waiting."""
+    """`clock` and `endpoint` are parameters so that histories can be told without waiting."""
 
     def __init__(
         self,
@@ -42,12 +60,13 @@ class JobProcess:
         channel: Channel,
         beginning: Beginning,
         clock: Clock,
-        call: Callable[[Ask, float, Callable[[float], bool]], Finished],
+        endpoint: Calls,
     ) -> None:
         self.job = job
         self.channel = channel
         self.clock = clock
-        self.call = call
+        self.endpoint = endpoint
+        self.lead = lead(job.name)
         self.last = beginning.last
         self.paused = beginning.paused
         self.why_missed = beginning.why_missed
@@ -82,7 +101,7 @@ class JobProcess:
         self.why_missed = TOO_LATE
         self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
         self.tell(planned.due)
-        woken = self.clock.wait(planned.due - (0 if self.paused else LEAD), self.channel)
+        woken = self.clock.wait(planned.due - (0 if self.paused else self.lead), self.channel)
         if woken == "due" and not planned.late and self.clock.now() > planned.due + OVERSLEPT:
             pass  # the machine was suspended, say: plan anew, there may be a later slot by now
         elif woken == "due" and self.paused:
@@ -102,50 +121,62 @@ class JobProcess:
     def ask_and_run(self, ask: Ask) -> None:
         self.answer = None
         self.channel.send(ask)
+        # All that can be done before the instant is done here, while the ledger commits.
         log.debug("asked", job=ask.job, due=rfc3339(ask.due), run_id=ask.run_id)
-        why = self.wait_for_grant(ask)
-        if why is None:
-            why = self.wait_for_due(ask)
-        if why is not None:
-            if why:
-                self.skip(ask.due, ask.due, 1, "missed", why)
+        next_due = self.job.schedule.next_due(max(self.last, int(ask.due), int(self.clock.now())))
+        self.endpoint.arm(ask, ask.due - ARMED_BY)
+        why_not = self.wait_for_grant(ask, next_due) or self.wait_for_due(ask)
+        if why_not is None:
+            self.channel.send(self.endpoint.call(ask, next_due, self.rest))
+            self.account_for_overlap()
             return
-        log.debug("calling", job=ask.job, method=self.job.method, url=self.job.public_url, run_id=ask.run_id)
-        next_due = self.job.schedule.next_due(max(self.last, int(self.clock.now())))
-        self.channel.send(self.call(ask, next_due, self.rest))
-        self.account_for_overlap()
+        self.endpoint.disarm()
+        if isinstance(why_not, Skipped) and ask.trigger != "manual":
+            self.last = max(self.last, int(ask.due))
+        if not isinstance(why_not, Deny):
+            self.channel.send(why_not)
 
-    def wait_for_grant(self, ask: Ask) -> str | None:
-        """None when granted, "" when denied, else why the slot is missed."""
+    def wait_for_grant(self, ask: Ask, next_due: float) -> Deny | Release | Skipped | None:
+        """None when granted, else why there is no call."""
         now = self.clock.now()
-        give_up = max(ask.due, now) + self.job.grace
-        next_due = self.job.schedule.next_due(max(self.last, int(ask.due)))
-        if next_due > now:  # a newer slot is worth more than this one
-            give_up = min(give_up, next_due)
+        give_up = min(max(ask.due, now) + self.job.grace, next_due)  # a newer slot is worth more than this one
         give_up = max(give_up, now + SHORTEST_WAIT)
         while True:
             if self.stopping:
-                return "the daemon stopped before the call"
+                return self.withdrawn(ask)
             if isinstance(self.answer, Grant):
                 return None
             if isinstance(self.answer, Deny):
                 log.warning("slot denied", job=ask.job, due=rfc3339(ask.due), why=self.answer.why)
-                return ""
+                return self.answer
             if self.clock.wait(give_up, self.channel) == "due":
-                return "the ledger did not answer in time"
+                return self.unrun(ask, "missed", "the ledger did not answer in time")
             self.hear(ask)
 
-    def wait_for_due(self, ask: Ask) -> str | None:
-        """None when it is time to call, else why the slot is missed."""
+    def wait_for_due(self, ask: Ask) -> Release | Skipped | None:
+        """None when it is time to call, else why there is no call."""
         while self.clock.wait(ask.due, self.channel) != "due":
             self.hear(ask)
             if self.stopping:
-                return "the daemon stopped before the call"
-            if ask.due - self.clock.now() > LEAD + OVERSLEPT:
-                return "the clock was set back before the call"
-        if self.clock.now() - ask.due > self.job.grace + LEAD and ask.trigger != "manual":
-            return TOO_LATE
+                return self.withdrawn(ask)
+            if ask.due - self.clock.now() > LEAD[1] + OVERSLEPT:
+                return self.unrun(ask, "missed", "the clock was set back before the call")
+        if ask.trigger == "manual":
+            return None
+        if self.paused:
+            return self.unrun(ask, "paused", "")
+        if self.clock.now() - ask.due > self.job.grace + SHORTEST_WAIT:
+            return self.unrun(ask, "missed", TOO_LATE)
         return None
+
+    def unrun(self, ask: Ask, reason: NotRunReason, detail: str) -> Skipped:
+        return Skipped(self.job.name, ask.due, ask.due, 1, reason, detail)
+
+    def withdrawn(self, ask: Ask) -> Release | Skipped:
+        """Told to stop before the call: a successor within the slot's grace may run it, but for a manual run."""
+        if ask.trigger == "manual":
+            return self.unrun(ask, "missed", "the daemon stopped before the call")
+        return Release(self.job.name, ask.due, ask.attempt, ask.owner)
 
     def account_for_overlap(self) -> None:
         """Slots that came due while the call ran are skipped; what is left from before this process began is
@@ -201,5 +232,4 @@ def main(job: Job, channel: Channel, beginning: Beginning) -> None:
     """Runs in the forked child until the parent says Stop."""
     if job.memory_limit:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
-    caller = Caller(job)
-    JobProcess(job, channel, beginning, Clock(), lambda ask, until, rest: perform(caller, ask, until, rest)).run()
+    JobProcess(job, channel, beginning, Clock(), Endpoint(job)).run()

@@ -36,9 +36,14 @@ class Progress:
     clock: float = 0.0  # monotonic, at `sent`
     status: int | None = None  # of the reply, once its head is there
 
+    def begin(self) -> None:
+        """The request goes out now."""
+        self.sent, self.clock = time.time(), time.monotonic()
+
 
 class Caller:
-    """Calls the endpoint of one job. Keeps nothing between calls but the TLS settings and a rotated secret."""
+    """Calls the endpoint of one job. Keeps nothing between calls but the TLS settings, a rotated secret, and the
+    connection that is armed for the next one."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -48,6 +53,7 @@ class Caller:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._tls = job.tls.context() if parts.scheme == "https" else None
+        self._armed: wire.Connection | None = None
         self._expected = Expectation(job.expect_status, job.expect_json, job.totals)
 
     def use(self, secret: Secret) -> None:
@@ -55,10 +61,38 @@ class Caller:
         self.secret = secret
         redact.learn([secret])
 
+    def arm(self, ask: Ask) -> None:
+        """Open a connection and write the first request of this slot, so that at the instant one send is left
+        to do. Where that fails nothing is armed, which is no result yet."""
+        self.disarm()
+        try:
+            self._armed = self._connected()
+            self._write(self._armed, ask, ask.attempt, ask.due)
+        except BaseException as error:
+            self.disarm()
+            if not isinstance(error, NoReply | Invalid | MemoryError):
+                raise
+
+    def disarm(self) -> None:
+        armed, self._armed = self._armed, None
+        if armed:
+            armed.close()
+
     def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
         """One request, judged. Raises only what the `deadline` around it raises."""
         try:
-            return self._exchange(ask, number, progress)
+            armed, self._armed = self._armed, None
+            if armed:
+                with armed:
+                    progress.begin()
+                    if armed.is_alive() and armed.send():
+                        return self._answered(armed, progress)
+                    progress.sent = None
+            with self._connected() as connection:
+                self._write(connection, ask, number, time.time())
+                progress.begin()
+                connection.send()  # where that fails there may be an answer nevertheless
+                return self._answered(connection, progress)
         except NoReply as error:
             return Attempt(Verdict("connection_error", redact(str(error))), error=error.kind, retry=error.retry)
         except Invalid as error:
@@ -67,21 +101,28 @@ class Caller:
             why = "the reply takes more memory than there is (memory_limit, max_reply)"
             return Attempt(Verdict("invalid_response", why))
 
-    def _exchange(self, ask: Ask, number: int, progress: Progress) -> Attempt:
-        target = self.secret.into_query(self._target) if self.secret else self._target
+    def _connected(self) -> wire.Connection:
         try:
-            connection = wire.Connection(self._host, self._port, self.job.connect_timeout, self._tls)
+            return wire.Connection(self._host, self._port, self.job.connect_timeout, self._tls)
         except wire.ERRORS as error:
             raise unreached(error, self.job) from error
-        with connection:
-            progress.sent, progress.clock = time.time(), time.monotonic()
-            sent = headers(self.job, ask, number, self.secret, progress.sent)
-            try:
-                response = connection.exchange(self.job.method, target, sent, self.job.body)
-            except wire.ERRORS as error:
-                raise no_reply(error) from error
-            progress.status = response.status
-            return self._judged(response)
+
+    def _write(self, connection: wire.Connection, ask: Ask, number: int, now: float) -> None:
+        """`now` is the Unix time of the signature."""
+        target = self.secret.into_query(self._target) if self.secret else self._target
+        head = headers(self.job, ask, number, self.secret, now)
+        try:
+            connection.write(self.job.method, target, head, self.job.body)
+        except wire.ERRORS as error:
+            raise no_reply(error) from error
+
+    def _answered(self, connection: wire.Connection, progress: Progress) -> Attempt:
+        try:
+            response = connection.reply()
+        except wire.ERRORS as error:
+            raise no_reply(error) from error
+        progress.status = response.status
+        return self._judged(response)
 
     def _judged(self, response: BaseHTTPResponse) -> Attempt:
         status, head = response.status, response.headers

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tocsin import log
+from tocsin.config import Job
 from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
 from tocsin.job.failures import Retry
 from tocsin.job.reply import Verdict, status_class
@@ -44,6 +45,31 @@ class _Record:
         if error:
             self.errors.append(error)
         return progress
+
+
+class Endpoint:
+    """What a job calls: armed shortly before the instant, where there is time, and then called."""
+
+    def __init__(self, job: Job) -> None:
+        self._caller = Caller(job)
+
+    def arm(self, ask: Ask, until: float) -> None:
+        """Prepare the call as far as that gets by Unix time `until`. Nothing is sent yet."""
+        left = until - time.time()
+        if not self._caller.job.arm or left <= 0:
+            return
+        try:
+            with deadline(left):
+                self._caller.arm(ask)
+        except (DeadlinePassed, Cancelled):
+            self._caller.disarm()
+
+    def disarm(self) -> None:
+        """There will be no call after all."""
+        self._caller.disarm()
+
+    def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
+        return perform(self._caller, ask, until, rest)
 
 
 def perform(

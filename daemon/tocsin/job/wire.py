@@ -11,13 +11,14 @@ import io
 import logging
 import socket
 import ssl
-from typing import Self
+from typing import Any, Self
 
 from urllib3 import BaseHTTPResponse
 from urllib3 import exceptions as u3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 HEAD_SIZE = 256 * 1024  # bytes of status lines and headers, interim replies included: Node sends at most 16 KiB
+PACKET = 16 * 1024  # bytes of a request that go out in one send, head and body: also what one TLS record holds
 PIECE = 16 * 1024  # bytes of body read at once: http.client keeps some 100 more for each chunk in it, however tiny
 
 logging.getLogger("urllib3.connection").disabled = True  # it would name the whole URL of a reply that it finds odd
@@ -62,17 +63,36 @@ class _Reply(http.client.HTTPResponse):
         self._stream.head_left = None
 
 
+class _Held:
+    """Of an HTTPConnection: what it would send is held back, until `Connection.send`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self.held: list[bytes] = []
+        super().__init__(*args, **settings)
+
+    def send(self, data: bytes) -> None:
+        self.held.append(data)
+
+
+class _Http(_Held, HTTPConnection):
+    pass
+
+
+class _Https(_Held, HTTPSConnection):
+    pass
+
+
 class Connection:
     """A new connection, straight to the host: proxies of the environment are not asked. Everything raises ERRORS."""
 
     def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
         """`timeout` seconds are for each address of the host and once more for the TLS handshake."""
         self._reply: _Reply | None = None
-        self._http: HTTPConnection
+        self._http: _Http | _Https
         if tls:
-            self._http = HTTPSConnection(host, port, timeout=timeout, ssl_context=tls)
+            self._http = _Https(host, port, timeout=timeout, ssl_context=tls)
         else:
-            self._http = HTTPConnection(host, port, timeout=timeout)
+            self._http = _Http(host, port, timeout=timeout)
         self._http.response_class = self._make_reply  # type: ignore[assignment]
         try:
             self._http.connect()
@@ -85,14 +105,55 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._http.close()
         if self._reply:  # it keeps the socket open
             self._reply.close()
 
-    def exchange(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
-        """Send the request, read the head of the reply."""
-        with contextlib.suppress(BrokenPipeError):  # the server stopped reading: it may have answered already (413)
-            self._http.request(method, target, body, headers, preload_content=False)
+    def write(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> None:
+        """Write the request, ready to be sent; nothing leaves this process yet."""
+        self._http.request(method, target, body, headers, preload_content=False)
+        if sum(map(len, self._http.held)) <= PACKET:
+            self._http.held = [b"".join(self._http.held)]
+
+    def is_alive(self) -> bool:
+        """Whether the server still waits for the request: it has neither closed nor said anything."""
+        sock = self._http.sock
+        try:
+            if isinstance(sock, ssl.SSLSocket):  # where TLS 1.3 leaves session tickets to be read
+                sock.settimeout(0)
+                try:
+                    sock.recv(1)
+                except ssl.SSLWantReadError:
+                    return True
+                finally:
+                    sock.settimeout(None)
+            else:
+                sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # end of file, or an answer before the question (408)
+
+    def send(self) -> bool:
+        """Send what was written; False when surely none of it reached the server."""
+        sock, (first, *more) = self._http.sock, self._http.held
+        assert sock is not None
+        try:
+            sent = sock.send(first)
+        except OSError:
+            return False
+        with contextlib.suppress(OSError):  # it stopped reading: it may have answered already (413)
+            for piece in (first[sent:], *more):
+                if piece:
+                    sock.sendall(piece)
+        return True
+
+    def reply(self) -> BaseHTTPResponse:
+        """The head of the reply; its body is for `read_body`."""
         return self._http.getresponse()
 
     def _make_reply(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> _Reply:

@@ -294,6 +294,8 @@ class Daemon:
                 self._children.step(process, lifecycle.finished(process.child, message))
             case Skipped():
                 self._children.step(process, lifecycle.skipped(process.child, message))
+            case Release():
+                self._children.step(process, lifecycle.released(process.child, message))
             case _:
                 raise ChannelGarbage(f"{type(message).__name__} from a job")
 
@@ -335,12 +337,12 @@ class Daemon:
         if seat is None or seat.process is None or seat.forked_as is None:
             return
         process, before = seat.process, seat.process.child.slot
-        longest = max(0.0, answer.due - time.time()) + seat.forked_as.longest_run
-        self._children.step(process, lifecycle.answered(process.child, answer, self._loop.now(), longest))
+        wait, longest = max(0.0, answer.due - time.time()), seat.forked_as.longest_run
+        self._children.step(process, lifecycle.answered(process.child, answer, self._loop.now(), wait, longest))
         if process.child.slot is before:
             return
         if isinstance(answer, Grant):
-            self.news.tell(Started(answer.job, answer.due, time.time()))
+            self.news.tell(Started(answer.job, answer.due, max(answer.due, time.time())))
         else:
             self.on_run_over(answer)
 
@@ -405,9 +407,10 @@ class Daemon:
         return process is not None and process.child.state == "up" and self._children.send(process, message)
 
     def is_running(self, name: str) -> bool:
-        """Whether the job is in the middle of a run."""
+        """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
         process = self._seats[name].process
-        return process is not None and process.child.slot is not None
+        slot = process.child.slot if process else None
+        return slot is not None and slot.ask.due <= time.time()
 
     def pause(self, name: str, paused: bool) -> None:
         event = Pause(name, paused)

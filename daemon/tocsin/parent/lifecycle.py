@@ -39,6 +39,7 @@ State = Literal["waiting", "up", "stopping", "backing_off", "stopped"]
 class Slot:
     ask: Ask
     granted: bool = False
+    calls: float = 0.0  # no call goes out before this moment, nor before the wall clock shows `ask.due`
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ def asked(child: Child, ask: Ask) -> Step:
     return replace(child, slot=Slot(ask)), [Record(ask)]
 
 
-def answered(child: Child, answer: Grant | Deny, now: float, longest: float) -> Step:
-    """The ledger's answer. The call must be over in `longest` seconds from now.
+def answered(child: Child, answer: Grant | Deny, now: float, wait: float, longest: float) -> Step:
+    """The ledger's answer. The call begins in `wait` seconds and must be over `longest` seconds later.
 
     An answer to a question that nobody asks any more needs nothing: its Release or Skipped follows it.
     """
@@ -136,9 +137,9 @@ def answered(child: Child, answer: Grant | Deny, now: float, longest: float) -> 
         return child, []
     if isinstance(answer, Deny):
         return replace(child, slot=None), [Send(answer)]
-    over = now + longest + KILL_GRACE
+    over = now + wait + longest + KILL_GRACE
     wake = over if child.wake is None else min(over, child.wake)
-    return replace(child, slot=Slot(slot.ask, granted=True), over=over, wake=wake), [Send(answer)]
+    return replace(child, slot=Slot(slot.ask, True, now + wait), over=over, wake=wake), [Send(answer)]
 
 
 def finished(child: Child, run: Finished) -> Step:
@@ -155,6 +156,14 @@ def skipped(child: Child, passed: Skipped) -> Step:
     return child, [Record(passed)]
 
 
+def released(child: Child, release: Release) -> Step:
+    """The job hands back the slot that it had asked for: it was told to stop before the call."""
+    slot = child.slot
+    if slot is None or (slot.ask.due, slot.ask.attempt) != (release.due, release.attempt):
+        return child, [Kill(signal.SIGKILL)]
+    return _free(child), [Record(Release(slot.ask.job, slot.ask.due, slot.ask.attempt, slot.ask.owner))]
+
+
 def _free(child: Child) -> Child:
     return replace(child, slot=None, over=None, wake=child.wake if child.state == "stopping" else None)
 
@@ -162,9 +171,9 @@ def _free(child: Child) -> Child:
 def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
     """The process is gone. `wall` is Unix time."""
     actions: list[Action] = []
-    if child.slot and child.slot.granted:
+    if child.slot and child.slot.granted and (wall >= child.slot.ask.due or now >= child.slot.calls):
         actions.append(Record(_cut_off(child, child.slot.ask, status, wall)))
-    elif child.slot:
+    elif child.slot:  # no call goes out before its grant, nor before its instant
         actions.append(Record(_not_called(child.slot.ask, status)))
     actions.append(Tell(ProcessExited(child.process, child.job, _reason(child, status), str(status))))
     if child.state in ("stopping", "stopped"):
@@ -188,7 +197,7 @@ def _cut_off(child: Child, ask: Ask, status: ExitStatus, wall: float) -> Finishe
 
 
 def _not_called(ask: Ask, status: ExitStatus) -> Release | Skipped:
-    """The slot of a child that died between ask and grant: free for its successor, but for a manual run."""
+    """The slot of a child that died before the call: free for its successor, but for a manual run."""
     if ask.trigger != "manual":
         return Release(ask.job, ask.due, ask.attempt, ask.owner)
     return Skipped(ask.job, ask.due, ask.due, 1, "missed", f"its process died before the call ({status})")
