@@ -36,14 +36,16 @@ def run(file: Path) -> None:
     # Everything the children need is imported here, before the first fork, so that they share it.
     from tocsin.exporter import main as exporter
     from tocsin.job import main as job
+    from tocsin.job.rehearsal import rehearse
     from tocsin.ledger import main as ledger
     from tocsin.parent import lock, run
     from tocsin.parent.daemon import Programs
 
     programs = Programs(
-        job=job.main,
+        job=job.program,
         ledger=lambda ch, conf, session: ledger.main(ch, conf.state_dir, session, conf.keep),
         exporter=lambda ch, conf: exporter.main(ch, conf.listen, conf.access),
+        rehearse=rehearse,
     )
     try:
         code = run.run(settings, lambda: config.load(file), programs)

@@ -2,12 +2,14 @@
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import Iterable
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_holding_the_gil = ctypes.PyDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
@@ -15,6 +17,11 @@ _CLOCK_REALTIME = 0
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 FARTHEST = 9e9  # Unix time (the year 2255) that Python 3.13 takes for a timer: it counts in 64 bits of nanoseconds
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
+_CAP_SYS_NICE = 23
+_PRIORITY = os.sched_param(0)
+_SIGSET_SIZE = 128  # bytes of sigset_t (glibc and musl)
+_ALL_SIGNALS = b"\xff" * _SIGSET_SIZE
+NO_SIGNALS = bytes(_SIGSET_SIZE)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -41,6 +48,41 @@ def die_with_parent(parent: int) -> None:
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(1)
+
+
+def bare_fork() -> int:
+    """fork(2) without what Python lets run after it: the hooks of logging, threading and random touch 0.6 MB of
+    pages in each child (measured), and put in order what only a process of several threads or a child that draws
+    from `random` needs. For a parent of one thread, with all signals blocked. Raises OSError."""
+    if sys.gettrace() or sys.getprofile():  # a debugger, or coverage, which wants to know of its child
+        return os.fork()
+    return _checked(_libc_holding_the_gil.fork())
+
+
+def block_signals() -> bytes:
+    """Block all signals; returns what `restore_signals` takes to undo it. (Python's wrapper makes enums of them.)"""
+    before = ctypes.create_string_buffer(_SIGSET_SIZE)
+    _checked(_libc.pthread_sigmask(signal.SIG_SETMASK.value, _ALL_SIGNALS, before))
+    return before.raw
+
+
+def restore_signals(before: bytes) -> None:
+    _checked(_libc.pthread_sigmask(signal.SIG_SETMASK.value, before, None))
+
+
+def may_yield() -> bool:
+    """Whether this process may return from `give_way` (sched_setscheduler(2)): as root, with CAP_SYS_NICE, or with
+    a limit on niceness of 0 (RLIMIT_NICE of 20; LimitNICE=0 of systemd, nice: 20 of Docker's ulimits)."""
+    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= 20:
+        return True
+    with open("/proc/self/status") as status:
+        capabilities = next((line for line in status if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(capabilities.split()[1], 16) >> _CAP_SYS_NICE & 1)
+
+
+def give_way(on: bool) -> None:
+    """Let every other process go first (SCHED_IDLE), or no longer. Raises OSError."""
+    os.sched_setscheduler(0, os.SCHED_IDLE if on else os.SCHED_OTHER, _PRIORITY)
 
 
 def sharpest_timers() -> None:

@@ -111,6 +111,7 @@ class Finished(Message, frozen=True):
     reported_errors: dict[str, ReportedError] = {}
     responses: tuple[StatusClass, ...] = ()  # one for each attempt that was answered
     connection_errors: tuple[ErrorKind, ...] = ()  # one for each attempt that was not
+    next_due: Instant | None = None  # the job sleeps until then, unless it says otherwise
 
 
 class Skipped(Message, frozen=True):
@@ -149,6 +150,7 @@ class Beginning(Message, frozen=True):
     paused: bool
     why_missed: str  # what kept the slots since `last` from running
     again: Ask | None = None  # a run that was cut off and is to be delivered once more
+    gives_way: bool = False  # after sending, to those that have yet to send: there are many of them
 
 
 # ---- the ledger -------------------------------------------------------------------------------------------
@@ -259,10 +261,9 @@ class JobRemoved(Message, frozen=True):
 
 
 class Started(Message, frozen=True):
-    """A granted run begins at `now`, which may lie ahead: slots are granted before their instant."""
+    """A run that began at `now` is still going on: a short one is over before anybody is told."""
 
     job: str
-    due: float
     now: float
 
 

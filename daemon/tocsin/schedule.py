@@ -39,7 +39,7 @@ class Schedule:
     'at 02:30 on Monday through Friday, Europe/Berlin'
     """
 
-    __slots__ = ("_cron", "_expression", "_per_day", "_plan", "_span", "_timezone", "_zone")
+    __slots__ = ("_cron", "_expression", "_known", "_per_day", "_plan", "_span", "_timezone", "_zone")
 
     def __init__(self, expression: str, timezone: str = "UTC") -> None:
         """Raises ScheduleError for what the grammar refuses and for an unknown zone."""
@@ -48,6 +48,7 @@ class Schedule:
         self._zone = load_zone(timezone)
         self._timezone = timezone
         self._span = Span(0, 0, 0, 0)
+        self._known = 0, 0  # after the one and before the other nothing is due
         if isinstance(self._plan, Cron):
             self._cron = _walker(self._plan)
             self._per_day = len(self._plan.hours) * len(self._plan.minutes) * len(self._plan.seconds)
@@ -73,7 +74,14 @@ class Schedule:
         return _EPOCH + self.next_due((after - _EPOCH) // _SECOND) * _SECOND
 
     def next_due(self, after: int) -> int:
-        """The first due instant strictly after `after`, both in Unix seconds."""
+        """The first due instant strictly after `after`, both in Unix seconds. The last answer is remembered."""
+        known_after, known = self._known
+        if not known_after <= after < known:
+            known = self._next_due(after)
+            self._known = after, known
+        return known
+
+    def _next_due(self, after: int) -> int:
         if not _FIRST <= after < _END:
             raise ScheduleError(f"cannot tell what is due after {after}: outside the years 10 to 9899")
         plan = self._plan
@@ -137,8 +145,14 @@ class Schedule:
         return total
 
     def _match(self, wall: int) -> int:
-        """The first matching wall-clock second after `wall`, both counted as if the wall clock were UTC."""
-        return int(self._cron.get_next(float, start_time=float(wall)))
+        """The first matching wall-clock second after `wall`, both counted as if the wall clock were UTC.
+
+        Where every day matches, only the time of day is looked up: most jobs, and a tenth of croniter's time."""
+        assert isinstance(self._plan, Cron)
+        if not self._plan.every_day:
+            return int(self._cron.get_next(float, start_time=float(wall)))
+        day, second = divmod(wall + 1, _DAY)
+        return day * _DAY + _first_time(self._plan, second)
 
     def _walls(self, plan: Cron, low: int, high: int) -> int:
         """How many wall-clock seconds in [low, high) match."""
@@ -177,6 +191,20 @@ class Schedule:
 
     def __repr__(self) -> str:
         return f"Schedule({self._expression!r}, {self._timezone!r})"
+
+
+def _first_time(plan: Cron, second: int) -> int:
+    """The first matching second of the day at or after `second`, beyond the day's end if it is the next day's."""
+    hour, rest = divmod(second, 3600)
+    minute, second = divmod(rest, 60)
+    if hour in plan.hours:
+        if minute in plan.minutes and second <= plan.seconds[-1]:
+            return hour * 3600 + minute * 60 + plan.seconds[bisect_left(plan.seconds, second)]
+        if minute < plan.minutes[-1]:
+            return hour * 3600 + plan.minutes[bisect_left(plan.minutes, minute + 1)] * 60 + plan.seconds[0]
+    later = bisect_left(plan.hours, hour + 1)
+    hour = plan.hours[later] if later < len(plan.hours) else 24 + plan.hours[0]
+    return hour * 3600 + plan.minutes[0] * 60 + plan.seconds[0]
 
 
 def _walker(plan: Cron) -> croniter:

@@ -77,6 +77,7 @@ def after(status: JobStatus, event: Message) -> JobStatus:
                 status,
                 state="sleeping" if status.state == "running" else status.state,
                 running_since=None,
+                next_fire=event.next_due or status.next_fire,
                 last_outcome=outcome,
                 last_detail=event.detail,
                 last_run=finished,

@@ -89,7 +89,7 @@ def beginning(now: float) -> Iterator[Message]:
 
 def troubles(now: float) -> Iterator[Message]:
     """What happens between two scrapes: everything that a panel or an alert looks for."""
-    yield Started(JOB, now, now)
+    yield Started(JOB, now)
     for at, outcome in enumerate(OUTCOMES):
         yield rig.run(
             JOB,
@@ -225,7 +225,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             until(lambda: server.series(seen), "a few scrapes")
             exporter.send(*troubles(now))
             exporter.send(ProcessUp("ledger", "", pid, now), ProcessUp("job", JOB, pid, now))
-            exporter.send(Started(JOB, now, now))
+            exporter.send(Started(JOB, now))
             yield Scene(server, instance)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tocsin.config import Job
-from tocsin.job import run
+from tocsin.job import deadline, run
 from tocsin.job.request import Attempt, Caller
 from tocsin.messages import Ask, Finished, scheduled_run_id
 from tocsin.secret import redact
@@ -68,6 +68,7 @@ def carry_out(order: Order) -> Report:
 def _call(caller: Caller) -> Finished:
     due = time.time()
     ask = Ask(caller.job.name, due, scheduled_run_id(caller.job.name, due))
+    deadline.listen()
     return run.perform(caller, ask, due + 60, _rest)
 
 

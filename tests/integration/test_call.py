@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import random
 import re
 import signal
 import ssl
@@ -26,7 +25,7 @@ from tocsin import __version__, config, secret
 from tocsin.config import Job
 from tocsin.faults import ConfigError
 from tocsin.job import run
-from tocsin.job.deadline import DeadlinePassed, deadline
+from tocsin.job.deadline import DeadlinePassed, deadline, listen
 from tocsin.job.failures import retry_after
 from tocsin.job.request import Caller
 from tocsin.job.run import perform
@@ -96,6 +95,11 @@ def make(server: HostileServer, make_job: Callable[..., Job]) -> Callable[..., J
 @pytest.fixture(autouse=True)
 def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redact, "_forms", ())
+
+
+@pytest.fixture(autouse=True)
+def signals() -> None:
+    listen()
 
 
 def call(job: Job, until: float = NEVER, waits: list[float] | None = None, **ask: object) -> Finished:
@@ -330,7 +334,7 @@ def test_the_wait_doubles_up_to_a_bound_with_some_chance(
         spans.append((low, high))
         return 1.0
 
-    monkeypatch.setattr(random, "uniform", no_chance)
+    monkeypatch.setattr(run._random, "uniform", no_chance)
     waits: list[float] = []
     finished = call(make(retries=7), waits=waits)
     assert waits == [1, 2, 4, 8, 16, 30, 30]

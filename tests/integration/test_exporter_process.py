@@ -19,7 +19,7 @@ def test_what_the_parent_says_is_what_http_answers(tmp_path: Path) -> None:
         assert one.ask("/readyz")[0] == 503
         one.send(*world(job(), now=now), Sleeping("sla-check", now + 60))
         until(lambda: one.ask("/readyz")[0] == 200, "readiness")
-        one.send(Started("sla-check", now, now))
+        one.send(Started("sla-check", now))
         until(lambda: one.metric('tocsin_job_running{job_name="sla-check"}'), "the run to begin")
         one.send(run(due=now, reported={"unassigned": 3.0}))
         series = 'tocsin_job_reported_total{field="unassigned",job_name="sla-check"}'

@@ -113,6 +113,7 @@ json = { a = [1, 2.5, true, "x"] }
 timeout = "1h30m"
 connect_timeout = "500ms"
 grace = "0s"
+arm = false
 catch_up = "all"
 retries = 0
 retry_on = ["timeout", "5xx", "reset"]

@@ -69,7 +69,7 @@ def test_a_new_job_is_filled_with_zeros() -> None:
 
 
 def test_a_run() -> None:
-    told = History(*world(job()), Sleeping("sla-check", NOON + 60), Started("sla-check", NOON + 60, NOON + 60))
+    told = History(*world(job()), Sleeping("sla-check", NOON + 60), Started("sla-check", NOON + 60))
     assert told.value("tocsin_job_running") == 1
     told.tell(
         run(

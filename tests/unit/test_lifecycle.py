@@ -494,3 +494,32 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+def test_a_child_that_dies_before_the_instant_gives_its_granted_slot_back() -> None:
+    child, _ = told(JOB, start, asked)
+    child, _ = lifecycle.answered(child, GRANT, NOW + 1, 2.0, LONGEST)
+    child, actions = lifecycle.exited(child, KILLED, NOW + 2, DUE - 1.0)
+    assert actions[0] == Record(Release(ASK.job, ASK.due, ASK.attempt, ASK.owner))
+
+
+def test_a_clock_that_was_set_back_gives_no_slot_back() -> None:
+    child, _ = told(JOB, start, asked)
+    child, _ = lifecycle.answered(child, GRANT, NOW + 1, 2.0, LONGEST)
+    child, actions = lifecycle.exited(child, KILLED, NOW + 3, DUE - 1.0)
+    assert isinstance(actions[0], Record)
+    assert isinstance(actions[0].body, Finished)
+    assert actions[0].body.outcome == "lost"
+
+
+def test_a_slot_that_the_job_hands_back_is_free_again() -> None:
+    release = Release(ASK.job, ASK.due, ASK.attempt, "")
+    for granted_too in (False, True):
+        child, _ = told(JOB, start, asked, *[granted] * granted_too)
+        child, actions = lifecycle.released(child, release)
+        assert (child.slot, actions) == (None, [Record(Release(ASK.job, ASK.due, ASK.attempt, ASK.owner))])
+
+
+def test_a_job_must_not_hand_back_what_it_does_not_hold() -> None:
+    child, _ = told(JOB, start)
+    assert lifecycle.released(child, Release(ASK.job, ASK.due, 0, ""))[1] == [Kill(signal.SIGKILL)]

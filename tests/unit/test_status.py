@@ -68,11 +68,11 @@ STATES: list[tuple[Sequence[Message], str]] = [
     ([], "starting"),
     ([UP], "starting"),
     ([UP, Sleeping("sla-check", 60.0)], "sleeping"),
-    ([UP, Started("sla-check", 60.0, 60.1)], "running"),
-    ([UP, Started("sla-check", 60.0, 60.1), run("success")], "sleeping"),
-    ([UP, Started("sla-check", 60.0, 60.1), Sleeping("sla-check", 120.0)], "sleeping"),
+    ([UP, Started("sla-check", 60.1)], "running"),
+    ([UP, Started("sla-check", 60.1), run("success")], "sleeping"),
+    ([UP, Started("sla-check", 60.1), Sleeping("sla-check", 120.0)], "sleeping"),
     ([UP, ProcessExited("job", "sla-check", "signal", "")], "backing off"),
-    ([UP, Started("sla-check", 60.0, 60.1), ProcessExited("job", "sla-check", "signal", "")], "backing off"),
+    ([UP, Started("sla-check", 60.1), ProcessExited("job", "sla-check", "signal", "")], "backing off"),
     ([UP, ProcessExited("job", "sla-check", "signal", ""), run("lost")], "backing off"),
     ([UP, ProcessExited("job", "sla-check", "signal", ""), UP], "starting"),
 ]
@@ -84,7 +84,7 @@ def test_states(make_job: MakeJob, events: Sequence[Message], state: str) -> Non
 
 
 def test_the_process(make_job: MakeJob) -> None:
-    up = told(make_job, UP, Started("sla-check", 60.0, 60.1))
+    up = told(make_job, UP, Started("sla-check", 60.1))
     assert (up.pid, up.process_started, up.running_since) == (12, 50.0, 60.1)
     gone = status.after(up, ProcessExited("job", "sla-check", "clean", ""))
     assert (gone.pid, gone.process_started, gone.running_since) == (None, None, None)

@@ -10,7 +10,7 @@ from tocsin import linux
 
 SLICE = 1.0  # seconds of one wait where there is no timerfd: a stepped clock is seen after at most that
 
-Woken = Literal["due", "message", "stepped"]
+Woken = Literal["due", "message", "line", "stepped"]
 
 
 class Readable(Protocol):
@@ -24,7 +24,7 @@ class Clock:
 
     def __init__(self) -> None:
         linux.sharpest_timers()
-        self._poll, self._polled = select.poll(), -1
+        self._poll, self._polled = select.poll(), (-1, -1)
         self._timer: int | None
         try:
             self._timer = linux.timerfd()
@@ -35,19 +35,18 @@ class Clock:
         """Unix time."""
         return time.time()
 
-    def wait(self, until: float, channel: Readable) -> Woken:
-        """Sleep until Unix time `until`. A message (or the end of the channel) ends it early, so does a
-        step of the clock; when both are there, the message is told first."""
+    def wait(self, until: float, channel: Readable, line: Readable | None = None) -> Woken:
+        """Sleep until Unix time `until`. A message (or the end of the channel) ends it early, and so do something
+        to read on `line` and a step of the clock; what is told first stands first here."""
         if self._timer is None:
-            return self._wait_in_slices(until, channel)
+            return self._wait_in_slices(until, channel, line)
+        poll = self._poll_for(channel.fileno(), -1 if line is None else line.fileno())
         if until <= self.now():  # still look for a message: a job that is always late must hear Stop
-            return "message" if select.select([channel], [], [], 0)[0] else "due"
+            return self._told(poll.poll(0)) or "due"
         linux.arm_timerfd(self._timer, until)
-        for descriptor, _ in self._poll_for(channel.fileno()).poll():  # without a timeout: those are rounded
-            if descriptor != self._timer:
-                return "message"
-        if self.now() >= until:
-            return "due"
+        told = self._told(poll.poll())  # without a timeout: those are rounded
+        if told or self.now() >= until:
+            return told or "due"
         try:
             os.read(self._timer, 8)
         except OSError as error:
@@ -56,20 +55,33 @@ class Clock:
             return "stepped"
         return "due"
 
-    def _poll_for(self, descriptor: int) -> select.poll:
-        """The timer and this channel, registered once: between the kernel's word and ours every call counts."""
-        if descriptor != self._polled:
-            self._poll, self._polled = select.poll(), descriptor
-            self._poll.register(descriptor, select.POLLIN)
-            self._poll.register(self._timer or 0, select.POLLIN)
+    def _poll_for(self, channel: int, line: int) -> select.poll:
+        """With these descriptors registered: between the kernel's word and ours every call counts."""
+        if self._polled != (channel, line):
+            self._poll, self._polled = select.poll(), (channel, line)
+            for descriptor in (channel, line, self._timer or -1):
+                if descriptor >= 0:
+                    self._poll.register(descriptor, select.POLLIN)
         return self._poll
 
-    def _wait_in_slices(self, until: float, channel: Readable) -> Woken:
+    def _told(self, ready: list[tuple[int, int]]) -> Woken | None:
+        channel, line = self._polled
+        told: Woken | None = None
+        for descriptor, _ in ready:
+            if descriptor == channel:
+                return "message"
+            if descriptor == line:
+                told = "line"
+        return told
+
+    def _wait_in_slices(self, until: float, channel: Readable, line: Readable | None) -> Woken:
+        watched = [channel] if line is None else [channel, line]
         while True:
             left = until - self.now()
             started = time.monotonic()
-            if select.select([channel], [], [], max(0.0, min(left, SLICE)))[0]:
-                return "message"
+            ready = select.select(watched, [], [], max(0.0, min(left, SLICE)))[0]
+            if ready:
+                return "message" if channel in ready else "line"
             if left <= SLICE:
                 return "due"
             slept = time.monotonic() - started

@@ -6,8 +6,6 @@ What cannot be interrupted from inside (getaddrinfo) the parent ends with SIGKIL
 """
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from tocsin.messages import CANCEL
@@ -23,25 +21,43 @@ class Cancelled(BaseException):
     """The daemon stops and the time to drain is over."""
 
 
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raises DeadlinePassed in the block after `seconds`, Cancelled at the parent's CANCEL. Main thread only."""
-    armed = True
+class deadline:
+    """Raises DeadlinePassed in the block after so many seconds, Cancelled at the parent's CANCEL. Outside of such
+    a block both signals do nothing. Main thread only; blocks do not nest."""
 
-    def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        if armed:
-            raise DeadlinePassed
+    running: "deadline | None" = None
 
-    def on_cancel(_number: int, _frame: FrameType | None) -> None:
-        if armed:
-            raise Cancelled
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
-    before = signal.signal(signal.SIGALRM, on_alarm), signal.signal(CANCEL, on_cancel)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), REPEAT)
-        yield
-    finally:
-        armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before[0])
-        signal.signal(CANCEL, before[1])
+    def __enter__(self) -> None:
+        try:
+            deadline.running = self
+            signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 1e-6), REPEAT)
+        except BaseException:  # the alarm itself, where there was no time at all
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            deadline.running = None
+        finally:  # also when the alarm comes here
+            deadline.running = None
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _on_alarm(_number: int, _frame: FrameType | None) -> None:
+    if deadline.running:
+        raise DeadlinePassed
+
+
+def _on_cancel(_number: int, _frame: FrameType | None) -> None:
+    if deadline.running:
+        raise Cancelled
+
+
+def listen() -> None:
+    """Install the handlers, once: in the parent, so that a thousand children need not."""
+    if signal.getsignal(signal.SIGALRM) is not _on_alarm:
+        signal.signal(signal.SIGALRM, _on_alarm)
+        signal.signal(CANCEL, _on_cancel)

@@ -1,6 +1,6 @@
 """The headers of a request: who calls, which run this is, and the proof that it is us."""
 
-import random
+import os
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
@@ -23,7 +23,7 @@ def headers(job: Job, ask: Ask, attempt: int, secret: Secret | None, now: float)
         "X-Tocsin-Scheduled-At": rfc3339(ask.due),
         "X-Tocsin-Attempt": str(attempt),
         "X-Tocsin-Trigger": ask.trigger,
-        "traceparent": f"00-{ask.run_id.replace('-', '')}-{random.getrandbits(64) or 1:016x}-01",
+        "traceparent": f"00-{ask.run_id.replace('-', '')}-{os.urandom(8).hex()}-01",
     }
     fixed = {"Connection": "close", "Idempotency-Key": ask.run_id}
     if carried := secret.header() if secret else None:

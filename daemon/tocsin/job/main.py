@@ -5,11 +5,14 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from tocsin import log
+from msgspec.structs import replace
+
+from tocsin import linux, log
 from tocsin.channel import Channel
 from tocsin.config import Job
 from tocsin.instants import rfc3339
-from tocsin.job.clock import Clock
+from tocsin.job import deadline
+from tocsin.job.clock import Clock, Readable
 from tocsin.job.run import Endpoint
 from tocsin.job.slots import passed_between, plan
 from tocsin.messages import (
@@ -46,8 +49,12 @@ def lead(job: str) -> float:
 class Calls(Protocol):
     """What a job process needs of its endpoint; `tocsin.job.run.Endpoint` is the real one."""
 
+    @property
+    def line(self) -> Readable | None: ...
     def arm(self, ask: Ask, until: float) -> None: ...
+    def look(self, ask: Ask, until: float) -> None: ...
     def disarm(self) -> None: ...
+    def fire(self) -> None: ...
     def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished: ...
 
 
@@ -66,6 +73,7 @@ class JobProcess:
         self.channel = channel
         self.clock = clock
         self.endpoint = endpoint
+        self.gives_way = beginning.gives_way
         self.lead = lead(job.name)
         self.last = beginning.last
         self.paused = beginning.paused
@@ -101,6 +109,8 @@ class JobProcess:
         self.why_missed = TOO_LATE
         self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
         self.tell(planned.due)
+        if self.gives_way:
+            linux.give_way(False)
         woken = self.clock.wait(planned.due - (0 if self.paused else self.lead), self.channel)
         if woken == "due" and not planned.late and self.clock.now() > planned.due + OVERSLEPT:
             pass  # the machine was suspended, say: plan anew, there may be a later slot by now
@@ -121,13 +131,19 @@ class JobProcess:
     def ask_and_run(self, ask: Ask) -> None:
         self.answer = None
         self.channel.send(ask)
+        log.debug("asked", job=ask.job, due=ask.due, run_id=ask.run_id)
         # All that can be done before the instant is done here, while the ledger commits.
-        log.debug("asked", job=ask.job, due=rfc3339(ask.due), run_id=ask.run_id)
         next_due = self.job.schedule.next_due(max(self.last, int(ask.due), int(self.clock.now())))
         self.endpoint.arm(ask, ask.due - ARMED_BY)
         why_not = self.wait_for_grant(ask, next_due) or self.wait_for_due(ask)
         if why_not is None:
-            self.channel.send(self.endpoint.call(ask, next_due, self.rest))
+            self.endpoint.fire()
+            if self.gives_way:  # others may have their request still to send: until the next plan they go first
+                linux.give_way(True)
+            log.debug("calling", job=ask.job, method=self.job.method, url=self.job.public_url, run_id=ask.run_id)
+            finished = self.endpoint.call(ask, next_due, self.rest)
+            self.told = self.job.schedule.next_due(max(self.last, int(self.clock.now())))
+            self.channel.send(replace(finished, next_due=self.told))
             self.account_for_overlap()
             return
         self.endpoint.disarm()
@@ -155,7 +171,9 @@ class JobProcess:
 
     def wait_for_due(self, ask: Ask) -> Release | Skipped | None:
         """None when it is time to call, else why there is no call."""
-        while self.clock.wait(ask.due, self.channel) != "due":
+        while (woken := self.clock.wait(ask.due, self.channel, self.endpoint.line)) != "due":
+            if woken == "line":
+                self.endpoint.look(ask, ask.due - ARMED_BY)
             self.hear(ask)
             if self.stopping:
                 return self.withdrawn(ask)
@@ -228,8 +246,15 @@ class JobProcess:
         self.channel.send(Skipped(self.job.name, first, last, count, reason, detail))
 
 
-def main(job: Job, channel: Channel, beginning: Beginning) -> None:
-    """Runs in the forked child until the parent says Stop."""
-    if job.memory_limit:
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
-    JobProcess(job, channel, beginning, Clock(), Endpoint(job)).run()
+def program(job: Job) -> Callable[[Channel, Beginning], None]:
+    """What runs in the forked child until the parent says Stop. Called before the fork: what is built here is
+    shared."""
+    endpoint = Endpoint(job)
+    deadline.listen()
+
+    def main(channel: Channel, beginning: Beginning) -> None:
+        if job.memory_limit:
+            resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
+        JobProcess(job, channel, beginning, Clock(), endpoint).run()
+
+    return main

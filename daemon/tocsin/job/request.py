@@ -36,10 +36,6 @@ class Progress:
     clock: float = 0.0  # monotonic, at `sent`
     status: int | None = None  # of the reply, once its head is there
 
-    def begin(self) -> None:
-        """The request goes out now."""
-        self.sent, self.clock = time.time(), time.monotonic()
-
 
 class Caller:
     """Calls the endpoint of one job. Keeps nothing between calls but the TLS settings, a rotated secret, and the
@@ -53,7 +49,8 @@ class Caller:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._tls = job.tls.context() if parts.scheme == "https" else None
-        self._armed: wire.Connection | None = None
+        self.armed: wire.Connection | None = None
+        self._fired: Progress | None = None  # of what was sent on the armed connection
         self._expected = Expectation(job.expect_status, job.expect_json, job.totals)
 
     def use(self, secret: Secret) -> None:
@@ -66,31 +63,39 @@ class Caller:
         to do. Where that fails nothing is armed, which is no result yet."""
         self.disarm()
         try:
-            self._armed = self._connected()
-            self._write(self._armed, ask, ask.attempt, ask.due)
+            self.armed = self._connected()
+            self._write(self.armed, ask, ask.attempt, ask.due)
         except BaseException as error:
             self.disarm()
             if not isinstance(error, NoReply | Invalid | MemoryError):
                 raise
 
     def disarm(self) -> None:
-        armed, self._armed = self._armed, None
+        armed, self.armed = self.armed, None
         if armed:
             armed.close()
+
+    def fire(self) -> None:
+        """The instant: send what is armed. `attempt` goes on from there; where nothing could be sent, from the
+        beginning."""
+        if self.armed:
+            progress = Progress(time.time(), time.monotonic())
+            if self.armed.send():
+                self._fired = progress
+            else:
+                self.disarm()
 
     def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
         """One request, judged. Raises only what the `deadline` around it raises."""
         try:
-            armed, self._armed = self._armed, None
-            if armed:
-                with armed:
-                    progress.begin()
-                    if armed.is_alive() and armed.send():
-                        return self._answered(armed, progress)
-                    progress.sent = None
+            if self._fired and self.armed:
+                progress.sent, progress.clock = self._fired.sent, self._fired.clock
+                connection, self.armed, self._fired = self.armed, None, None
+                with connection:
+                    return self._answered(connection, progress)
             with self._connected() as connection:
                 self._write(connection, ask, number, time.time())
-                progress.begin()
+                progress.sent, progress.clock = time.time(), time.monotonic()
                 connection.send()  # where that fails there may be an answer nevertheless
                 return self._answered(connection, progress)
         except NoReply as error:
@@ -117,6 +122,7 @@ class Caller:
             raise no_reply(error) from error
 
     def _answered(self, connection: wire.Connection, progress: Progress) -> Attempt:
+        connection.send_rest()
         try:
             response = connection.reply()
         except wire.ERRORS as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tocsin import log
 from tocsin.config import Job
+from tocsin.job.clock import Readable
 from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
 from tocsin.job.failures import Retry
 from tocsin.job.reply import Verdict, status_class
@@ -14,6 +15,7 @@ from tocsin.job.request import Attempt, Caller, Progress
 from tocsin.messages import DETAIL_LENGTH, Ask, ErrorKind, Finished, StatusClass
 from tocsin.secret import SecretError
 
+_random = random.SystemRandom()  # of which nothing is inherited at a fork
 BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s
 
 
@@ -52,6 +54,12 @@ class Endpoint:
 
     def __init__(self, job: Job) -> None:
         self._caller = Caller(job)
+        self._armed_anew: Ask | None = None  # for this slot
+
+    @property
+    def line(self) -> Readable | None:
+        """The armed connection: `look` when there is something to read before the instant."""
+        return self._caller.armed
 
     def arm(self, ask: Ask, until: float) -> None:
         """Prepare the call as far as that gets by Unix time `until`. Nothing is sent yet."""
@@ -64,11 +72,24 @@ class Endpoint:
         except (DeadlinePassed, Cancelled):
             self._caller.disarm()
 
+    def look(self, ask: Ask, until: float) -> None:
+        """The server said something, or closed: then arm anew, once."""
+        if self._caller.armed and not self._caller.armed.is_alive():
+            self._caller.disarm()
+            if self._armed_anew != ask:
+                self._armed_anew = ask
+                self.arm(ask, until)
+
     def disarm(self) -> None:
         """There will be no call after all."""
         self._caller.disarm()
 
+    def fire(self) -> None:
+        """The instant has come."""
+        self._caller.fire()
+
     def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
+        """The rest of the run, or all of it where nothing was armed."""
         return perform(self._caller, ask, until, rest)
 
 
@@ -163,7 +184,7 @@ def _wait_before_retry(caller: Caller, one: Attempt, retried: int) -> float | No
     if one.retry not in allowed or retried >= caller.job.retries:
         return None
     first, longest = BACKOFF
-    backoff = min(longest, first * 2**retried) * random.uniform(0.75, 1.25)
+    backoff = min(longest, first * 2**retried) * _random.uniform(0.75, 1.25)
     return float(max(backoff, one.retry_after or 0.0))
 
 

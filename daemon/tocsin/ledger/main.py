@@ -24,6 +24,7 @@ from tocsin.messages import (
 )
 
 BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
+GATHER = 0.02  # seconds from one commit to the next: what came meanwhile becomes one, and slots are asked for ahead
 RETRY = 1.0  # seconds between tries while the store refuses to write
 PRUNE_EVERY = 600.0  # seconds between looks for rows older than `keep`
 
@@ -50,6 +51,7 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
 def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
     """Until Stop. Old rows are deleted when nothing else is to do."""
     next_prune = time.monotonic()
+    committed = -GATHER
     stopping = False
     while not stopping:
         idle = max(0.0, next_prune - time.monotonic())
@@ -57,6 +59,9 @@ def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
             pruned = _prune(ledger, keep)
             next_prune = time.monotonic() + (0 if pruned == PRUNE_AT_ONCE else PRUNE_EVERY)
             continue
+        gather = committed + GATHER - time.monotonic()
+        if gather > 0:
+            time.sleep(gather)
         entries = []
         for message in channel.waiting(BATCH):
             if isinstance(message, Entry):
@@ -65,6 +70,7 @@ def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
                 stopping = True
         if entries:
             _commit(ledger, entries, channel)
+            committed = time.monotonic()
 
 
 def _open(folder: Path, session: str) -> tuple[SqliteLedger, list[Finished]]:

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from tocsin import log
@@ -13,9 +13,9 @@ from tocsin.messages import Ask, Finished, Message, Release, Skipped
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step, Tell
 from tocsin.parent.loop import Loop
-from tocsin.parent.process import Process
+from tocsin.parent.process import Process, fork
 
-FORKS_AT_ONCE = 4  # between looks at the channels: starting a thousand jobs must not delay the first ones
+FORKS_AT_ONCE = 16  # between looks at the channels: starting a thousand jobs must not delay the first ones
 MESSAGES_AT_ONCE = 64  # read from one child before its neighbours have their turn
 
 
@@ -49,9 +49,13 @@ class Children:
 
     def fork_some(self) -> bool:
         """Fork some of those whose turn it is; whether more wait."""
-        for _ in range(min(FORKS_AT_ONCE, len(self._to_fork))):
-            process = self._to_fork.popleft()
-            self.step(process, lifecycle.start(process.child, self._loop.now()))
+        turn = [self._to_fork.popleft() for _ in range(min(FORKS_AT_ONCE, len(self._to_fork)))]
+        batch = []
+        for process in turn:
+            process.child, actions = lifecycle.start(process.child, self._loop.now())
+            if Fork() in actions:  # it may have been stopped while it waited
+                batch.append(process)
+        self._fork(batch)
         return bool(self._to_fork)
 
     def stop(self, process: Process, drain: float | None) -> None:
@@ -69,7 +73,7 @@ class Children:
         for action in actions:
             match action:
                 case Fork():
-                    self._fork(process)
+                    self._fork([process])
                 case Send(message):
                     self.send(process, message)
                 case Kill(number):
@@ -85,13 +89,16 @@ class Children:
         if process.child.wake == wake:
             self.step(process, lifecycle.timer(process.child, self._loop.now()))
 
-    def _fork(self, process: Process) -> None:
-        try:
-            process.fork(self._boss.main_of(process.child), self._kept)
-        except OSError as error:
-            log.error("cannot start a process", process=process.title, why=str(error))
-            self._over(process, ExitStatus(code=os.EX_OSERR))
-            return
+    def _fork(self, batch: Sequence[Process]) -> None:
+        failed = fork([(process, self._boss.main_of(process.child)) for process in batch], self._kept)
+        for process in batch:
+            if error := failed.get(process):
+                log.error("cannot start a process", process=process.title, why=str(error))
+                self._over(process, ExitStatus(code=os.EX_OSERR))
+            else:
+                self._watch_new(process)
+
+    def _watch_new(self, process: Process) -> None:
         assert process.pidfd is not None
         self._loop.watch(process.pidfd, lambda: self._exited(process))
         self.watch(process)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tocsin import log
+from tocsin import linux, log
 from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
 from tocsin.config import Config, Job
 from tocsin.faults import ConfigError
@@ -41,13 +41,15 @@ from tocsin.messages import (
 )
 from tocsin.parent import lifecycle
 from tocsin.parent.children import Children
-from tocsin.parent.lifecycle import Child
+from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.loop import Loop
 from tocsin.parent.news import News
 from tocsin.parent.outbox import Outbox
 from tocsin.parent.process import Process
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
+CROWD = 50  # jobs from which on those that have sent give way to those that have not: fewer take milliseconds
+SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 LEDGER, EXPORTER = "ledger", "exporter"
 RESTART_KEYS = ("state_dir", "ledger", "node", "keep")  # of [daemon]: what a reload cannot change
@@ -57,9 +59,10 @@ RESTART_KEYS = ("state_dir", "ledger", "node", "keep")  # of [daemon]: what a re
 class Programs:
     """What runs in the children. The parent knows no more of it than this."""
 
-    job: Callable[[Job, Channel, Beginning], None]
+    job: Callable[[Job], Callable[[Channel, Beginning], None]]  # called in the parent: what it builds is shared
     ledger: Callable[[Channel, Config, str], None]
     exporter: Callable[[Channel, Config], None]
+    rehearse: Callable[[Config], None]  # done once in the parent, so that no child does it for the first time
 
 
 @dataclass
@@ -99,6 +102,7 @@ class Daemon:
         self._ledger_lost = False  # for good
         self._lives = 0
         self._roster = 0
+        self._may_yield = linux.may_yield()
 
     # ---- beginning and end
 
@@ -225,9 +229,12 @@ class Daemon:
         if again and time.time() > again.due + job.grace:
             log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(again.due))
             again = None
-        beginning = Beginning(seat.accounted, self.news.statuses[job.name].paused, seat.why_missed, again)
+        paused, crowded = self.news.statuses[job.name].paused, len(config.enabled_jobs) >= CROWD
+        beginning = Beginning(seat.accounted, paused, seat.why_missed, again, crowded and self._may_yield)
         seat.why_missed = "the job's process was not running"
-        return lambda channel: programs.job(job, channel, beginning)
+        job.schedule.next_due(beginning.last)  # remembered in the child
+        main = programs.job(job)
+        return lambda channel: main(channel, beginning)
 
     def forked(self, process: Process) -> None:
         child = process.child
@@ -342,9 +349,14 @@ class Daemon:
         if process.child.slot is before:
             return
         if isinstance(answer, Grant):
-            self.news.tell(Started(answer.job, answer.due, max(answer.due, time.time())))
+            begins, slot = max(answer.due, time.time()), process.child.slot
+            self._loop.at(self._loop.now() + wait + SHOWN_AFTER, lambda: self._still_running(process, slot, begins))
         else:
             self.on_run_over(answer)
+
+    def _still_running(self, process: Process, slot: Slot | None, begins: float) -> None:
+        if process.child.slot is slot:
+            self.news.tell(Started(process.child.job, begins))
 
     def _past(self, past: Past) -> None:
         """What the ledger knows of a job. It says so at each load; what the parent saw itself is newer."""

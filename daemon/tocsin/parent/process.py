@@ -1,8 +1,6 @@
 """Owns one child process: forks it, holds its channel and pidfd, reaps it."""
 
-import gc
 import os
-import resource
 import signal
 import traceback
 from collections.abc import Callable, Iterable
@@ -12,14 +10,10 @@ import setproctitle
 from tocsin import channel as channels
 from tocsin import linux, log
 from tocsin.channel import Channel, ChannelClosed
-from tocsin.messages import CANCEL
 from tocsin.parent.lifecycle import Child, ExitStatus
 
 CRASHED = 70  # exit code of a child that an exception ended (EX_SOFTWARE of sysexits.h)
-OOM_SCORE_ADJ = 500  # the kernel takes a child before the parent when memory runs out (proc(5))
-# What Ctrl-C, a hang-up or systemd send reaches the whole group: the parent decides, its children wait for word.
-# CANCEL is heard only during a call: one that comes right after it must not cost the report.
-_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, CANCEL)
+OOM_SCORE_ADJ = b"500"  # the kernel takes a child before the parent when memory runs out (proc(5))
 
 
 class Process:
@@ -34,28 +28,6 @@ class Process:
     @property
     def title(self) -> str:
         return f"{self.child.process} {self.child.job}".strip()
-
-    def fork(self, main: Callable[[Channel], None], kept: Iterable[int]) -> None:
-        """Start `main(channel)` in a new process, which keeps only the descriptors 0-2, `kept` and its channel.
-
-        Raises OSError when there is no process or descriptor to be had.
-        """
-        ours, theirs = channels.pair()
-        parent = os.getpid()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            pid = os.fork()
-            if pid == 0:
-                _child(self.title, parent, theirs.detach(), tuple(kept), main)
-            self.pidfd = _pidfd(pid)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self.pid = pid
-        self.channel = Channel(ours, blocking=False)
 
     def kill(self, number: int) -> None:
         if self.pidfd is not None:
@@ -78,6 +50,48 @@ class Process:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
+
+
+def fork(batch: Iterable[tuple[Process, Callable[[Channel], None]]], kept: Iterable[int]) -> dict[Process, OSError]:
+    """Start `main(channel)` of each in a new process, which keeps only the descriptors 0-2, `kept` and its channel.
+
+    Returns those for which there was no process or descriptor to be had. Between two forks next to nothing is
+    done: each page that the parent writes there is one more that the child before it has for itself alone.
+    """
+    failed: dict[Process, OSError] = {}
+    ready = []
+    for process, main in batch:
+        try:
+            ours, theirs = channels.pair()
+        except OSError as error:
+            failed[process] = error
+        else:
+            ready.append((process, ours, theirs, process.title, main))
+    parent, keep = os.getpid(), tuple(kept)
+    pids: list[int | OSError] = [0] * len(ready)
+    before = linux.block_signals()
+    for number, (_, _, theirs, title, main) in enumerate(ready):
+        try:
+            pids[number] = pid = linux.bare_fork()
+        except OSError as error:
+            pids[number] = error
+        else:
+            if pid == 0:
+                _child(title, parent, theirs.detach(), keep, main)
+    linux.restore_signals(before)
+    for (process, ours, theirs, _, _), pid_or_error in zip(ready, pids, strict=True):
+        theirs.close()
+        try:
+            if isinstance(pid_or_error, OSError):
+                raise pid_or_error
+            process.pidfd = _pidfd(pid_or_error)
+        except OSError as error:
+            ours.close()
+            failed[process] = error
+        else:
+            process.pid = pid_or_error
+            process.channel = Channel(ours, blocking=False)
+    return failed
 
 
 def _pidfd(pid: int) -> int:
@@ -110,18 +124,20 @@ def _child(title: str, parent: int, descriptor: int, kept: tuple[int, ...], main
 
 
 def _become(title: str, parent: int, descriptor: int, kept: tuple[int, ...]) -> None:
-    """Everything of the parent that a child must not keep."""
+    """Everything of the parent that a child must not keep.
+
+    The parent's handlers of SIGINT, SIGHUP and SIGTERM do nothing, and stay: what Ctrl-C, a hang-up or systemd
+    send reaches the whole group, but the parent decides and its children wait for word. CANCEL is heard only
+    during a call (`tocsin.job.deadline`): one that comes right after it must not cost the report.
+    """
     signal.set_wakeup_fd(-1)
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
     linux.close_all_but({0, 1, 2, descriptor, *kept})
     linux.die_with_parent(parent)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-    gc.enable()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secret
+    linux.restore_signals(linux.NO_SIGNALS)
     try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(str(OOM_SCORE_ADJ))
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, OOM_SCORE_ADJ)
+        os.close(score)
     except OSError as error:
         log.debug("cannot raise oom_score_adj", process=title, why=str(error))
     setproctitle.setproctitle(f"tocsin: {title}")

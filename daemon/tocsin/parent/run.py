@@ -2,8 +2,11 @@
 
 import gc
 import os
+import resource
 import signal
 from collections.abc import Callable
+
+import setproctitle
 
 from tocsin import __version__, log
 from tocsin.config import Config
@@ -40,7 +43,10 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     )
     for warning in config.warnings:
         log.warning(warning)
-    gc.disable()  # in the parent nothing makes cycles; a child collects again
+    gc.disable()  # in the parent nothing makes cycles; its children collect when it suits them
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secret
+    setproctitle.getproctitle()  # finds out where the title stands: shared by the children
+    programs.rehearse(config)
     loop = Loop()
     daemon = Daemon(config, loop, programs, {held, writer.descriptor})
 
