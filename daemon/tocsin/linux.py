@@ -83,6 +83,8 @@ def may_yield() -> bool:
 def give_way(on: bool) -> None:
     """Let every other process go first (SCHED_IDLE), or no longer. Raises OSError."""
     os.sched_setscheduler(0, os.SCHED_IDLE if on else os.SCHED_OTHER, _PRIORITY)
+    if on:
+        os.sched_yield()  # else the time slice that it already has goes on, milliseconds
 
 
 def sharpest_timers() -> None:
