@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tocsin import __version__, config, jobfile, log
-from tocsin.commands import live, offline
+from tocsin.commands import importing, live, offline
 from tocsin.commands.common import FAILED, HELD, USAGE, fail, job_file_option, loaded
 from tocsin.faults import ConfigError
 
@@ -75,6 +75,7 @@ def demo(listen: str, database: Path, _file: str | None) -> None:
 
 
 for command in (
+    importing.import_,
     offline.check,
     offline.history,
     offline.next_,

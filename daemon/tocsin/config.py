@@ -11,7 +11,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -70,6 +70,7 @@ class Job:
     memory_limit: int | None
     tls: TlsFiles
     signing_secret: Secret | None = None
+    source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
 
     @property
     def host(self) -> str:
@@ -122,12 +123,16 @@ def find(named: str | None = None, environment: Mapping[str, str] = os.environ) 
 
 def load(file: Path, environment: Mapping[str, str] = os.environ) -> Config:
     """Read and check the job file. Raises ConfigError with every fault; changes nothing."""
-    text = _read(file)
+    return parse(_read(file), file, environment)
+
+
+def parse(text: bytes, file: Path, environment: Mapping[str, str]) -> Config:
+    """As `load`, of a text that is to become the file."""
     try:
         written = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
-    loader = _Loader(file, written, {**_dotenv(file), **environment})
+    loader = _Loader(file, written, {**dotenv(file), **environment})
     config = loader.config(hashlib.sha256(text))
     if loader.faults or config is None:
         raise ConfigError(loader.faults)
@@ -139,7 +144,7 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
     table: Any = {}
     held: Mapping[str, str] = environment
     with contextlib.suppress(ConfigError, ValueError, RecursionError):
-        held = {**_dotenv(file), **environment}
+        held = {**dotenv(file), **environment}
         table = tomllib.loads(_read(file).decode()).get("daemon")
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
@@ -147,7 +152,7 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
     return file.parent / filled
 
 
-def _dotenv(file: Path) -> dict[str, str]:
+def dotenv(file: Path) -> dict[str, str]:
     """The variables of the `.env` beside the job file. Raises ConfigError."""
     try:
         return {name: value for name, value in dotenv_values(file.parent / ".env").items() if value is not None}
@@ -176,6 +181,7 @@ class _Loader(Reader):
         super().__init__(file, environment)
         self.warnings: list[str] = []
         self.written = written
+        self.adopted: dict[str, Any] = {}  # tables of the files that the daemon's table names
 
     def config(self, digest: Any) -> Config | None:
         for name in self.written.keys() - {"daemon", "target", "defaults", "jobs"}:
@@ -189,7 +195,9 @@ class _Loader(Reader):
         for name, table in self.table("jobs").items():
             if job := self.job(name, table, defaults, target):
                 jobs[name] = job
-        if not self.written.get("jobs"):
+        if daemon and daemon.jobs_from:
+            jobs |= self.jobs_from(daemon, defaults, target)
+        if not self.written.get("jobs") and not self.adopted:
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, self) if daemon else None
         if self.faults or daemon is None or access is None:
@@ -199,7 +207,7 @@ class _Loader(Reader):
         if warning := exporter_access.warning(daemon.listen, access):
             self.warnings.append(warning)
         public = {name: (job.schedule.expression, job.schedule.timezone, job.url) for name, job in jobs.items()}
-        digest.update(json.dumps([public, daemon.model_dump(mode="json")], sort_keys=True).encode())
+        digest.update(json.dumps([public, daemon.model_dump(mode="json"), self.adopted], sort_keys=True).encode())
         return Config(
             file=self.file,
             state_dir=self.file.parent / daemon.state_dir,
@@ -295,6 +303,23 @@ class _Loader(Reader):
             tls=self.tls(target) if target and origin(url) == origin(target.base_url) else TlsFiles(),
             signing_secret=signing_secret,
         )
+
+    def jobs_from(self, daemon: DaemonTable, defaults: dict[str, Any], target: TargetTable | None) -> dict[str, Job]:
+        """The jobs of the files that the daemon's table names; their faults name those files."""
+        from tocsin.importing import live  # a start without it need not read it
+
+        jobs = {}
+        own = self.table("jobs")
+        for one in live.jobs(self.file.parent, daemon.jobs_from, own, self.faults, self.warnings):
+            self.adopted[one.name] = one.table
+            before = len(self.faults)
+            job = self.job(one.name, one.table, defaults, target)
+            for index, fault in enumerate(self.faults[before:], before):
+                if fault.table == f"jobs.{one.name}":
+                    self.faults[index] = replace(fault, file=one.where)
+            if job:
+                jobs[one.name] = replace(job, source=one.source)
+        return jobs
 
     def schedule(self, model: JobTable, written: dict[str, Any], table: str) -> Schedule | None:
         if bool(model.schedule) == bool(model.every):

@@ -95,19 +95,18 @@ def history_table(rows: Sequence[dict[str, Any]]) -> str:
     return table(["JOB", "DUE", "OUTCOME", "STATUS", "LATENESS", "DURATION", "DETAIL"], shown, coloured=2)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: int) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: int | None = None) -> str:
     """Columns as wide as their widest cell; one of them coloured by its word (click drops colours off a terminal)."""
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        word = row[coloured].split(" ")[0]
-        if word != "-":
+        if coloured is not None and (word := row[coloured].split(" ")[0]) != "-":
             padded[coloured] = click.style(padded[coloured], fg=_COLOURS.get(word, "red"))
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)

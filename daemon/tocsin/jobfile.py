@@ -204,6 +204,7 @@ class DaemonTable(Table):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
     drain: SecondsOrNone = 30.0
+    jobs_from: list[Annotated[File, Field(min_length=1)]] = Field([], max_length=20)
     keep: Seconds = 90 * 86400.0
 
 

@@ -22,7 +22,8 @@ def check(file: Path) -> None:
         click.echo(f"warning: {warning}", err=True)
     now = int(datetime.now(UTC).timestamp())
     for job in settings.jobs.values():
-        click.echo(f"{job.name}{'' if job.enabled else ' (disabled)'}: {job.schedule.words}")
+        origin = f" (from {job.source})" if job.source else ""
+        click.echo(f"{job.name}{origin}{'' if job.enabled else ' (disabled)'}: {job.schedule.words}")
         click.echo(f"  {job.method} {job.public_url}, {display.secret_in_words(job.secret)}")
         due = now
         for _ in range(3 if job.enabled else 0):

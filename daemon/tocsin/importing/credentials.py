@@ -1,0 +1,203 @@
+"""A call as a job's table, with every secret in an environment variable: none is written down, none is shown."""
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from tocsin.importing.cron_jobs import METHODS
+from tocsin.importing.found import Found, literal, looks_random, names_a_secret
+from tocsin.importing.http_commands import Call
+from tocsin.importing.shell import MARK, Unclear, mark
+from tocsin.jobfile import OWN_HEADERS
+
+_LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is one variable, without a default
+_IN_JSON = re.compile(r'"([^"\\]{1,100})"(\s*:\s*)"((?:[^"\\]|\\.)+)"')
+_IN_FORM = re.compile(r"(^|&)([^=&]{1,100})(=)([^&]+)")
+
+
+class Variables:
+    """The environment variables that the jobs need: those of the crontab, and new ones for what stood there bare."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        self.known: dict[str, tuple[str, str]] = {}  # name -> value, and where it stands; by the lines so far
+        self.made: dict[str, str] = {}  # secret -> name of its variable
+
+    def read_in(self, text: str, *, plain: bool = False) -> str:
+        """Text with marks as the job file says it. `plain`: what the crontab sets, and is no secret, is filled in."""
+        parts: list[str] = []
+        end = 0
+        for one in MARK.finditer(text):
+            parts.append(literal(text[end : one.start()]))
+            name, default, end = one[1], one[2], one.end()
+            value = self.known.get(name, ("", ""))[0]
+            if plain and value and not names_a_secret(name) and not looks_random(value):
+                parts.append(literal(value))
+            else:
+                self.needs(name, default)
+                parts.append(f"${{{name}}}" if default is None else f"${{{name}:-{default}}}")
+        return "".join(parts) + literal(text[end:])
+
+    def needs(self, name: str, default: str | None = None) -> None:
+        if name in self.known:
+            self.found.note("set", "", f"{name}: to what {self.known[name][1]} of the crontab sets it to")
+        elif default is None and name not in self.made.values():
+            self.found.note("set", "", f"{name}: to what the crontab's commands took from their environment")
+
+    def hide(self, secret: str, job: str, place: str, what: str, *, suffix: str = "SECRET") -> str:
+        """The name of a variable for a secret that stands in the crontab; asks to set it, without showing it."""
+        for name, (value, _) in self.known.items():
+            if value == secret:
+                self.needs(name)
+                return name
+        if secret not in self.made:
+            stem = re.sub(r"[^A-Z0-9]+", "_", job.upper()).strip("_")
+            stem = f"JOB_{stem}" if stem[:1].isdigit() else stem
+            name = f"{stem}_{suffix}"
+            count = 1
+            while name in self.made.values() or name in self.known:
+                count += 1
+                name = f"{stem}_{suffix}_{count}"
+            self.made[secret] = name
+            self.found.made.add(name)
+            self.found.note("set", "", f"{name}: to {what} of {place}; it is a secret and was not copied")
+        return self.made[secret]
+
+
+def table(call: Call, name: str, place: str, variables: Variables) -> dict[str, Any]:
+    """The keys of the job that makes the call. Raises Unclear."""
+    return _Table(call, name, place, variables).keys()
+
+
+class _Table:
+    def __init__(self, call: Call, name: str, place: str, variables: Variables) -> None:
+        self.call = call
+        self.name = name
+        self.place = place
+        self.variables = variables
+        self.secret: dict[str, str] = {}  # the one secret that Tocsin keeps as such
+
+    def keys(self) -> dict[str, Any]:
+        call = self.call
+        if call.method not in METHODS:
+            raise Unclear("the method is none that Tocsin has")
+        self._user()
+        headers = dict(self._header(*one) for one in self._headers())
+        keys: dict[str, Any] = {"method": call.method, "url": self._url()}
+        keys |= self.secret or {"send_secret": "none"}
+        headers = {key: text for key, text in headers.items() if text}
+        content_type = next((key for key in headers if key.lower() == "content-type"), "")
+        if call.body is not None:
+            keys["body"] = self._body(call.body)
+            keys["content_type"] = headers.pop(content_type, call.content_type)
+        if headers:
+            keys["headers"] = headers
+        for key, seconds in (("timeout", call.timeout), ("connect_timeout", call.connect_timeout)):
+            if seconds is not None:
+                keys[key] = f"{int(seconds)}s" if seconds == int(seconds) else f"{max(1, int(seconds * 1000))}ms"
+        if call.retries is not None:
+            keys["retries"] = min(call.retries, 20)
+        return keys
+
+    def _keep(self, sent: str, text: str, what: str) -> bool:
+        """Make the text the job's secret, if it has none yet and this is one variable or a literal."""
+        if self.secret or (MARK.search(text) and not _LONE.fullmatch(text)):
+            return False
+        variable = self._variable(text, what)
+        self.secret = {"secret_env": variable, "send_secret": sent}
+        return True
+
+    def _variable(self, text: str, what: str) -> str:
+        if lone := _LONE.fullmatch(text):
+            self.variables.needs(lone[1])
+            return lone[1]
+        return self.variables.hide(text, self.name, self.place, what)
+
+    def _hidden(self, text: str, what: str) -> str:
+        """A reference to the secret; text with variables in it is taken to hold it in them."""
+        if marks := list(MARK.finditer(text)):
+            if any(one[2] for one in marks):
+                raise Unclear("a secret has a default")
+            return self.variables.read_in(text)
+        return f"${{{self._variable(text, what)}}}"
+
+    def _user(self) -> None:
+        """Basic authentication (RFC 7617): Tocsin sends the whole header from a variable."""
+        if not self.call.user:
+            return
+        made = "`Basic ` and the base64 of the user:password"
+        variable = self.variables.hide(self.call.user, self.name, self.place, made, suffix="BASIC")
+        self.secret = {"secret_env": variable, "send_secret": "authorization"}
+
+    def _headers(self) -> list[tuple[str, str]]:
+        headers = list(self.call.headers)
+        if self.call.bearer:
+            headers.append(("Authorization", f"Bearer {self.call.bearer}"))
+        lowered = [name.lower() for name, _ in headers]
+        if len(set(lowered)) < len(lowered) and lowered.count("accept") < 2:
+            raise Unclear("a header is there twice")
+        if "host" in lowered:
+            raise Unclear("sets the header Host")
+        if self.secret and "authorization" in lowered:
+            raise Unclear("has a user and an Authorization header")
+        return headers
+
+    def _header(self, name: str, text: str) -> tuple[str, str]:
+        """Name and value as the job file says them; no value where the job does without that header."""
+        if name.lower() in OWN_HEADERS:
+            self.variables.found.note("left out", self.place, f"the header {name[:40]!a}: Tocsin sets it itself")
+            return name, ""
+        if not names_a_secret(name):
+            return name, self.variables.read_in(text)
+        what = f"the value of the header {name}"
+        if name.lower() == "authorization":
+            scheme, _, rest = text.partition(" ")
+            if scheme.lower() == "bearer" and self._keep("bearer", rest.strip(), "what follows `Bearer `"):
+                return name, ""
+            sent = "authorization"
+        else:
+            sent = f"header:{name}"
+        return name, "" if self._keep(sent, text, what) else self._hidden(text, what)
+
+    def _url(self) -> str:
+        address = self.call.url.partition("#")[0]
+        base, question, query = address.partition("?")
+        if "://" not in base and not MARK.match(base):
+            base = f"http://{base}"
+        base = re.sub("(?<=/)[^/\x01\x02]{20,}", self._random, base)
+        url = self.variables.read_in(base, plain=True)
+        parameters = [kept for one in query.split("&") if (kept := self._parameter(one))] if question else []
+        return url + ("?" + "&".join(parameters) if parameters else "")
+
+    def _random(self, segment: re.Match[str]) -> str:
+        if not looks_random(segment[0]):
+            return segment[0]
+        return mark(self.variables.hide(segment[0], self.name, self.place, "the long part of the path", suffix="PATH"))
+
+    def _parameter(self, text: str) -> str:
+        """A parameter of the query as it goes into the URL; nothing when it is the job's secret."""
+        name, _, value = text.partition("=")
+        if not value or not names_a_secret(unquote(name)) or MARK.search(name):
+            return self.variables.read_in(text)
+        what = f"the value of {name} in the query"
+        if self._keep(f"query:{unquote(name)}", value if MARK.search(value) else unquote(value), what):
+            return ""
+        return f"{literal(name)}={self._hidden(value, what)}"
+
+    def _body(self, body: str) -> str:
+        def in_json(pair: re.Match[str]) -> str:
+            if not names_a_secret(pair[1]) or MARK.search(pair[3]):
+                return pair[0]
+            secret = mark(self.variables.hide(pair[3], self.name, self.place, f"{pair[1]} in the data"))
+            return f'"{pair[1]}"{pair[2]}"{secret}"'
+
+        def in_form(pair: re.Match[str]) -> str:
+            if not names_a_secret(pair[2]) or MARK.search(pair[4]):
+                return pair[0]
+            secret = mark(self.variables.hide(pair[4], self.name, self.place, f"{pair[2]} in the data"))
+            return f"{pair[1]}{pair[2]}={secret}"
+
+        body = _IN_JSON.sub(in_json, body)
+        if not body.lstrip().startswith(("{", "[")):
+            body = _IN_FORM.sub(in_form, body)
+        return self.variables.read_in(body)

@@ -1,0 +1,271 @@
+"""A crontab whose lines call curl or wget, of a user or of the system (with a column for the user).
+
+Sources: crontab(5) of Debian's cron and of cronie. Every other line ends in the report.
+"""
+
+import re
+
+from tocsin.faults import ConfigError
+from tocsin.importing import http_commands, shell
+from tocsin.importing.credentials import Variables, table
+from tocsin.importing.found import Found, FoundJob, fault, looks_random, name_of, number, table_faults
+from tocsin.importing.shell import MARK, Command, Unclear
+from tocsin.schedule import Schedule, ScheduleError
+
+_ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
+_SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
+_ASSIGNMENT = re.compile("([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_TERM = r"(?:\*|\?|[0-9]{1,3}[LW]?|[A-Za-z]{1,3})"
+_FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
+_ALONE = re.compile(r"[\w./+-]{1,60}")
+_WRAPPERS = {"env", "nohup", "exec", "chronic", "cronic", "command", "time", "nice", "ionice", "setsid"}
+_LOGGERS = {"logger", "tee", "cat", "ts", "systemd-cat"}
+_WITHOUT_EFFECT = {"PATH", "SHELL", "HOME", "LOGNAME", "USER", "LANG", "LC_ALL"}
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_DIFFERS = (
+    "lateness: cron looks once a minute and forgets what fell into its downtime; Tocsin calls at the second, and a "
+    "slot not later than grace (60s)",
+    "retries: curl tries once unless told to; Tocsin tries again, up to 3 times, when a call surely was not processed "
+    "(refused, not reached, 429, 503); retries = 0 stops that",
+    "overlap: cron starts a run while the last one still works; Tocsin skips that slot instead",
+    "deadline: without -m curl waits for ever; Tocsin waits for timeout (300s)",
+    "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure, where "
+    'cron saw only what curl exited with (the key "expect")',
+)
+_ZONE = (
+    "time zone: cron went by the zone of its machine (`timedatectl` says which), these jobs go by [defaults] timezone, "
+    'else UTC; to keep their times set it there, as timezone = "Europe/Berlin"'
+)
+
+
+def read(text: str, source: str) -> Found:
+    """The calls of the crontab. Raises ConfigError for what is no text, or no time zone."""
+    found = Found(source)
+    reader = _Reader(found)
+    for count, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = line.rstrip("\r").strip(" \t")
+        if any(char < " " and char != "\t" for char in line) or "\x7f" in line:
+            raise ConfigError([fault(source, f"line {count}", "", "holds control characters; it is no crontab")])
+        if line:
+            reader.line(line, f"line {count}")
+    number(found.jobs)
+    if found.jobs:
+        for difference in _DIFFERS:
+            found.note("differs", "", difference)
+        if any("timezone" not in job.table for job in found.jobs):
+            found.note("differs", "", _ZONE)
+    elif not any(note.kind == "left out" for note in found.notes):
+        found.note("check", "", "there is no line in it that calls something")
+    return found
+
+
+def looks_like(text: str) -> bool:
+    """Whether a text may be a crontab: a line of it has the form of an entry."""
+    lines = (line.strip() for line in text.split("\n"))
+    return any((entry := _ENTRY.match(line)) and _is_schedule(entry[1]) for line in lines)
+
+
+def _is_schedule(text: str) -> bool:
+    fields = text.split()
+    return text.startswith("@") or (
+        all(map(_FIELD.fullmatch, fields)) and fields[0][0] in "0123456789*" and fields[1][0] in "0123456789*"
+    )
+
+
+class _Reader:
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        self.variables = Variables(found)
+        self.zone = ""
+
+    def line(self, line: str, place: str) -> None:
+        if line.startswith("#"):
+            entry = _ENTRY.match(line.lstrip("# \t"))
+            if entry and _is_schedule(entry[1]) and re.search(r"\b(curl|wget)\b", entry[2]):
+                self._left_out(place, entry[1], "curl or wget", "is commented out")
+        elif setting := _SETTING.fullmatch(line):
+            self._setting(setting[2], setting[3].strip(), place)
+        elif (entry := _ENTRY.fullmatch(line)) and _is_schedule(entry[1]):
+            self._entry(entry[1], entry[2], place)
+        else:
+            self.found.note("left out", place, "is no line of a crontab that is understood")
+
+    def _left_out(self, place: str, schedule: str, program: str, why: str) -> None:
+        self.found.note("left out", place, f"{schedule} {program} …: {why}")
+
+    def _setting(self, name: str, value: str, place: str) -> None:
+        if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]:
+            value = value[1:-1]
+        self.variables.known[name] = value, place
+        if name in ("CRON_TZ", "TZ"):
+            try:
+                Schedule("* * * * *", value.removeprefix(":"))
+            except ScheduleError as error:
+                raise ConfigError([fault(self.found.source, place, name, str(error))]) from None
+            if name == "CRON_TZ" or "CRON_TZ" not in self.variables.known:
+                self.zone = value.removeprefix(":")
+            if name == "TZ":
+                why = "Debian's cron goes by the machine's zone whatever TZ says; these jobs go by TZ"
+                self.found.note("check", place, why)
+        elif name in ("MAILTO", "MAILFROM"):
+            self.found.note(
+                "differs", place, f"{name}: Tocsin sends no mail; docs/alerts.md says how it raises the alarm"
+            )
+        elif name == "RANDOM_DELAY":
+            self.found.note("differs", place, "RANDOM_DELAY: Tocsin calls at the second, not some minutes later")
+        elif name in _WITHOUT_EFFECT:
+            self.found.note("left out", place, f"{name}: means nothing to a call that no shell makes")
+
+    def _entry(self, schedule: str, text: str, place: str) -> None:
+        command, stdin = _split_at_percent(text)
+        before = len(self.found.notes), self.variables.known.copy(), self.variables.made.copy()
+        try:
+            commands = shell.parse(command)
+            if _is_system(commands[0].words):
+                commands[0].words.pop(0)
+            delay, call = self._call(commands, stdin, place)
+            if stdin is not None and call.body is None:
+                self.found.note("check", place, r"cron ends a command at the first % that is no \%: so does this job")
+            schedule = _delayed(_checked(schedule), delay)
+            name = self._name(call.url)
+            keys = {"schedule": schedule, **({"timezone": self.zone} if self.zone else {})}
+            job = FoundJob(name, place, {**keys, **table(call, name, place, self.variables)})
+            if faults := table_faults(self.found.source, job):
+                raise Unclear(f"{faults[0].key}: {faults[0].why}")
+        except Unclear as unclear:
+            del self.found.notes[before[0] :]
+            _, self.variables.known, self.variables.made = before
+            self._left_out(place, schedule, _program(command), str(unclear))
+            return
+        for remark in call.remarks:
+            self.found.note("differs", place, remark)
+        if job.table["url"].startswith("http://") and not re.match(
+            r"http://(localhost|127\.|\[::1\])", job.table["url"]
+        ):
+            self.found.note("check", place, "goes over http://, which Tocsin refuses for a public host")
+        self.found.jobs.append(job)
+
+    def _name(self, url: str) -> str:
+        """From the path; where it says nothing, from the host."""
+        known = {name: value for name, (value, _) in self.variables.known.items()}
+        url = MARK.sub(lambda one: "" if looks_random(known.get(one[1], "")) else known.get(one[1], ""), url)
+        host, _, path = url.partition("://")[2 if "://" in url else 0].partition("/")
+        name = name_of(path)
+        return name if name != "job" else name_of(host.rpartition("@")[2])
+
+    def _call(self, commands: list[Command], stdin: str | None, place: str) -> tuple[int, http_commands.Call]:
+        """The delay in seconds before the call, and the call. Raises Unclear."""
+        delay = 0
+        while len(commands) > 1 and commands[0].then in (";", "&&") and commands[0].words:
+            words = commands[0].words
+            if words[0] == "sleep" and len(words) == 2 and re.fullmatch(r"[1-9]|[1-5][0-9]", words[1]):
+                delay += int(words[1])
+            elif words[0] in (".", "source") and len(words) == 2:
+                self.found.note(
+                    "check", place, "read its variables from a file; Tocsin reads the .env beside its job file"
+                )
+            elif words[0] not in ("cd", "set"):
+                break
+            commands = commands[1:]
+        first, rest = commands[0], commands[1:]
+        if rest and rest[0].words:
+            self._afterwards(first.then, rest, place)
+        words, limit = self._unwrapped(first.words, place)
+        program = words[0].rpartition("/")[2] if words else ""
+        if program not in ("curl", "wget"):
+            raise Unclear("is no call of curl or wget")
+        call = (http_commands.curl if program == "curl" else http_commands.wget)(words[1:], stdin)
+        if limit is not None:
+            call.timeout = min(limit, call.timeout or limit)
+        if any(output != "/dev/null" for one in commands for output in one.outputs):
+            call.remarks.append("its output went to a file; Tocsin's runs are in its log and in `tocsin history`")
+        return delay, call
+
+    def _afterwards(self, operator: str, rest: list[Command], place: str) -> None:
+        words = rest[0].words
+        if operator == "||" and words in (["true"], [":"], ["/bin/true"], ["exit", "0"]) and len(rest) == 1:
+            self.found.note("differs", place, "|| true hid failures; Tocsin counts them")
+        elif operator == "|" and words[0].rpartition("/")[2] in _LOGGERS and len(rest) == 1:
+            self.found.note(
+                "left out", place, f"| {_program(words[0])}: the reply goes nowhere but into Tocsin's judgement"
+            )
+        elif operator == "&":
+            raise Unclear("an & outside quotes ends the command; put the address in quotes, as it may be meant")
+        else:
+            raise Unclear(f"{operator} {_program(words[0])}: a job is one call and nothing after it")
+
+    def _unwrapped(self, words: list[str], place: str) -> tuple[list[str], float | None]:
+        """The words without what stands before the program, and the limit that `timeout` set."""
+        limit = None
+        words = list(words)
+        while words:
+            program = words[0].rpartition("/")[2]
+            if (assignment := _ASSIGNMENT.fullmatch(words[0])) and not MARK.search(words[0]):
+                self.variables.known[assignment[1]] = assignment[2], place
+                words.pop(0)
+            elif program in _WRAPPERS:
+                words = _after_options(words[1:])
+            elif program == "timeout":
+                words = _after_options(words[1:])
+                found = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)([smhd]?)", words.pop(0)) if words else None
+                if not found:
+                    raise Unclear("timeout without a time")
+                limit = float(found[1]) * _UNITS[found[2]] or None
+            elif program == "flock":
+                words = _after_options(words[1:])[1:]
+                self.found.note("differs", place, "flock is not needed: Tocsin never starts a job that still runs")
+            else:
+                break
+        return words, limit
+
+
+def _split_at_percent(text: str) -> tuple[str, str | None]:
+    r"""The command, and what cron gives it to read: from the first % on, each % a line break; \% is a percent sign."""
+    parts = re.split(r"(?<!\\)%", text)
+    command, *rest = (part.replace(r"\%", "%") for part in parts)
+    return command, "\n".join(rest) if rest else None
+
+
+def _is_system(words: list[str]) -> bool:
+    """Whether the first word is the user that a system crontab names, and the command comes after it."""
+    if len(words) < 2 or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", words[0]):
+        return False
+    programs = {"curl", "wget", "timeout", "flock", "sleep", "cd", "set", ".", "source"} | _WRAPPERS
+    following = words[1].rpartition("/")[2]
+    return words[0] not in programs and (following in programs or bool(_ASSIGNMENT.fullmatch(words[1])))
+
+
+def _after_options(words: list[str]) -> list[str]:
+    """The words after the options of a wrapper; one letter alone takes the number that follows it."""
+    while words and words[0].startswith("-"):
+        option = words.pop(0)
+        if words and re.fullmatch("-[ncpkswE]", option) and re.fullmatch(r"-?\d+(\.\d+)?[smh]?|[A-Z]{3,}", words[0]):
+            words.pop(0)
+    return words
+
+
+def _checked(schedule: str) -> str:
+    if schedule.lower() == "@reboot":
+        raise Unclear("Tocsin fires by the clock, not at a start")
+    try:
+        return Schedule(schedule).expression
+    except ScheduleError as error:
+        raise Unclear(str(error)) from None
+
+
+def _delayed(schedule: str, delay: int) -> str:
+    """Sleeping first is how cron gets below a minute; a schedule of six fields says it."""
+    if not delay:
+        return schedule
+    if delay > 59 or len(schedule.split()) != 5:
+        raise Unclear("sleeps before the call")
+    return f"{delay} {schedule}"
+
+
+def _program(command: str) -> str:
+    """What a report may say of a command: its first word that is no assignment, if that is a plain one."""
+    for word in command.split()[:20]:
+        if not _ASSIGNMENT.match(word):
+            return word if _ALONE.fullmatch(word) and not looks_random(word.rpartition("/")[2]) else "…"
+    return "…"

@@ -1,0 +1,52 @@
+"""Files of other schedulers: their text, and which format it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from tocsin.faults import ConfigError
+from tocsin.importing import cron_jobs, crontab, json_text, vercel
+from tocsin.importing.found import Found, fault
+
+FILE_SIZE = 2 * 1024**2  # bytes: a hundred jobs are 10 KB; more is some other file
+Reader = Callable[[str, str], Found]
+READERS: dict[str, Reader] = {"vercel": vercel.read, "crontab": crontab.read, "cron-jobs": cron_jobs.read}
+
+
+def text_of(file: Path, source: str) -> str:
+    """The text of a file, which faults call `source`. Raises ConfigError."""
+    try:
+        with file.open("rb") as stream:
+            return decoded(stream, source)
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        why = error.strerror if isinstance(error, OSError) else "is no file's name"
+        raise ConfigError([fault(source, "", "", f"cannot read it: {why}")]) from None
+
+
+def decoded(stream: BinaryIO, source: str) -> str:
+    raw = stream.read(FILE_SIZE + 1)
+    if len(raw) > FILE_SIZE:
+        raise ConfigError([fault(source, "", "", f"is larger than {FILE_SIZE} bytes; is it the right file?")])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError([fault(source, "", "", "is not UTF-8 text")]) from None
+
+
+def kind_of(text: str, source: str) -> str:
+    """Which of READERS the text is for, by what stands in it and, where that leaves it open, by the file's name.
+
+    Raises ConfigError."""
+    name = Path(source).name.lower()
+    if text.lstrip()[:1] in ("{", "[") or name.endswith(".json"):
+        document = json_text.parse(text, source)
+        if isinstance(document, list) or (isinstance(document, dict) and document.keys() & set(cron_jobs.LISTS)):
+            return "cron-jobs"
+        if isinstance(document, dict) and ("crons" in document or name.startswith("vercel")):
+            return "vercel"
+        why = 'is neither a vercel.json with "crons" nor a list of jobs'
+    elif crontab.looks_like(text) or name.startswith("crontab"):
+        return "crontab"
+    else:
+        why = "is no vercel.json, crontab or list of jobs by its looks; say with --from what it is"
+    raise ConfigError([fault(source, "", "", why)])

@@ -1,0 +1,119 @@
+"""What a reader found in another scheduler's file: jobs-to-be, and what their owner should know."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from tocsin.faults import REFERENCE, Fault, Reader, shown
+from tocsin.jobfile import JOB_NAME, JobTable
+
+LONGEST_NAME = 63  # characters, as JOB_NAME has it
+_COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
+_SECRET_NAME = re.compile(
+    r"secret|token|passw|^pwd$|apikey|(^|[-_])(key|auth|sig)$|authorization|credential|signature|session|cookie",
+    re.IGNORECASE,
+)
+PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
+_RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
+
+Kind = Literal["differs", "check", "left out", "set"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the report. `place` is an entry or line of the file, or empty for all of it.
+
+    "differs" means something else in Tocsin, "check" wants a look, "left out" was not taken over, "set" names an
+    environment variable that must be set. No text repeats a secret.
+    """
+
+    kind: Kind
+    place: str
+    text: str
+
+
+@dataclass(slots=True)
+class FoundJob:
+    """A table of the job file, and where it comes from."""
+
+    name: str
+    place: str
+    table: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Found:
+    """`needs_target`: jobs give a path, and the job file must say whose."""
+
+    source: str
+    jobs: list[FoundJob] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)  # variables that stand for secrets of this file
+    needs_target: bool = False
+    send_secret: str = ""  # what [target] would say to suit these jobs
+
+    def note(self, kind: Kind, place: str, text: str) -> None:
+        if (one := Note(kind, place, text)) not in self.notes:
+            self.notes.append(one)
+
+
+def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fault:
+    """A fault of one entry: file, entry, key, value, and what would be right."""
+    written = "" if value is None else shown(value)
+    return Fault(f"{source} {place}".strip(), "", key, written, why)
+
+
+def table_faults(source: str, job: FoundJob) -> list[Fault]:
+    """What is wrong with a table by the rules of the job file, whatever its variables hold."""
+    unset = {name: PLACEHOLDER for name, default in REFERENCE.findall(json.dumps(job.table)) if not default}
+    reader = Reader(Path(source), unset)
+    reader.model(JobTable, job.table, f"jobs.{job.name}")
+    return [replace(one, file=f"{source} {job.place}".strip()) for one in reader.faults]
+
+
+def name_of(path: str) -> str:
+    """A job's name from the path it calls: "/api/cron/sla-check?x=1" is sla-check. Never what may be a secret."""
+    segments = [unquote(part).lower() for part in path.partition("?")[0].split("/") if part and not looks_random(part)]
+    while len(segments) > 1 and segments[0] in _COMMON:
+        segments.pop(0)
+    name = re.sub(r"[^a-z0-9._]+", "-", "-".join(segments)).lstrip("._-")[:LONGEST_NAME].rstrip("._-")
+    return name or "job"
+
+
+def number(jobs: Iterable[FoundJob]) -> None:
+    """Give jobs with one name a number each, in their order: x, x-2, x-3. Names that are unique stay."""
+    jobs = list(jobs)
+    taken = {job.name for job in jobs}
+    seen: set[str] = set()
+    for job in jobs:
+        if job.name in seen:
+            job.name = free_name(job.name, taken)
+            taken.add(job.name)
+        seen.add(job.name)
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    count = 2
+    while (new := f"{name[: LONGEST_NAME - len(str(count)) - 1]}-{count}") in taken:
+        count += 1
+    assert JOB_NAME.fullmatch(new)
+    return new
+
+
+def literal(text: str) -> str:
+    """The text as the job file must say it so that no ${reference} in it is filled in."""
+    return text.replace("${", "${DOLLAR:-$}{") if REFERENCE.search(text) else text
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a header, parameter or key of this name likely carries a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def looks_random(segment: str) -> bool:
+    """Whether part of a path may be a secret by itself, as in https://hc-ping.com/<uuid>."""
+    return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3

@@ -1,0 +1,39 @@
+"""JSON as strictly as a job file is read: nothing twice, nothing that is no JSON, every fault a ConfigError."""
+
+import json
+from typing import Any
+
+from tocsin.faults import ConfigError
+from tocsin.importing.found import fault
+
+
+def parse(text: str, source: str) -> Any:
+    """What the JSON says. Raises ConfigError."""
+    try:
+        document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except json.JSONDecodeError as error:
+        comment = text[error.pos : error.pos + 2] in ("//", "/*")
+        why = f"is not JSON: {error}{'; JSON has no comments' if comment else ''}"
+    except UnicodeEncodeError:
+        why = "holds half a surrogate pair, which is no text"
+    except RecursionError:
+        why = "is nested too deeply"
+    except ValueError as error:
+        why = f"is not JSON: {error}"[:200]
+    else:
+        return document
+    raise ConfigError([fault(source, "", "", why)])
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {json.dumps(twice[:40])} stands twice in one object")
+    return found
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON number")

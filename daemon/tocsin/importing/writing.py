@@ -1,0 +1,54 @@
+"""Adding tables to the job file: nothing of it changes but its end, and it is replaced whole or not at all."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tocsin.faults import REFERENCE, ConfigError, Fault
+from tocsin.importing.found import PLACEHOLDER
+
+
+def read(file: Path) -> tuple[str, dict[str, Any]]:
+    """Text and tables of the job file; empty when it is not there. Raises ConfigError."""
+    try:
+        text = file.read_bytes().decode()
+        return text, tomllib.loads(text)
+    except FileNotFoundError:
+        return "", {}
+    except OSError as error:
+        why = f"cannot read the job file {file}: {error.strerror}"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        why = f"is not TOML: {error}"
+    raise ConfigError([Fault(file.name, "", "", "", why)])
+
+
+def stand_ins(text: str, held: Mapping[str, str]) -> dict[str, str]:
+    """A value for each variable that the text of a job file needs and nobody holds, so that its form can be checked."""
+    written = tomllib.loads(text)
+    needed = {name for name, default in REFERENCE.findall(text) if not default}
+    named = [written.get("target"), *written.get("jobs", {}).values()]
+    needed |= {str(table["secret_env"]) for table in named if isinstance(table, dict) and table.get("secret_env")}
+    return dict.fromkeys((needed | {"CRON_SECRET"}) - held.keys(), PLACEHOLDER)
+
+
+def replace(file: Path, text: str) -> None:
+    """Put the text in the file's place, with the old one's mode and owner. Raises OSError; then the old one stands."""
+    file = file.resolve()  # a link stays one
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(descriptor, "wb") as stream:
+            if file.exists():
+                old = file.stat()
+                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                os.fchmod(descriptor, old.st_mode & 0o7777)
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(descriptor)
+        new.rename(file)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

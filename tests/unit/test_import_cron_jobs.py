@@ -1,0 +1,110 @@
+"""The lists of callers around node-cron."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from test_import_vercel import VALUES, loaded
+from tocsin.faults import ConfigError
+from tocsin.importing import cron_jobs
+from tocsin.importing.found import Found
+
+SAMPLES = Path(__file__).parent.parent / "samples" / "cron-jobs"
+
+
+def read(*entries: Any) -> Found:
+    return cron_jobs.read(json.dumps(entries), "jobs.json")
+
+
+def entry(**keys: Any) -> dict[str, Any]:
+    return {"path": "/api/cron/x", "schedule": "* * * * *", "method": "POST", **keys}
+
+
+def test_the_ticketing_apps_list(tmp_path: Path) -> None:
+    found = cron_jobs.read((SAMPLES / "ticketing.json").read_text(), "jobs.json")
+    jobs = loaded(found, tmp_path).jobs
+    sla, digest, cleanup = jobs["sla-check"], jobs["digest"], jobs["cleanup"]
+    assert (sla.method, sla.url, sla.schedule.expression) == (
+        "POST",
+        "https://app.example.com/api/cron/sla-check",
+        "* * * * *",
+    )
+    assert sla.description == "Auto-unassign requests that exceed the 15-minute SLA"
+    assert sla.secret is not None
+    assert sla.secret.sent == "header:x-cron-secret"
+    assert (digest.method, digest.schedule.words) == ("GET", "at 08:00 on Monday through Friday, UTC")
+    assert (cleanup.method, cleanup.enabled, cleanup.schedule.words) == ("DELETE", False, "every 30 seconds")
+
+
+def test_intervals_addresses_zones_and_names(tmp_path: Path) -> None:
+    found = cron_jobs.read((SAMPLES / "intervals.json").read_text(), "jobs.json")
+    jobs = loaded(found, tmp_path).jobs
+    assert list(jobs) == ["poll-inbox", "rates", "poll"]
+    assert jobs["poll-inbox"].schedule.expression == "@every 90s"
+    assert jobs["rates"].url == "https://rates.example.com/refresh?base=EUR"
+    assert (jobs["rates"].schedule.timezone, jobs["rates"].method) == ("Europe/Berlin", "GET")
+    assert jobs["rates"].secret is None, "the target's secret is for the target alone"
+    assert [(note.kind, note.place) for note in found.notes if note.place] == [
+        ("check", "jobs[0]"),
+        ("left out", "jobs[2]"),
+    ]
+
+
+def test_a_missing_method_and_the_zone_are_reported(tmp_path: Path) -> None:
+    found = cron_jobs.read((SAMPLES / "cron-server.json").read_text(), "jobs.json")
+    assert [job.method for job in loaded(found, tmp_path).jobs.values()] == ["POST", "POST"]
+    texts = [note.text for note in found.notes]
+    assert any("has no method" in text for text in texts)
+    assert any(text.startswith("time zone") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"schedule": "0 9 1-7 * 1"}, "node-cron runs it when both day fields suit"),
+        ({"schedule": "0 0 9 1-7 * mon"}, "node-cron runs it when both day fields suit"),
+        ({"schedule": "61 * * * *"}, "minute '61'"),
+        ({"schedule": ""}, "it is empty"),
+        ({"schedule": 5}, "must be text"),
+        ({"schedule": "* * * * *", "intervalMs": 1000}, "one of schedule and intervalMs"),
+        ({"method": "TRACE"}, "must be one of GET"),
+        ({"method": None}, "must be text"),
+        ({"enabled": "yes"}, "must be true or false"),
+        ({"path": "x"}, 'must start with "/"'),
+        ({"url": "https://a.example/x"}, "one of path and url"),
+        ({"timezone": "Europe/Berln"}, "no such zone"),
+        ({"path": "/ü"}, "percent-encoded"),
+    ],
+)
+def test_what_cannot_be_a_job_is_a_fault(keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(entry(), entry(**keys))
+    assert str(raised.value).startswith("jobs.json [1]: ")
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize("interval", [0, -1000, 1500, 999, True, "90000", None, 1e30, [1000]])
+def test_an_interval_is_whole_seconds(interval: Any) -> None:
+    with pytest.raises(ConfigError, match="whole seconds"):
+        read({"path": "/x", "intervalMs": interval})
+
+
+@pytest.mark.parametrize("text", ["7", "{}", '{"jobs": {}}', '"x"', "null"])
+def test_a_text_without_a_list_is_a_fault(text: str) -> None:
+    with pytest.raises(ConfigError, match="must be a list of jobs"):
+        cron_jobs.read(text, "jobs.json")
+
+
+KEYS = ("name", "path", "url", "schedule", "intervalMs", "description", "enabled", "method", "timezone")
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES | st.sampled_from(["/x", "* * * * *", "GET"])), max_size=4))
+def test_whatever_stands_in_the_list_only_its_error_is_raised(entries: list[Any]) -> None:
+    try:
+        read(*entries)
+    except ConfigError as error:
+        assert error.faults
