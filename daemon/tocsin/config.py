@@ -197,7 +197,8 @@ class _Loader(Reader):
                 jobs[name] = job
         if daemon and daemon.jobs_from:
             jobs |= self.jobs_from(daemon, defaults, target)
-        if not self.written.get("jobs") and not self.adopted:
+        named = "jobs_from" in self.table("daemon") if daemon else self.faults  # then they may be in files with faults
+        if not (self.written.get("jobs") or self.adopted or (named and self.faults)):
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, self) if daemon else None
         if self.faults or daemon is None or access is None:
@@ -309,8 +310,9 @@ class _Loader(Reader):
         from tocsin.importing import live  # a start without it need not read it
 
         jobs = {}
-        own = self.table("jobs")
-        for one in live.jobs(self.file.parent, daemon.jobs_from, own, self.faults, self.warnings):
+        own = self.written.get("jobs")
+        taken = set(own) if isinstance(own, dict) else set()
+        for one in live.jobs(self.file.parent, daemon.jobs_from, taken, self.faults, self.warnings):
             self.adopted[one.name] = one.table
             before = len(self.faults)
             job = self.job(one.name, one.table, defaults, target)

@@ -102,7 +102,9 @@ def test_a_text_without_a_list_is_a_fault(text: str) -> None:
 KEYS = ("name", "path", "url", "schedule", "intervalMs", "description", "enabled", "method", "timezone")
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES | st.sampled_from(["/x", "* * * * *", "GET"])), max_size=4))
+@given(
+    st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES | st.sampled_from(["/x", "* * * * *", "GET"])), max_size=4)
+)
 def test_whatever_stands_in_the_list_only_its_error_is_raised(entries: list[Any]) -> None:
     try:
         read(*entries)

@@ -7,7 +7,7 @@ Sources: curl(1) 8, wget(1) 1.21.
 import getopt
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote_plus
 
 from tocsin.importing.shell import MARK, Unclear
 
@@ -253,7 +253,7 @@ def _urlencoded(text: str) -> str:
         name, value = "", text
     if "@" in name or (not equals and "@" in value) or MARK.search(text):
         raise Unclear("--data-urlencode of a file or a variable")
-    return (f"{name}=" if name else "") + quote(value, safe="")
+    return (f"{name}=" if name else "") + quote_plus(value)  # curl writes a space as +
 
 
 def _seconds(name: str, text: str) -> float | None:
