@@ -64,7 +64,7 @@ def test_an_imported_crontab_calls_as_curl_did(tmp_path: Path, endpoint: Endpoin
     endpoint.calls.clear()
     for job in jobs:
         run_id = scheduled_run_id(job.name, 0)
-        assert Caller(job).attempt(Ask(job.name, 0, "schedule", run_id), 0, Progress()).verdict.outcome == "success"
+        assert Caller(job).attempt(Ask(job.name, 0, run_id), 0, Progress()).verdict.outcome == "success"
     assert [shape(call) for call in endpoint.calls] == curled
 
 

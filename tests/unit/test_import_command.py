@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tocsin.cli import main
-from tocsin.importing import writing
+from tocsin.commands.importing import KINDS
+from tocsin.importing.files import READERS
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 VERCEL = sorted((SAMPLES / "vercel").glob("*.json"))
@@ -126,7 +127,7 @@ def test_a_write_that_fails_leaves_the_old_file(tocsin: Tocsin, monkeypatch: pyt
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     result = tocsin("import", "--write", "vercel.json")
     assert result.exit_code == 1
     assert "cannot write" in result.stderr
@@ -205,6 +206,13 @@ def test_bad_input_is_named_and_nothing_printed(text: bytes, why: str, tocsin: T
     assert tocsin("import", "-", stdin=text).exit_code == 2
 
 
+def test_a_hundred_thousand_entries_are_read_or_refused_soon(tocsin: Tocsin) -> None:
+    Path("list.json").write_text(f"[{','.join(['7'] * 100_000)}]")
+    Path("lines").write_text("* * * * * x\n" * 100_000)
+    assert tocsin("import", "list.json").exit_code == 2
+    assert "has more than 10000 lines" in tocsin("import", "lines").stderr
+
+
 def test_what_is_not_there_is_named(tocsin: Tocsin) -> None:
     result = tocsin("import", "nowhere", ".")
     assert result.exit_code == 2
@@ -247,3 +255,7 @@ def test_check_names_the_file_that_a_job_stands_in(tocsin: Tocsin) -> None:
     result = tocsin("check", environment=ENVIRONMENT)
     assert "mine: every 90 seconds\n" in result.stdout
     assert "sync (from vercel.json): at 05:00 every day, UTC\n" in result.stdout
+
+
+def test_every_kind_can_be_named() -> None:
+    assert set(KINDS) == set(READERS)

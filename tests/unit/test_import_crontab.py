@@ -85,7 +85,7 @@ def notes(text: str, kind: str) -> list[str]:
             f'curl "{URL}?secret=$TOKEN&a=1"',
             {"url": f"{URL}?a=1", "secret_env": "TOKEN", "send_secret": "query:secret"},
         ),
-        (f'curl "$BASE/y?z=$Z" -H "X-N: ${{N:-n}}"', {"url": "${BASE}/y?z=${Z}", "headers": {"X-N": "${N:-n}"}}),
+        ('curl "$BASE/y?z=$Z" -H "X-N: ${N:-n}"', {"url": "${BASE}/y?z=${Z}", "headers": {"X-N": "${N:-n}"}}),
         (f"curl {URL} || true", {}),
         (f"curl {URL} | logger -t cron", {}),
         (f"curl {URL} &", {}),
@@ -285,7 +285,7 @@ def test_words_and_quotes() -> None:
 
 
 ALPHABET = st.sampled_from(
-    list(" \t'\"\\$`(){}[]|&;<>#%@~=:-/?.,*019aZü") + ["curl ", "wget ", "-H ", "* ", "https://a.example/", "${A}"]
+    [*" \t'\"\\$`(){}[]|&;<>#%@~=:-/?.,*019aZü", "curl ", "wget ", "-H ", "* ", "https://a.example/", "${A}"]
 )
 TEXTS = st.lists(ALPHABET, max_size=40).map("".join)
 
@@ -294,16 +294,15 @@ TEXTS = st.lists(ALPHABET, max_size=40).map("".join)
 def test_whatever_the_shell_is_given_only_unclear_is_raised(text: str) -> None:
     try:
         parse(text)
-    except Unclear as unclear:
-        assert str(unclear)
+    except Unclear:
+        return
 
 
 @given(st.text() | st.lists(TEXTS.map("5 * * * * curl https://a.example/x ".__add__) | TEXTS).map("\n".join))
 def test_whatever_stands_in_the_crontab_only_its_error_is_raised(text: str) -> None:
     try:
         found = read(text)
-    except ConfigError as error:
-        assert error.faults
-    else:
-        written = toml.job_file([found], with_target=False)
-        assert written.count("\n[jobs.") == len(found.jobs)
+    except ConfigError:
+        return
+    written = toml.job_file([found], with_target=False)
+    assert written.count("\n[jobs.") == len(found.jobs)

@@ -8,7 +8,8 @@ from test_config import ENVIRONMENT, TARGET, Load, faults, load
 
 __all__ = ["load"]  # the fixture
 
-CRONS = '{"crons": [{"path": "/api/cron/sync", "schedule": "0 5 * * *"}, {"path": "/api/cron/two", "schedule": "* * * * *"}]}'
+SYNC = '{"path": "/api/cron/sync", "schedule": "0 5 * * *"}'
+CRONS = f'{{"crons": [{SYNC}, {{"path": "/api/cron/two", "schedule": "* * * * *"}}]}}'
 FROM = '[daemon]\njobs_from = ["app/vercel.json"]\n' + TARGET
 
 
@@ -20,7 +21,8 @@ def crons(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_jobs_of_the_file_are_there_with_the_defaults(load: Load, crons: Path) -> None:
+@pytest.mark.usefixtures("crons")
+def test_the_jobs_of_the_file_are_there_with_the_defaults(load: Load) -> None:
     loaded = load(FROM + '[defaults]\ntimeout = "20s"\ntimezone = "Europe/Berlin"\n')
     assert list(loaded.jobs) == ["sync", "two"]
     one = loaded.jobs["sync"]
@@ -61,7 +63,7 @@ def test_nothing_overrides_a_job(load: Load, crons: Path) -> None:
 
 def test_faults_name_the_file_and_come_together(load: Load, crons: Path) -> None:
     crons.write_text('{"crons": [{"path": "/x", "schedule": "0 5 * * MON"}, {"path": 7, "schedule": "* * * * *"}]}')
-    text = FROM.replace('"]', '", "gone.json", "crontab"]') + '[jobs.sync]\nevery = "soon"\npath = "/a"\n'
+    text = FROM.replace('"]', '", "gone.json", "crontab", "app"]') + '[jobs.sync]\nevery = "soon"\npath = "/a"\n'
     (crons.parent.parent / "crontab").write_text("5 * * * * curl https://a.example/\n")
     listed = faults(load, text)
     assert [line.partition(" = ")[0] for line in listed] == [
@@ -70,6 +72,7 @@ def test_faults_name_the_file_and_come_together(load: Load, crons: Path) -> None
         "app/vercel.json crons[1]: path",
         "gone.json: cannot read it: No such file or directory",
         "crontab: is a crontab, whose lines are a shell's; take its jobs over once, with tocsin import",
+        "app: is no plain file",
     ]
 
 
@@ -100,6 +103,6 @@ def test_no_job_at_all_is_a_fault(load: Load, crons: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ['"vercel.json"', "[7]", '[""]', '["a\\u0000"]'])
-def test_the_key_is_a_list_of_files(load: Load, crons: Path, value: str) -> None:
+def test_the_key_is_a_list_of_files(load: Load, value: str) -> None:
     (line,) = faults(load, FROM.replace('["app/vercel.json"]', value))
     assert line.startswith("tocsin.toml: [daemon] jobs_from")

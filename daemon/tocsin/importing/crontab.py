@@ -15,6 +15,7 @@ from tocsin.schedule import Schedule, ScheduleError
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
 _ASSIGNMENT = re.compile("([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+MOST_LINES = 10_000  # a crontab of a hundred jobs has three hundred
 _TERM = r"(?:\*|\?|[0-9]{1,3}[LW]?|[A-Za-z]{1,3})"
 _FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
 _ALONE = re.compile(r"[\w./+-]{1,60}")
@@ -43,7 +44,10 @@ def read(text: str, source: str) -> Found:
     """The calls of the crontab. Raises ConfigError for what is no text, or no time zone."""
     found = Found(source)
     reader = _Reader(found)
-    for count, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+    lines = text.removeprefix("\ufeff").split("\n")
+    if len(lines) > MOST_LINES:
+        raise ConfigError([fault(source, "", "", f"has more than {MOST_LINES} lines; is it a crontab?")])
+    for count, line in enumerate(lines, 1):
         line = line.rstrip("\r").strip(" \t")
         if any(char < " " and char != "\t" for char in line) or "\x7f" in line:
             raise ConfigError([fault(source, f"line {count}", "", "holds control characters; it is no crontab")])
@@ -134,7 +138,8 @@ class _Reader:
             if faults := table_faults(self.found.source, job):
                 raise Unclear(f"{faults[0].key}: {faults[0].why}")
         except Unclear as unclear:
-            del self.found.notes[before[0] :]
+            while len(self.found.notes) > before[0]:
+                self.found.notes.popitem()
             _, self.variables.known, self.variables.made = before
             self._left_out(place, schedule, _program(command), str(unclear))
             return

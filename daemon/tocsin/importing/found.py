@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from tocsin.faults import REFERENCE, Fault, Reader, shown
-from tocsin.jobfile import JOB_NAME, JobTable
+from tocsin.jobfile import JobTable
 
 LONGEST_NAME = 63  # characters, as JOB_NAME has it
 _COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
@@ -51,14 +51,13 @@ class Found:
 
     source: str
     jobs: list[FoundJob] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: dict[Note, None] = field(default_factory=dict)  # in their order, each once
     made: set[str] = field(default_factory=set)  # variables that stand for secrets of this file
     needs_target: bool = False
     send_secret: str = ""  # what [target] would say to suit these jobs
 
     def note(self, kind: Kind, place: str, text: str) -> None:
-        if (one := Note(kind, place, text)) not in self.notes:
-            self.notes.append(one)
+        self.notes.setdefault(Note(kind, place, text))
 
 
 def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fault:
@@ -88,20 +87,15 @@ def number(jobs: Iterable[FoundJob]) -> None:
     """Give jobs with one name a number each, in their order: x, x-2, x-3. Names that are unique stay."""
     jobs = list(jobs)
     taken = {job.name for job in jobs}
-    seen: set[str] = set()
+    counts: dict[str, int] = {}
     for job in jobs:
-        if job.name in seen:
-            job.name = free_name(job.name, taken)
+        name = job.name
+        if name in counts:
+            while job.name in taken:
+                counts[name] += 1
+                job.name = f"{name[: LONGEST_NAME - len(str(counts[name])) - 1]}-{counts[name]}"
             taken.add(job.name)
-        seen.add(job.name)
-
-
-def free_name(name: str, taken: Iterable[str]) -> str:
-    count = 2
-    while (new := f"{name[: LONGEST_NAME - len(str(count)) - 1]}-{count}") in taken:
-        count += 1
-    assert JOB_NAME.fullmatch(new)
-    return new
+        counts.setdefault(name, 1)
 
 
 def literal(text: str) -> str:

@@ -1,5 +1,6 @@
 """`daemon.jobs_from`: jobs that stay in the app's own file, read at start and at each reload."""
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ def jobs(
     holders = dict.fromkeys(own, "the job file")
     for source in dict.fromkeys(named):
         try:
+            if os.path.exists(folder / source) and not os.path.isfile(folder / source):
+                raise ConfigError([fault(source, "", "", "is no plain file")])  # a pipe would hold the daemon up
             text = files.text_of(folder / source, source)
             kind = files.kind_of(text, source)
             if kind == "crontab":
