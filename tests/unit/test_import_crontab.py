@@ -28,6 +28,7 @@ def keys(command: str) -> dict[str, Any]:
     found = read(f"5 * * * * {command}\n")
     assert len(found.jobs) == 1, found.notes
     table = found.jobs[0].table
+    assert {"schedule", "method", "url", "send_secret"} <= table.keys(), "no default of the job file comes in"
     common = {"schedule": "5 * * * *", "method": "GET", "url": URL, "send_secret": "none"}
     return {key: value for key, value in table.items() if common.get(key) != value}
 
@@ -254,7 +255,7 @@ def test_a_secret_that_the_crontab_sets_keeps_its_name() -> None:
 
 
 def test_a_line_that_is_no_job_asks_for_no_variable() -> None:
-    text = f"5 * * * * curl -H 'X-Key: {SECRET}' --proxy x {URL}\n6 * * * * curl -H 'X-Key: {SECRET}' {URL}\n"
+    text = f"5 * * * * curl -H 'X-Key: {SECRET}' {URL}/ü\n6 * * * * curl -H 'X-Key: {SECRET}' {URL}\n"
     assert notes(text, "set") == [
         "X_SECRET: to the value of the header X-Key of line 2; it is a secret and was not copied"
     ]
@@ -276,6 +277,21 @@ def test_every_line_of_a_sample_is_a_job_or_in_the_report(sample: Path, tmp_path
     variables = set(re.findall(r"\$\{(\w+)\}|secret_env = \"(\w+)\"", written))
     environment = {name: SECRET for pair in variables for name in pair if name}
     assert len(config.load(file, environment).jobs) == len(found.jobs) > 2
+
+
+def test_what_stands_before_a_command_is_for_that_command() -> None:
+    text = "5 * * * * HOST=b.example curl https://$HOST/x\n6 * * * * curl https://$HOST/x\nHOST=c.example\n"
+    assert [job.table["url"] for job in read(text).jobs] == ["https://b.example/x", "https://${HOST}/x"]
+    assert notes(text, "check") == [
+        "line 1: HOST is set before its command, whose own words do not see it; taken as it was meant"
+    ]
+
+
+def test_a_public_host_in_the_clear_is_pointed_out() -> None:
+    assert notes("5 * * * * curl http://app.example.com/x", "check") == [
+        "line 1: goes over http://, which Tocsin refuses for a public host"
+    ]
+    assert not notes("5 * * * * curl http://app:3000/x\n6 * * * * curl http://10.0.0.1/x", "check")
 
 
 def test_words_and_quotes() -> None:

@@ -4,6 +4,7 @@ Sources: crontab(5) of Debian's cron and of cronie. Every other line ends in the
 """
 
 import re
+from urllib.parse import urlsplit
 
 from tocsin.faults import ConfigError
 from tocsin.importing import http_commands, shell
@@ -11,6 +12,7 @@ from tocsin.importing.credentials import Variables, table
 from tocsin.importing.found import Found, FoundJob, fault, looks_random, name_of, number, table_faults
 from tocsin.importing.shell import MARK, Command, Unclear
 from tocsin.schedule import Schedule, ScheduleError
+from tocsin.urls import is_public
 
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
@@ -143,11 +145,10 @@ class _Reader:
             _, self.variables.known, self.variables.made = before
             self._left_out(place, schedule, _program(command), str(unclear))
             return
+        self.variables.known = before[1]  # what stands before a command is for that command alone
         for remark in call.remarks:
             self.found.note("differs", place, remark)
-        if job.table["url"].startswith("http://") and not re.match(
-            r"http://(localhost|127\.|\[::1\])", job.table["url"]
-        ):
+        if (url := urlsplit(job.table["url"])).scheme == "http" and is_public(url.hostname or ""):
             self.found.note("check", place, "goes over http://, which Tocsin refuses for a public host")
         self.found.jobs.append(job)
 
@@ -209,6 +210,10 @@ class _Reader:
             if (assignment := _ASSIGNMENT.fullmatch(words[0])) and not MARK.search(words[0]):
                 self.variables.known[assignment[1]] = assignment[2], place
                 words.pop(0)
+                if any(used[1] == assignment[1] for word in words for used in MARK.finditer(word)):
+                    why = "is set before its command, whose own words do not see it; taken as it was meant"
+                    why = f"{assignment[1]} {why}"
+                    self.found.note("check", place, why)
             elif program in _WRAPPERS:
                 words = _after_options(words[1:])
             elif program == "timeout":
