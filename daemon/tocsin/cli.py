@@ -9,6 +9,7 @@ import click
 from tocsin import __version__, config, jobfile, log
 from tocsin.commands import importing, live, offline
 from tocsin.commands.common import FAILED, HELD, USAGE, fail, job_file_option, loaded
+from tocsin.commands.doctor import doctor
 from tocsin.faults import ConfigError
 
 _EXAMPLES = """\b
@@ -18,6 +19,7 @@ Examples:
   tocsin jobs                         what the running daemon does
   tocsin fire sla-check               one run now
   tocsin history --failed --since 1h  what went wrong
+  tocsin doctor                       what is wrong, and what to do about it
 """
 
 
@@ -84,6 +86,7 @@ for command in (
     live.pause,
     live.resume,
     live.reload,
+    doctor,
 ):
     main.add_command(command)
 

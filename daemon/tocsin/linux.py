@@ -13,6 +13,7 @@ _libc_holding_the_gil = ctypes.PyDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
+_STA_UNSYNC = 0x0040
 _CLOCK_REALTIME = 0
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 FARTHEST = 9e9  # Unix time (the year 2255) that Python 3.13 takes for a timer: it counts in 64 bits of nanoseconds
@@ -129,3 +130,25 @@ def resident_memory(pid: int) -> int | None:
             return int(statm.read().split()[1]) * _PAGE
     except (OSError, IndexError):
         return None
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2): of it only `status` is read."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_long * 40),  # more than the kernel writes
+    )
+
+
+def clock_is_synchronised() -> bool | None:
+    """What the kernel was told by who keeps the clock (adjtimex(2), STA_UNSYNC); None where it may not be asked."""
+    timex = _Timex()
+    if _libc.adjtimex(ctypes.byref(timex)) < 0:
+        return None
+    return not timex.status & _STA_UNSYNC

@@ -1,0 +1,69 @@
+"""`tocsin doctor`: what is wrong, and what to do about it, before a job has to find out."""
+
+import os
+from pathlib import Path
+
+import click
+
+from tocsin import config, jobfile
+from tocsin.commands.common import FAILED, USAGE, fail, job_file_option
+from tocsin.faults import ConfigError, nearest
+from tocsin.secret import redact
+
+
+@click.command()
+@job_file_option
+@click.argument("names", metavar="[JOB]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
+@click.option("--timeout", default="30s", show_default=True, metavar="TIME", help="For asking the targets, in all.")
+@click.option(
+    "--probe-auth",
+    is_flag=True,
+    help="Also call the endpoints with the method of their jobs, without the secret: one that is open runs its job.",
+)
+@click.option(
+    "--supervisord",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="supervisord's configuration, else supervisord.conf beside the job file.",
+)
+def doctor(
+    file: Path, names: tuple[str, ...], as_json: bool, timeout: str, probe_auth: bool, supervisord: Path | None
+) -> None:
+    """Look for what is wrong, against the real target, without running a job.
+
+    One line for each check, with what to do; all jobs, or those named. Exit 1 when anything fails. Endpoints are
+    asked with OPTIONS, and never get the secret.
+
+    \b
+    Examples:
+      tocsin doctor
+      tocsin doctor sla-check --timeout 5s
+      tocsin doctor --json
+    """
+    from tocsin.doctor import report, settings
+    from tocsin.doctor.examine import examine
+    from tocsin.doctor.finding import Finding
+
+    def say(found: list[Finding]) -> None:
+        text = report.as_json(found) if as_json else report.as_text(found)
+        click.echo(text, color=False if "NO_COLOR" in os.environ else None)
+
+    try:
+        seconds = jobfile.parse_duration(timeout)
+    except ValueError as error:
+        fail(f"--timeout {timeout}: {error}", USAGE)
+    try:
+        loaded = config.load(file)
+    except ConfigError as error:
+        say(settings.faults(error))
+        raise SystemExit(USAGE) from None
+    redact.learn(loaded.secrets)
+    for name in names:
+        if name not in loaded.jobs:
+            fail(f"there is no job {name!r} in {file}{nearest(name, loaded.jobs)}", USAGE)
+    jobs = {name: job for name, job in loaded.jobs.items() if not names or name in names}
+    found = examine(loaded, jobs, seconds=seconds, probe_auth=probe_auth, supervisord=supervisord)
+    say(found)
+    if any(one.status == "FAIL" for one in found):
+        raise SystemExit(FAILED)

@@ -1,0 +1,199 @@
+"""What the answer to a question without the secret says of an endpoint. Pure.
+
+Doctor must not run a job's work, so by default it asks with OPTIONS alone, which RFC 9110 (9.2.1, 9.3.7) makes
+safe on every resource, and sends neither secret, nor query (it may hold one), nor body, nor the job's headers.
+The job's own method would be the plain question, but on an endpoint that is open to the world it runs the job;
+HEAD runs the handler of GET (Next.js does so), and GET on a POST job runs it where one handler serves both. So
+these are not sent; the job's own method is only with --probe-auth.
+
+What OPTIONS tells:
+
+- A redirect for the path (a trailing slash, https, www, a login page) comes whatever the method is.
+- Next.js answers 204 with `Allow` for a route handler (from 14.2; before, 405 for one without GET), Express,
+  Flask and Django 200 with `Allow`, aiohttp and FastAPI 405 with `Allow`, all from the routing, before any
+  handler. So `Allow` says whether the path is right and takes the job's method; nothing of the secret.
+- Where one handler serves all methods (Next.js `pages/api`, `app.all`, a check in the middleware) the answer is
+  its own: 401 or 403 is right, a 2xx with a body means that it answers whoever asks.
+- Some routers (Fastify, Hono, Rails) answer 404 for a method they do not know on a path they do know. A job
+  whose last run was a success is then believed more than the 404.
+"""
+
+import email.utils
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+from tocsin.config import Job
+from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
+from tocsin.instants import rfc3339
+from tocsin.job.failures import redirected
+from tocsin.job.reply import one_line
+from tocsin.urls import origin
+
+PATH, SECRET, CLOCK = "endpoint.path", "endpoint.secret", "target.clock"
+PROBE = "tocsin doctor --probe-auth (an endpoint that is open then runs its job)"
+SKEW = (2.0, 30.0)  # seconds of difference between the clocks that are worth a warning, and a failure
+_HTML = (b"<!doctype html", b"<html")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`headers` have names in small letters; `sent` and `received` (the head) are Unix times."""
+
+    method: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""  # its beginning
+    sent: float = 0.0
+    received: float = 0.0
+
+    @property
+    def allow(self) -> set[str] | None:
+        """The methods of the Allow header. What a CORS answer lists is for browsers, and the same for every path."""
+        return {one.strip().upper() for one in self.headers.get("allow", "").split(",") if one.strip()} or None
+
+    @property
+    def is_html(self) -> bool:
+        return self.body.lstrip()[:20].lower().startswith(_HTML) or (
+            "text/html" in self.headers.get("content-type", "").lower() and "allow" not in self.headers
+        )
+
+    @property
+    def own_words(self) -> bool:
+        """Whether a handler seems to have answered, and not the routing or the CORS rules before it."""
+        if not self.body.strip() or self.allow:
+            return False
+        cors = any(name.startswith("access-control-allow-") for name in self.headers)
+        return not cors or "json" in self.headers.get("content-type", "").lower()
+
+
+def judged(job: Job, answer: Answer, *, succeeded: bool) -> Iterator[Finding]:
+    """At least one finding. `succeeded`: the job's last run was a success. The answer is either one to OPTIONS
+    or one to the job's own method, without the secret in both cases.
+    """
+    own = answer.method == job.method
+    got = f"{answer.status} to {answer.method}"
+    match answer.status:
+        case 401 | 403:
+            yield from _refused(job, answer)
+        case status if 300 <= status < 400:
+            location = answer.headers.get("location", "")
+            yield fail(PATH, job.name, f"{got}: {redirected(status, location, job)[5:]}", where_to(job, location))
+        case 404 | 410:
+            yield _believed(job, succeeded, f"{got}: there is nothing at {one_line(job.public_url)}", _not_found(own))
+        case 405 | 501 if own:
+            yield fail(PATH, job.name, f"{got}: {_takes(answer)}", f"set `method` of [jobs.{job.name}]")
+        case 429:
+            yield warning(PATH, job.name, f"{got}: the server asks to be called less often", "try again later")
+        case status if status >= 500 and status != 501:
+            hint = "the app's log says why" if status != 503 else "it is starting, stopping or overloaded: try again"
+            yield fail(PATH, job.name, f"{got}: the app fails", hint)
+        case status if 200 <= status < 300 and answer.is_html:
+            advice = "is the path right, and does the app's login leave it alone?"
+            yield fail(PATH, job.name, f"{got}: an HTML page, not an endpoint (a login or catch-all page?)", advice)
+        case status if 200 <= status < 300 and (own or answer.own_words):
+            yield from _open(job, answer)
+        case status if own or (400 <= status < 500 and status != 405):
+            advice = "the path may be that of a page; " + PROBE if not own else "check the secret before anything else"
+            yield warning(PATH, job.name, f"{got}: neither the refusal nor the route that was expected", advice)
+        case _:
+            yield from _routed(job, answer, succeeded)
+
+
+def _refused(job: Job, answer: Answer) -> Iterator[Finding]:
+    if answer.is_html:
+        yield warning(
+            SECRET,
+            job.name,
+            f"{answer.status} to {answer.method} with an HTML page: a firewall, bot or deployment protection?",
+            "whatever it is must let Tocsin pass",
+        )
+        return
+    yield ok(PATH, job.name, f"answers {answer.status} to {answer.method}")
+    yield ok(SECRET, job.name, f"refuses {answer.method} without the secret ({answer.status})")
+
+
+def _open(job: Job, answer: Answer) -> Iterator[Finding]:
+    if job.secret is None and job.signing_secret is None:
+        yield ok(PATH, job.name, f"answers {answer.status} to {answer.method}")
+        yield ok(SECRET, job.name, "no secret is sent: whoever knows the URL can run it")
+        return
+    ran = "the job has run" if answer.method == job.method else "the job may have run"
+    yield fail(
+        SECRET,
+        job.name,
+        f"OPEN TO THE WORLD: {answer.status} to {answer.method} without the secret ({ran})",
+        "let the app answer 401 when the secret is missing or wrong, before it does anything",
+    )
+
+
+def _routed(job: Job, answer: Answer, succeeded: bool) -> Iterator[Finding]:
+    """The answer of a router to OPTIONS."""
+    got = f"{answer.status} to OPTIONS"
+    if answer.allow and (job.method in answer.allow or "*" in answer.allow):
+        yield ok(PATH, job.name, f"there, and takes {job.method}")
+    elif answer.allow:
+        advice = f"set `method` of [jobs.{job.name}] to one of these, or let the app take {job.method}"
+        yield fail(PATH, job.name, f"the method {job.method} is not allowed (405): {_takes(answer)}", advice)
+    elif answer.status == 405:
+        yield _believed(job, succeeded, f"{got}, and {_takes(answer)}", f"is {job.method} right? {PROBE}")
+    elif answer.status == 501:
+        yield warning(PATH, job.name, f"{got}: the server does not know OPTIONS, and so does not tell", PROBE)
+    else:
+        yield warning(PATH, job.name, f"{got} names no methods: whether {job.method} is right it does not tell", PROBE)
+    if job.secret is None and job.signing_secret is None:
+        yield ok(SECRET, job.name, "no secret is sent: whoever knows the URL can run it")
+    else:
+        why = f"not asked whether it refuses a call without the secret: that takes a {job.method}"
+        yield skipped(SECRET, job.name, why, PROBE)
+
+
+def _believed(job: Job, succeeded: bool, detail: str, advice: str) -> Finding:
+    if succeeded:
+        return ok(PATH, job.name, f"{detail}; but its last run was a success, which counts for more")
+    return fail(PATH, job.name, detail, advice)
+
+
+def _not_found(own: bool) -> str:
+    advice = "is the path right, and is the app deployed?"
+    return advice if own else f"{advice} Where a router answers only to the methods it knows: {PROBE}"
+
+
+def _takes(answer: Answer) -> str:
+    if not answer.allow:
+        return "the server does not say which methods it takes (Allow)"
+    return f"the server takes {one_line(', '.join(sorted(answer.allow)))}"
+
+
+def where_to(job: Job, location: str) -> str:
+    """What to set when the server redirects there. Never the query or the user of the target."""
+    try:
+        target = urlsplit(urljoin(job.url, location))
+        there, here = origin(target.geturl()), origin(job.url)
+    except ValueError:
+        return "ask the app why"
+    path = urlsplit(job.url).path
+    if there == here and target.path.rstrip("/") == path.rstrip("/"):
+        return f'write the path as "{one_line(target.path)}" in [jobs.{job.name}]'
+    if there != here and target.path.rstrip("/") == path.rstrip("/"):
+        place = one_line(f"{target.scheme}://{target.netloc.rpartition('@')[2]}")
+        return f'set base_url (or the `url` of [jobs.{job.name}]) to "{place}"'
+    return "if that is a login page: except the path from it in the app (the matcher of a Next.js middleware)"
+
+
+def clock(subject: str, answer: Answer) -> Finding:
+    """The server's clock against ours: its Date has whole seconds, and was written while we waited."""
+    try:
+        stamp = email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return skipped(CLOCK, subject, "the server sends no Date to compare the clocks with")
+    if answer.headers.get("age", "0").strip() != "0":
+        return skipped(CLOCK, subject, "the answer came from a cache: its Date says nothing of now")
+    ahead, behind = stamp - answer.received, answer.sent - (stamp + 1)  # what is certain; negative: nothing is
+    surely = max(ahead, behind)
+    if surely <= SKEW[0]:
+        return ok(CLOCK, subject, "the clocks agree, as far as whole seconds tell")
+    side = "ahead of" if ahead > behind else "behind"
+    detail = f"its clock is at least {surely:.0f} s {side} this one ({rfc3339(stamp)} there)"
+    advice = "find out which of the two is wrong (timedatectl), and let NTP keep it"
+    return (fail if surely > SKEW[1] else warning)(CLOCK, subject, detail, advice)

@@ -1,0 +1,65 @@
+"""The findings for a person, one line each, and for a program."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from tocsin.doctor.finding import Finding, Status
+from tocsin.secret import redact
+
+SHOWN = 5  # lines of one check that are all well; more are counted
+_COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "FAIL": "red", "skipped": "cyan"}
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    return json.dumps([{key: redact(text) for key, text in asdict(one).items()} for one in findings], indent=2)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """In groups, the first to be looked at first; colours are dropped by who writes it to no terminal."""
+    groups: dict[str, list[Finding]] = {}
+    for one in _merged(findings):
+        groups.setdefault(one.check.partition(".")[0], []).append(one)
+    lines = []
+    for group, members in groups.items():
+        lines.append(click.style(group, bold=True))
+        whats = [one.check.partition(".")[2] for one in members]
+        width = max(map(len, whats))
+        lines += [_line(one, what.ljust(width)) for one, what in zip(members, whats, strict=True)]
+        lines.append("")
+    count = Counter(one.status for one in findings)
+    warnings = f"{count['warning']} warning{'' if count['warning'] == 1 else 's'}"
+    summary = f"{count['ok']} ok, {warnings}, {count['FAIL']} failed, {count['skipped']} skipped"
+    colour = _COLOURS["FAIL" if count["FAIL"] else "warning" if count["warning"] else "ok"]
+    return "\n".join([*lines, click.style(summary, fg=colour)])
+
+
+def _line(one: Finding, what: str) -> str:
+    status = click.style(one.status.ljust(7), fg=_COLOURS[one.status], bold=one.status == "FAIL")
+    text = f"{one.subject}: {one.detail}" + (f" → {one.advice}" if one.advice else "")
+    return f"  {status}  {what}  {_printable(redact(text))}"
+
+
+def _merged(findings: Sequence[Finding]) -> list[Finding]:
+    """What is the same for many stands in one line."""
+    same = Counter(_kind(one) for one in findings)
+    merged: dict[object, Finding] = {}
+    for one in findings:
+        kind = _kind(one)
+        if same[kind] <= SHOWN:
+            merged[id(one)] = one
+        elif kind not in merged:
+            detail = "all well" if one.status == "ok" else one.detail
+            merged[kind] = Finding(one.check, f"{same[kind]} jobs", one.status, detail, one.advice)
+    return list(merged.values())
+
+
+def _kind(one: Finding) -> tuple[str, ...]:
+    return (one.check, one.status) if one.status == "ok" else (one.check, one.status, one.detail, one.advice)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "�" for char in text)

@@ -1,0 +1,145 @@
+"""The job file, the secrets and the schedules, as far as they can be judged from here."""
+
+import math
+import re
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from tocsin import secret as secrets
+from tocsin.config import Config, Job
+from tocsin.display import duration
+from tocsin.doctor.finding import Finding, fail, ok, warning
+from tocsin.faults import ConfigError
+from tocsin.instants import rfc3339
+from tocsin.jobfile import JobTable
+from tocsin.secret import Secret
+
+FAR = 366 * 86400  # seconds: a job that is first due after more than a year is likely a mistake
+LOOKED_AT = 6  # next slots between which the shortest gap is sought
+LEAST_ENTROPY = 50.0  # bits: 16 random hexadecimal digits have some 55 by this measure, "aaaa…" none
+DEFAULT_TIMEOUT = JobTable.model_fields["timeout"].default
+FOR_CONTAINERS = Path("/run/secrets")  # where engines mount secrets, readable by all within the container
+
+# What templates and tutorials put where the secret belongs, without case, spaces and punctuation.
+_PLACEHOLDERS = {"changeme", "secret", "password", "cronsecret", "mysecret", "test", "example", "todo", "placeholder"}
+_TEMPLATE = re.compile(r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder|^<.*>$|^x{4,}$")
+
+
+def faults(error: ConfigError) -> list[Finding]:
+    """Every reason for which the job file cannot be used."""
+    found = []
+    for one in error.faults:
+        place = " ".join(part for part in (one.table and f"[{one.table}]", one.key) if part)
+        value = f"{one.value}: " if one.value else ""
+        found.append(fail("configuration.file", place or one.file, f"{value}{one.why}", "mend it, then: tocsin check"))
+    return found
+
+
+def check(config: Config, jobs: Mapping[str, Job]) -> Iterator[Finding]:
+    enabled = len(config.enabled_jobs)
+    what = f"{enabled} of {len(config.jobs)} jobs enabled"
+    if enabled:
+        yield ok("configuration.file", config.file.name, what)
+    else:
+        yield warning("configuration.file", config.file.name, what, "set enabled = true for the jobs that are to run")
+    for said in config.warnings:
+        detail, _, advice = said.partition("; ")
+        yield warning("configuration.file", config.file.name, detail, advice)
+    used = _used(config)
+    for one in used:
+        yield secret(one)
+    yield from _overruled(used, config.file.parent / ".env")
+    yield from _files(config)
+    for job in jobs.values():
+        yield schedule(job, time.time())
+
+
+def secret(one: Secret) -> Finding:
+    """Whether it was made by chance or written by hand. Says nothing of what it holds, but how long it is."""
+    plain = re.sub(r"[\s_.!-]", "", one.value.lower())
+    if plain in _PLACEHOLDERS or _TEMPLATE.search(one.value.lower()) or plain.rstrip("0123456789") in _PLACEHOLDERS:
+        return fail(
+            "configuration.secret",
+            one.source,
+            "holds what a template left for the secret, which anybody can guess",
+            "make one with openssl rand -hex 32, here and in the app",
+        )
+    if len(one.value) >= secrets.SHORT and entropy(one.value) < LEAST_ENTROPY:
+        return warning(
+            "configuration.secret",
+            one.source,
+            f"{len(one.value)} characters, but few different ones: it can be guessed",
+            "make one with openssl rand -hex 32, here and in the app",
+        )
+    return ok("configuration.secret", one.source, f"set, {len(one.value)} characters")
+
+
+def entropy(text: str) -> float:
+    """Bits by the frequency of the characters (Shannon): an upper bound of what guessing it takes."""
+    return -sum(n * math.log2(n / len(text)) for n in Counter(text).values())
+
+
+def _used(config: Config) -> list[Secret]:
+    """The secrets that people chose: a signing key is random by its form, and was checked by it."""
+    of_jobs = {job.secret for job in config.jobs.values()}
+    return sorted(filter(None, of_jobs | {config.access.bearer, config.access.password}), key=lambda one: one.source)
+
+
+def _overruled(used: list[Secret], file: Path) -> Iterator[Finding]:
+    """Secrets that stand in .env and, with another value, in the environment."""
+    written = dotenv_values(file)
+    for one in used:
+        if one.file is None and written.get(one.source, one.value) != one.value:
+            yield warning(
+                "configuration.secret",
+                one.source,
+                "the environment and .env hold different values; the environment's is used",
+                "set it in one place",
+            )
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    """Files that hold a secret and that every user of this machine may read, or that everyone may change."""
+    held = {one.file for one in config.secrets}
+    held |= {job.tls.client_key or job.tls.client_cert for job in config.jobs.values()}
+    for file in sorted({config.file.parent / ".env", *filter(None, held)}):
+        if file.exists() and not file.is_relative_to(FOR_CONTAINERS):
+            mode = file.stat().st_mode
+            if mode & (stat.S_IROTH | stat.S_IWOTH):
+                detail = f"every user of this machine may read it (mode {stat.S_IMODE(mode):o})"
+                yield warning("configuration.files", file.name, detail, f"chmod 600 {file}")
+            else:
+                yield ok("configuration.files", file.name, f"closed to other users (mode {stat.S_IMODE(mode):o})")
+    if config.file.stat().st_mode & stat.S_IWOTH:
+        detail = "every user of this machine may change it, and with it what is called"
+        yield warning("configuration.files", config.file.name, detail, f"chmod o-w {config.file}")
+
+
+def schedule(job: Job, now: float) -> Finding:
+    """When it is due next, and whether a call that takes all its time runs into the slot after."""
+    due = first = job.schedule.next_due(int(now))
+    if first - now > FAR:
+        return warning(
+            "configuration.schedule",
+            job.name,
+            f"{job.schedule.expression} is due next on {rfc3339(first)}, in more than a year",
+            "is the schedule right? tocsin next shows what it means",
+        )
+    gap = math.inf
+    for _ in range(LOOKED_AT):
+        after = job.schedule.next_due(due)
+        gap, due = min(gap, after - due), after
+    if job.longest_run > gap and job.timeout != DEFAULT_TIMEOUT:
+        return warning(
+            "configuration.schedule",
+            job.name,
+            f"may run for {duration(job.longest_run)}, and is due again after {duration(gap)}; what comes due"
+            " meanwhile is skipped (overlap)",
+            "lower `timeout`, or let it be due less often",
+        )
+    return ok("configuration.schedule", job.name, f"{job.schedule.words}, next {rfc3339(first)}")

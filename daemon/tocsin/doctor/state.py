@@ -1,0 +1,219 @@
+"""The state folder, the daemon that holds it or does not, its ledger, and what it says of the jobs."""
+
+import fcntl
+import os
+import select
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tocsin import channel
+from tocsin.channel import ChannelClosed, ChannelGarbage
+from tocsin.config import Config, Job
+from tocsin.display import size
+from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
+from tocsin.instants import rfc3339
+from tocsin.ledger import sqlite
+from tocsin.messages import Done, JobStatus, ListJobs
+from tocsin.parent import control, lock
+
+LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
+NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB
+ANSWER = 5.0  # seconds for the daemon to list its jobs: a thousand take 20 ms
+LEDGER = 5.0  # seconds for reading the ledger through: some 2 GB from memory
+OFTEN = 3  # failures in a row: one may be a deployment, three are not
+STEP = 10_000  # SQLite instructions between looks at the clock
+
+
+@dataclass(slots=True)
+class State:
+    """What later checks need to know. `succeeded` names the jobs whose last run was a success."""
+
+    running: bool = False
+    succeeded: set[str] = field(default_factory=set)
+
+
+def check(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
+    """Fills `state` in on the way."""
+    yield from folder(config.state_dir)
+    holder = held_by(config.state_dir)
+    state.running = holder is not None
+    if not config.state_dir.is_dir():
+        return
+    if holder is None:
+        yield ok("state.daemon", str(config.state_dir), "no daemon runs here")
+    yield from ledger(config.state_dir / sqlite.FILE, state)
+    if holder is not None:
+        yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
+        yield from _daemon(config, jobs, state)
+
+
+def folder(path: Path) -> Iterator[Finding]:
+    """Whether the daemon can keep its state there, and for how long the disk lets it."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        why = "is no folder" if there == path else f"cannot be made: {there} is no folder"
+        yield fail("state.folder", str(path), why, "move it away, or name another `state_dir` in [daemon]")
+        return
+    try:
+        with tempfile.TemporaryFile(dir=there) as stream:
+            stream.write(b"x")
+            stream.flush()
+    except OSError as error:
+        advice = f"let the daemon's user write into {there} (chown, or mount it for writing), or name another state_dir"
+        yield fail("state.folder", str(path), f"cannot be written: {error.strerror}", advice)
+        return
+    owner = there.stat().st_uid
+    if owner != os.geteuid() and there == path:
+        detail = f"belongs to user {owner}, and this is user {os.geteuid()}: what another user may do was not tried"
+        yield warning("state.folder", str(path), detail, "run doctor as the user that the daemon runs as")
+    else:
+        yield ok("state.folder", str(path), "can be written" if there == path else "can be made")
+    inodes = os.statvfs(there)
+    yield disk(str(path), shutil.disk_usage(there).free, inodes.f_favail if inodes.f_files else None)
+
+
+def disk(subject: str, free: int, inodes: int | None) -> Finding:
+    """`free` bytes and inodes; None for a file system that does not count these."""
+    advice = "free some: without space no slot can be recorded, and what is not recorded is not called"
+    if free < NO_SPACE or (inodes is not None and inodes < 16):
+        return fail("state.disk", subject, f"{size(free)} and {inodes} inodes are free", advice)
+    if free < LITTLE_SPACE:
+        return warning("state.disk", subject, f"only {size(free)} are free", advice)
+    return ok("state.disk", subject, f"{size(free)} free")
+
+
+def held_by(path: Path) -> str | None:
+    """Who holds the state folder; None when nobody does. Takes the lock for a moment where it is free (a daemon
+    that starts meanwhile waits for it).
+    """
+    try:
+        descriptor = os.open(path / lock.FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def ledger(file: Path, state: State) -> Iterator[Finding]:
+    """Reads it through (PRAGMA quick_check) beside a daemon that may be writing."""
+    if not file.exists():
+        yield ok("state.ledger", file.name, "not there yet; the daemon makes it at its first start")
+        return
+    if file.stat().st_size == 0:
+        yield ok("state.ledger", file.name, "empty; the daemon fills it at its start")
+        return
+    try:
+        db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=LEDGER)
+        try:
+            yield _judged(file, db, state)
+        finally:
+            db.close()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            detail = f"{size(file.stat().st_size)}; the first {LEDGER:g} s of reading found no damage"
+            yield ok("state.ledger", file.name, detail)
+        elif error.sqlite_errorcode & 0xFF in sqlite.PASSING:
+            yield warning("state.ledger", file.name, f"could not be read now: {error}", "try again")
+        else:
+            yield fail("state.ledger", file.name, f"cannot be read: {error}", "who owns it, and the folder around it?")
+    except sqlite3.DatabaseError as error:
+        yield _damaged(file, str(error))
+
+
+def _judged(file: Path, db: sqlite3.Connection, state: State) -> Finding:
+    give_up = time.monotonic() + LEDGER
+    db.set_progress_handler(lambda: int(time.monotonic() > give_up), STEP)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != sqlite.VERSION:
+        detail = f"has schema {version}, and this Tocsin knows {sqlite.VERSION}"
+        advice = "run the Tocsin that wrote it" if version > sqlite.VERSION else "is it a ledger? move it away"
+        return fail("state.ledger", file.name, detail, advice)
+    state.succeeded = {job for (job,) in db.execute("SELECT job FROM jobs WHERE last_outcome = 'success'")}
+    (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if said != "ok":
+        return _damaged(file, said)
+    return ok("state.ledger", file.name, f"{size(file.stat().st_size)}, undamaged")
+
+
+def _damaged(file: Path, why: str) -> Finding:
+    return fail(
+        "state.ledger",
+        file.name,
+        f"is damaged: {' '.join(why.split())[:200]}",
+        "stop the daemon; restore it from a backup, or save what is left (sqlite3 … .recover) and move it away with"
+        " its -wal and -shm files: Tocsin begins a new one",
+    )
+
+
+def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
+    try:
+        statuses = list(_listed(config.state_dir))
+    except (OSError, ChannelClosed, ChannelGarbage) as error:
+        why = f"holds the folder, but does not answer: {error}"
+        advice = "its log may say why; if it hangs, restart it (supervisorctl restart tocsin)"
+        yield fail("state.control", control.NAME, why, advice)
+        return
+    yield ok("state.control", control.NAME, f"the daemon answers, with {in_number(len(statuses))}")
+    theirs = {one.name: (one.schedule, one.timezone, one.method, one.url, one.enabled) for one in statuses}
+    ours = {
+        job.name: (job.schedule.expression, job.schedule.timezone, job.method, job.public_url, job.enabled)
+        for job in config.jobs.values()
+    }
+    if theirs != ours:
+        names = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        yield warning("state.reload", config.file.name, f"the daemon runs with an older one ({shown})", "tocsin reload")
+    for one in statuses:
+        if one.name in jobs:
+            state.succeeded -= {one.name} if one.consecutive_failures else set()
+            yield health(one)
+
+
+def _listed(folder: Path) -> Iterator[JobStatus]:
+    """All jobs of the daemon. Raises OSError (TimeoutError too), ChannelClosed, ChannelGarbage."""
+    daemon = channel.connect(folder, control.NAME)
+    give_up = time.monotonic() + ANSWER
+    try:
+        daemon.send(ListJobs())
+        while True:
+            ready, _, _ = select.select([daemon.fileno()], [], [], max(0.0, give_up - time.monotonic()))
+            if not ready:
+                raise TimeoutError(f"nothing came within {ANSWER:g} s")
+            match daemon.receive():
+                case JobStatus() as status:
+                    yield status
+                case Done():
+                    return
+    finally:
+        daemon.close()
+
+
+def health(one: JobStatus) -> Finding:
+    since = f"since {rfc3339(one.last_success)}" if one.last_success else "and has never succeeded"
+    detail = f": {one.last_detail}" if one.last_detail else ""
+    said = f"{one.consecutive_failures} × {one.last_outcome} {since}{detail}"
+    advice = f"tocsin history {one.name} --failed"
+    if one.enabled and one.state == "backing off":
+        return fail("state.job", one.name, "its process keeps ending", "the daemon's log says why")
+    if one.enabled and one.consecutive_failures >= OFTEN:
+        return fail("state.job", one.name, said, advice)
+    if one.enabled and one.consecutive_failures:
+        return warning("state.job", one.name, said, advice)
+    if one.paused:
+        return warning("state.job", one.name, "is paused: its slots pass", f"tocsin resume {one.name}")
+    if not one.enabled:
+        return skipped("state.job", one.name, "is disabled in the job file")
+    last = f"last run {one.last_outcome}" if one.last_outcome else "not run yet"
+    return ok("state.job", one.name, f"{one.state}, {last}")

@@ -1,0 +1,104 @@
+"""What supervisord is told of Tocsin, against what Tocsin needs: time to drain, the right signal, a new start.
+
+Read with supervisord's own parser, but not as a whole: a file in conf.d has the program alone, and the folders
+of its logs need not be there for this.
+"""
+
+import configparser
+import glob
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from supervisor.datatypes import RestartUnconditionally, auto_restart, boolean, signal_number  # type: ignore[import-untyped]
+from supervisor.options import UnhosedConfigParser  # type: ignore[import-untyped]
+
+from tocsin.config import Config
+from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
+
+DEFAULT_FILE = "supervisord.conf"  # beside the job file
+DRAINS = (signal.SIGTERM, signal.SIGINT)
+LAST_MOMENTS = 5.0  # seconds that children get to end after `drain`
+CHECK = "supervisord"
+
+
+def check(config: Config, named: Path | None) -> Iterator[Finding]:
+    file = named or config.file.parent / DEFAULT_FILE
+    if named is None and not file.exists():
+        yield skipped(f"{CHECK}.file", DEFAULT_FILE, "not beside the job file", "tocsin doctor --supervisord FILE")
+        return
+    parser = UnhosedConfigParser()
+    try:
+        with file.open() as stream:
+            parser.read_file(stream)
+        for included in _included(parser, file):
+            parser.read(str(included))
+    except OSError as error:
+        yield fail(f"{CHECK}.file", str(file), f"cannot be read: {error.strerror}", "name another with --supervisord")
+        return
+    except (configparser.Error, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        yield fail(f"{CHECK}.file", str(file), f"is no supervisord file: {why}", "name another with --supervisord")
+        return
+    programs = [name for name in parser.sections() if name.startswith("program:") and _is_ours(dict(parser[name]))]
+    if not programs:
+        yield warning(
+            f"{CHECK}.file", str(file), "no program there runs `tocsin run`", "name another with --supervisord"
+        )
+    for name in programs:
+        yield from program(name, dict(parser[name]), config.drain)
+
+
+def _included(parser: UnhosedConfigParser, file: Path) -> Iterator[Path]:
+    """The files of [include] (supervisord.org/configuration.html): patterns, beginning at the folder of the file."""
+    here = str(file.parent.absolute())
+    for pattern in parser.get("include", "files", fallback="").replace("%(here)s", here).split():
+        yield from map(Path, sorted(glob.glob(str(Path(here) / pattern))))
+
+
+def _is_ours(section: dict[str, str]) -> bool:
+    try:
+        said = shlex.split(section.get("command", ""))
+    except ValueError:
+        return False
+    return "run" in said and any(Path(word).name == "tocsin" or word in ("tocsin.cli", "tocsin") for word in said)
+
+
+def program(name: str, section: dict[str, str], drain: float) -> Iterator[Finding]:
+    """One [program:…]; the defaults are supervisord's."""
+    try:
+        found = list(_judged(name, section, drain))
+    except ValueError as error:
+        yield fail(f"{CHECK}.program", name, f"supervisord refuses it: {error}", "correct it")
+        return
+    yield from found or [
+        ok(f"{CHECK}.program", name, f"gives a stop more than `drain` ({drain:g} s), and starts it anew")
+    ]
+
+
+def _judged(name: str, section: dict[str, str], drain: float) -> Iterator[Finding]:
+    wait = int(section.get("stopwaitsecs", "10"))
+    if wait < drain + LAST_MOMENTS:
+        detail = f"stopwaitsecs is {wait}, and `drain` {drain:g} s: supervisord kills calls that may still finish"
+        yield (fail if wait <= drain else warning)(
+            f"{CHECK}.stopwaitsecs", name, detail, f"stopwaitsecs={int(drain + 3 * LAST_MOMENTS)}, or a shorter drain"
+        )
+    stop = signal_number(section.get("stopsignal", "TERM"))
+    if stop not in DRAINS:
+        does = "only reloads the job file" if stop == signal.SIGHUP else "does not drain"
+        detail = f"stopsignal is {signal.Signals(stop).name}, on which Tocsin {does}"
+        yield fail(f"{CHECK}.stopsignal", name, detail, "stopsignal=TERM")
+    restart = auto_restart(section.get("autorestart", "unexpected"))
+    if restart is not RestartUnconditionally:
+        detail = "a daemon that has died is not started again" if not restart else "after exit code 0 it stays down"
+        yield (warning if restart else fail)(f"{CHECK}.autorestart", name, detail, "autorestart=true")
+    if boolean(section.get("stopasgroup", "false")):
+        detail = "stopasgroup sends the stop to the children too, which ends their calls at once"
+        yield fail(f"{CHECK}.stopasgroup", name, detail, "stopasgroup=false (and killasgroup=true)")
+    elif not boolean(section.get("killasgroup", "false")):
+        detail = "without killasgroup a daemon that hangs is killed alone"
+        yield warning(f"{CHECK}.killasgroup", name, detail, "killasgroup=true")
+    if section.get("numprocs", "1").strip() != "1":
+        detail = f"numprocs is {section['numprocs']}, and one daemon alone may hold the state folder"
+        yield fail(f"{CHECK}.numprocs", name, detail, "numprocs=1; Tocsin has a process for each job by itself")

@@ -1,0 +1,227 @@
+"""Where the jobs call: does the name resolve, is there a way, is the certificate right, and what is at the path?
+
+Every origin at the same time, and every wait bounded.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+
+import aiohttp
+from yarl import URL
+
+from tocsin import __version__
+from tocsin.config import Job
+from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
+from tocsin.doctor.judge import PATH, Answer, clock, judged
+from tocsin.doctor.names import Address, Known, look_up
+from tocsin.exporter.main import address as in_words
+from tocsin.instants import rfc3339
+from tocsin.job.failures import unreached, words
+from tocsin.job.reply import EXCERPT_FROM
+from tocsin.urls import is_public, origin
+
+STEP = 10.0  # seconds for one step: as long as a job's connect_timeout is by default
+AT_ONCE = 8  # questions to one origin: doctor is no load test
+EXPIRES_SOON = 21 * 86400  # seconds: certificates of 90 days are renewed 30 days before their end
+HEADERS = {
+    "User-Agent": f"Tocsin/{__version__} (doctor)",
+    "Accept": "application/json, */*;q=0.5",
+    "Accept-Encoding": "identity",
+}
+
+# verify_code of OpenSSL (X509_STORE_CTX_get_error(3)) -> what to do
+_CERTIFICATE = {
+    9: "it is not valid yet: is one of the clocks wrong?",
+    10: "renew it",
+    62: "the certificate is for other names: is base_url right?",
+    64: "the certificate is for other addresses: is base_url right?",
+}
+_UNTRUSTED = "have the server send its whole chain; if the authority is your own, name it: ca_file in [target]"
+
+
+async def check(jobs: Sequence[Job], *, seconds: float, probe_auth: bool, succeeded: set[str]) -> list[Finding]:
+    """At most about `seconds`. `succeeded` names the jobs whose last run was a success."""
+    by_origin: dict[tuple[str, str | None, int | None], list[Job]] = {}
+    for job in jobs:
+        by_origin.setdefault(origin(job.url), []).append(job)
+    until = time.monotonic() + seconds
+    asked = [_Origin(jobs, until, probe_auth, succeeded) for jobs in by_origin.values()]
+    found = await asyncio.gather(*(one.examine() for one in asked))
+    return [finding for findings in found for finding in findings]
+
+
+class _Origin:
+    """One scheme, host and port, and the jobs that call there."""
+
+    def __init__(self, jobs: list[Job], until: float, probe_auth: bool, succeeded: set[str]) -> None:
+        self.jobs = jobs
+        self.first = jobs[0]  # they share host and certificates
+        self.probe_auth = probe_auth
+        self.succeeded = succeeded
+        self.scheme, host, port = origin(self.first.url)
+        self.host, self.port = host or "", port or 0
+        self.subject = in_words(self.host, self.port)
+        self.tls = self.first.tls.context() if self.scheme == "https" else None
+        self._until = until
+        self._silent = False  # a question was not answered in time
+
+    async def examine(self) -> list[Finding]:
+        found: list[Finding] = []
+        addresses = await self._resolved(found)
+        reached = await self._connected(addresses, found) if addresses else []
+        if reached and (self.tls is None or await self._shaken(reached[0], found)):
+            await self._ask(reached, found)
+        else:
+            subject = self.first.name if len(self.jobs) == 1 else in_number(len(self.jobs))
+            found.append(skipped(PATH, subject, f"not asked: {self.subject} was not reached"))
+        return found
+
+    def _step(self) -> float:
+        """Seconds for the next step."""
+        return max(0.01, min(STEP, self._until - time.monotonic()))
+
+    async def _resolved(self, found: list[Finding]) -> list[Address]:
+        try:
+            async with asyncio.timeout(self._step()):
+                addresses = await look_up(self.host, self.port)
+        except TimeoutError:
+            advice = "is the name server reachable (/etc/resolv.conf)?"
+            found.append(fail("target.name", self.host, "the name server does not answer", advice))
+            return []
+        except (OSError, UnicodeError) as error:
+            advice = "is base_url right, and does this machine ask the right name server (/etc/resolv.conf)?"
+            found.append(fail("target.name", self.host, f"cannot be resolved: {words(error)}", advice))
+            return []
+        shown = ", ".join(one[0] for _, one in addresses)
+        found.append(ok("target.name", self.host, shown if shown != self.host else "an address"))
+        return addresses
+
+    async def _connected(self, addresses: list[Address], found: list[Finding]) -> list[Address]:
+        """The addresses that take a connection."""
+        errors = await asyncio.gather(*(self._try(*one) for one in addresses))
+        reached = [one for one, error in zip(addresses, errors, strict=True) if error is None]
+        lost = [f"{one[0]}: {error}" for (_, one), error in zip(addresses, errors, strict=True) if error]
+        if not reached:
+            advice = "does the app run there, is the port right, and does a firewall stand between?"
+            found.append(fail("target.connect", self.subject, "; ".join(lost), advice))
+        elif lost:
+            detail = f"{len(lost)} of {len(addresses)} addresses do not take connections ({'; '.join(lost)})"
+            advice = "a call tries one address after the other: mend it, or take it out of the name"
+            found.append(warning("target.connect", self.subject, detail, advice))
+        else:
+            many = f" on all {len(reached)} addresses" if len(reached) > 1 else ""
+            found.append(ok("target.connect", self.subject, f"takes connections{many}"))
+        if self.scheme == "http" and is_public(self.host):
+            detail = "http:// to a public host: whoever is on the way reads the secret"
+            found.append(warning("target.tls", self.subject, detail, "https:// in base_url, without allow_insecure"))
+        return reached
+
+    async def _try(self, family: socket.AddressFamily, address: tuple[str, int]) -> str | None:
+        """None, or why no connection comes about."""
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.setblocking(False)
+            try:
+                async with asyncio.timeout(self._step()):
+                    await asyncio.get_running_loop().sock_connect(sock, address)
+            except TimeoutError:
+                return "no answer"
+            except OSError as error:
+                return (
+                    os.strerror(error.errno) if error.errno else words(error)
+                )  # asyncio's own words name the address again
+        return None
+
+    async def _shaken(self, reached: Address, found: list[Finding]) -> bool:
+        """Whether TLS comes about as a job would have it; says for how long it will."""
+        family, address = reached
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._step()):
+                await loop.sock_connect(sock, address)
+                transport, _ = await loop.create_connection(
+                    asyncio.Protocol, sock=sock, ssl=self.tls, server_hostname=self.host
+                )
+        except (OSError, ssl.SSLError) as error:  # TimeoutError is one
+            sock.close()
+            advice = "does this port speak TLS?"
+            if isinstance(error, ssl.SSLCertVerificationError):
+                advice = _CERTIFICATE.get(error.verify_code, _UNTRUSTED)
+            why = "no TLS handshake in time" if isinstance(error, TimeoutError) else str(unreached(error, self.first))
+            found.append(fail("target.tls", self.subject, why, advice))
+            return False
+        certificate = transport.get_extra_info("peercert")
+        transport.abort()
+        found.append(validity(self.subject, ssl.cert_time_to_seconds(certificate["notAfter"]), time.time()))
+        return True
+
+    async def _ask(self, reached: list[Address], found: list[Finding]) -> None:
+        connector = aiohttp.TCPConnector(
+            resolver=Known(reached), use_dns_cache=False, force_close=True, ssl=self.tls or True
+        )
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=HEADERS, auto_decompress=False
+        ) as session:
+            gate = asyncio.Semaphore(AT_ONCE)
+            clocks: list[Answer] = []
+            asked = await asyncio.gather(*(self._endpoint(session, gate, job, clocks) for job in self.jobs))
+        if clocks:
+            found.append(clock(self.subject, clocks[0]))
+        for findings in asked:
+            found.extend(findings)
+
+    async def _endpoint(
+        self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, job: Job, clocks: list[Answer]
+    ) -> list[Finding]:
+        async with gate:
+            if self._silent or time.monotonic() >= self._until:
+                why = f"not asked: {self.subject} was silent before, or the time for it was over"
+                return [warning(PATH, job.name, why, "tocsin doctor --timeout 2m")]
+            try:
+                async with asyncio.timeout(self._step()):
+                    answer = await _exchange(session, "OPTIONS", job)
+                    clocks.append(answer)
+                    if self.probe_auth and self._is_to_tell(job, answer):
+                        answer = await _exchange(session, job.method, job)
+            except TimeoutError:
+                self._silent = True
+                return [fail(PATH, job.name, "connected, but got no answer in time", "is the app stuck or overloaded?")]
+            except (aiohttp.ClientError, OSError) as error:
+                why = f"got no answer that is HTTP: {words(error)}"
+                return [fail(PATH, job.name, why, "is that the app's port, and is it http or https?")]
+        return list(judged(job, answer, succeeded=job.name in self.succeeded))
+
+    @staticmethod
+    def _is_to_tell(job: Job, answer: Answer) -> bool:
+        """Whether the job's own method is worth its risk: it has a secret to leave out, and OPTIONS told no end."""
+        has_secret = bool(job.secret or job.signing_secret)
+        return has_secret and not answer.own_words and not answer.is_html and answer.status not in (401, 403)
+
+
+async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> Answer:
+    """Without secret, query, body and the job's headers. Raises aiohttp.ClientError, OSError, TimeoutError."""
+    sent = time.time()
+    async with session.request(
+        method, URL(job.public_url, encoded=True), allow_redirects=False, timeout=aiohttp.ClientTimeout()
+    ) as reply:
+        received = time.time()
+        try:
+            body = await reply.content.read(EXCERPT_FROM)
+        except aiohttp.ClientError:  # the head has told what there is to tell
+            body = b""
+        headers = {name.lower(): ", ".join(reply.headers.getall(name)) for name in reply.headers}
+        return Answer(method, reply.status, headers, body, sent, received)
+
+
+def validity(subject: str, until: float, now: float) -> Finding:
+    """Of a certificate that was found right. Unix times."""
+    days = int((until - now) // 86400)
+    if until - now < EXPIRES_SOON:
+        detail = f"the certificate expires in {days} days, on {rfc3339(until)}"
+        return warning("target.tls", subject, detail, "renew it, and see why that did not happen by itself")
+    return ok("target.tls", subject, f"the certificate is right, for {days} more days")
