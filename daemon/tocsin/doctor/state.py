@@ -124,7 +124,7 @@ def ledger(file: Path, state: State) -> Iterator[Finding]:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             detail = f"{size(file.stat().st_size)}; the first {LEDGER:g} s of reading found no damage"
             yield ok("state.ledger", file.name, detail)
-        elif error.sqlite_errorcode & 0xFF in sqlite.PASSING:
+        elif error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             yield warning("state.ledger", file.name, f"could not be read now: {error}", "try again")
         else:
             yield fail("state.ledger", file.name, f"cannot be read: {error}", "who owns it, and the folder around it?")
