@@ -1,10 +1,12 @@
 """The calls to Linux, on real descriptors, timers and forks."""
 
+import ctypes
 import errno
 import os
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -169,3 +171,13 @@ def test_memory_of_a_process() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert linux.resident_memory(pid) is None
+
+
+def test_the_kernel_says_whether_something_keeps_the_clock_right() -> None:
+    timex = ctypes.create_string_buffer(512)
+    if ctypes.CDLL(None).adjtimex(timex) < 0:
+        assert linux.clock_is_synchronised() is None
+        return
+    (status, seconds) = struct.unpack_from("=40xi28xq", timex.raw)  # adjtimex(2), where a long has 8 bytes
+    assert abs(seconds - time.time()) < 60  # so the places are right
+    assert linux.clock_is_synchronised() == (not status & 0x40)

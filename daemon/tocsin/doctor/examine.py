@@ -24,5 +24,5 @@ def examine(
     found += of_state
     found += listener.check(config, running=now.running)
     found += machine.check(config, running=now.running)
-    found += supervision.check(config, supervisord)
+    found += supervision.check(supervisord or supervision.beside(config.file), config.drain)
     return found

@@ -3,14 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from tocsin.doctor.finding import Finding, Status
 from tocsin.secret import redact
 
-SHOWN = 5  # lines of one check that are all well; more are counted
+SHOWN = 5  # lines of one check that say the same, or that all is well; more become one
+NAMED = 3  # subjects that such a line names
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "FAIL": "red", "skipped": "cyan"}
 
 
@@ -44,17 +45,19 @@ def _line(one: Finding, what: str) -> str:
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
-    """What is the same for many stands in one line."""
-    same = Counter(_kind(one) for one in findings)
-    merged: dict[object, Finding] = {}
+    """What is the same for many stands in one line, which names the first of them."""
+    same: dict[tuple[str, ...], list[Finding]] = {}
     for one in findings:
-        kind = _kind(one)
-        if same[kind] <= SHOWN:
-            merged[id(one)] = one
-        elif kind not in merged:
-            detail = "all well" if one.status == "ok" else one.detail
-            merged[kind] = Finding(one.check, f"{same[kind]} jobs", one.status, detail, one.advice)
-    return list(merged.values())
+        same.setdefault(_kind(one), []).append(one)
+    merged = []
+    for one in findings:
+        alike = same[_kind(one)]
+        if len(alike) <= SHOWN:
+            merged.append(one)
+        elif one is alike[0]:
+            subject = f"{', '.join(other.subject for other in alike[:NAMED])} and {len(alike) - NAMED} more"
+            merged.append(replace(one, subject=subject, detail="all well" if one.status == "ok" else one.detail))
+    return merged
 
 
 def _kind(one: Finding) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ DEFAULT_TIMEOUT = JobTable.model_fields["timeout"].default
 FOR_CONTAINERS = Path("/run/secrets")  # where engines mount secrets, readable by all within the container
 
 # What templates and tutorials put where the secret belongs, without case, spaces and punctuation.
-_PLACEHOLDERS = {"changeme", "secret", "password", "cronsecret", "mysecret", "test", "example", "todo", "placeholder"}
+WORDS = {"secret", "password", "test", "example", "todo", "placeholder"}
+_PLACEHOLDERS = WORDS | {"changeme", "cronsecret", "mysecret"}
 _TEMPLATE = re.compile(r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder|^<.*>$|^x{4,}$")
 
 

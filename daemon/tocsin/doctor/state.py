@@ -39,6 +39,14 @@ class State:
 
 def check(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
     """Fills `state` in on the way."""
+    try:
+        yield from _looked_at(config, jobs, state)
+    except PermissionError as error:
+        detail = f"user {os.geteuid()} may not look at it: {error.strerror}"
+        yield fail("state.folder", str(error.filename), detail, "run doctor as the user that the daemon runs as")
+
+
+def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
     yield from folder(config.state_dir)
     holder = held_by(config.state_dir)
     state.running = holder is not None
@@ -91,11 +99,11 @@ def disk(subject: str, free: int, inodes: int | None) -> Finding:
 
 def held_by(path: Path) -> str | None:
     """Who holds the state folder; None when nobody does. Takes the lock for a moment where it is free (a daemon
-    that starts meanwhile waits for it).
+    that starts meanwhile waits for it). Raises PermissionError.
     """
     try:
         descriptor = os.open(path / lock.FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

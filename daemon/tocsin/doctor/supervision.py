@@ -14,7 +14,6 @@ from pathlib import Path
 from supervisor.datatypes import RestartUnconditionally, auto_restart, boolean, signal_number  # type: ignore[import-untyped]
 from supervisor.options import UnhosedConfigParser  # type: ignore[import-untyped]
 
-from tocsin.config import Config
 from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
 
 DEFAULT_FILE = "supervisord.conf"  # beside the job file
@@ -23,9 +22,14 @@ LAST_MOMENTS = 5.0  # seconds that children get to end after `drain`
 CHECK = "supervisord"
 
 
-def check(config: Config, named: Path | None) -> Iterator[Finding]:
-    file = named or config.file.parent / DEFAULT_FILE
-    if named is None and not file.exists():
+def beside(job_file: Path) -> Path | None:
+    """supervisord's configuration where nobody named it."""
+    file = job_file.parent / DEFAULT_FILE
+    return file if file.exists() else None
+
+
+def check(file: Path | None, drain: float) -> Iterator[Finding]:
+    if file is None:
         yield skipped(f"{CHECK}.file", DEFAULT_FILE, "not beside the job file", "tocsin doctor --supervisord FILE")
         return
     parser = UnhosedConfigParser()
@@ -47,7 +51,7 @@ def check(config: Config, named: Path | None) -> Iterator[Finding]:
             f"{CHECK}.file", str(file), "no program there runs `tocsin run`", "name another with --supervisord"
         )
     for name in programs:
-        yield from program(name, dict(parser[name]), config.drain)
+        yield from program(name, dict(parser[name]), drain)
 
 
 def _included(parser: UnhosedConfigParser, file: Path) -> Iterator[Path]:
@@ -70,7 +74,7 @@ def program(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
     try:
         found = list(_judged(name, section, drain))
     except ValueError as error:
-        yield fail(f"{CHECK}.program", name, f"supervisord refuses it: {error}", "correct it")
+        yield fail(f"{CHECK}.program", name, f"cannot be understood: {error}", "see supervisord.org/configuration.html")
         return
     yield from found or [
         ok(f"{CHECK}.program", name, f"gives a stop more than `drain` ({drain:g} s), and starts it anew")
