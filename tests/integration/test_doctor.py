@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import ssl
 import subprocess
+import tempfile
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,12 +21,16 @@ from click.testing import CliRunner
 
 from harness import PATIENCE, SECRET, TOCSIN, Call, Daemon, Endpoint, free_port, until
 from hostile_server import FullBacklog, HostileServer, Peer, status
+from tocsin import config
 from tocsin.cli import main
+from tocsin.doctor import state
+from tocsin.doctor.state import State
 from tocsin.ledger.sqlite import FILE, SqliteLedger
 from tocsin.parent import lock
 from tocsin.secret import redact
 
 JOB = '[jobs.sla-check]\nschedule = "* * * * *"\npath = "/api/cron/sla-check"\n'
+NOBODY = 65534  # a user without rights
 Answer = tuple[int, dict[str, str], bytes]
 Found = list[dict[str, str]]
 
@@ -404,6 +409,14 @@ def test_an_endpoint_that_is_open_to_its_own_method_alone(site: Site) -> None:
     assert "OPEN TO THE WORLD: 200 to POST without the secret (the job has run)" in finding["detail"]
 
 
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_the_flag_decides_where_options_says_nothing(site: Site, endpoint: Endpoint, status: int) -> None:
+    endpoint.answer = lambda call: (status, {}, b'{"error": "no"}') if call.method == "OPTIONS" else site.app(call)
+    assert site.only("endpoint.path")["status"] == ("warning" if status == 501 else "FAIL")
+    assert site.only("endpoint.path", "--probe-auth")["detail"] == "answers 401 to POST"
+    assert site.app.worked == 0
+
+
 def test_a_router_that_hides_what_it_does_not_take_is_believed_less_than_the_ledger(
     daemon: Daemon, endpoint: Endpoint
 ) -> None:
@@ -433,6 +446,22 @@ def test_a_state_folder_of_no_use(site: Site, state_dir: str, words: str) -> Non
     finding = site.only("state.folder")
     assert finding["status"] == "FAIL"
     assert words in finding["detail"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_state_folder_of_another_user(site: Site) -> None:
+    with tempfile.TemporaryDirectory() as outside:  # where another user can come
+        Path(outside).chmod(0o755)
+        site.environment["TOCSIN_STATE_DIR"] = f"{outside}/var"
+        (Path(outside) / "var").mkdir(mode=0o700)
+        assert site.only("state.folder")["status"] == "ok"
+        settings = config.load(site.file, site.environment)
+        os.seteuid(NOBODY)
+        try:
+            found = list(state.check(settings, settings.jobs, State()))
+        finally:
+            os.seteuid(0)
+    assert [(one.check, one.status) for one in found] == [("state.folder", "FAIL")] * 2
 
 
 def ledger_of(site: Site) -> Path:

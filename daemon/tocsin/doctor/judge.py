@@ -14,8 +14,9 @@ What OPTIONS tells:
   handler. So `Allow` says whether the path is right and takes the job's method; nothing of the secret.
 - Where one handler serves all methods (Next.js `pages/api`, `app.all`, a check in the middleware) the answer is
   its own: 401 or 403 is right, a 2xx with a body means that it answers whoever asks.
-- Some routers (Fastify, Hono, Rails) answer 404 for a method they do not know on a path they do know. A job
-  whose last run was a success is then believed more than the 404.
+- Some routers (Fastify, Hono, Rails) answer 404 for a method they do not know on a path they do know, and many
+  a handler 405 without `Allow`. A job whose last run was a success is then believed more; else it fails, and
+  --probe-auth tells.
 """
 
 import email.utils
@@ -65,6 +66,12 @@ class Answer:
             return False
         cors = any(name.startswith("access-control-allow-") for name in self.headers)
         return not cors or "json" in self.headers.get("content-type", "").lower()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another method would be answered alike: refused, redirected, or served to whoever asks."""
+        served = 200 <= self.status < 300 and (self.own_words or self.is_html)
+        return served or 300 <= self.status < 400 or self.status in (401, 403)
 
 
 def judged(job: Job, answer: Answer, *, succeeded: bool) -> Iterator[Finding]:

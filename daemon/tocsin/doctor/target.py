@@ -198,9 +198,8 @@ class _Origin:
 
     @staticmethod
     def _is_to_tell(job: Job, answer: Answer) -> bool:
-        """Whether the job's own method is worth its risk: it has a secret to leave out, and OPTIONS told no end."""
-        has_secret = bool(job.secret or job.signing_secret)
-        return has_secret and not answer.own_words and not answer.is_html and answer.status not in (401, 403)
+        """Whether the job's own method is worth its risk: it has a secret to leave out, and OPTIONS left it open."""
+        return bool(job.secret or job.signing_secret) and not answer.is_final
 
 
 async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> Answer:
