@@ -257,6 +257,13 @@ def test_a_name_that_does_not_resolve(site: Site) -> None:
     assert site.only("target.name", "--timeout", "5s")["status"] == "FAIL"
 
 
+def test_a_secret_in_the_clear(site: Site) -> None:
+    site.write(JOB, target="allow_insecure = true")
+    finding = at(site, "http://nowhere.invalid").only("target.tls", "--timeout", "5s")
+    assert finding["status"] == "warning"
+    assert "whoever is on the way reads the secret" in finding["detail"]
+
+
 def test_a_port_at_which_nobody_listens(site: Site) -> None:
     finding = at(site, f"http://localhost:{free_port()}").only("target.connect")
     assert finding["status"] == "FAIL"

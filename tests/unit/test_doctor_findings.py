@@ -10,11 +10,11 @@ from tocsin.config import Job
 from tocsin.doctor import judge, machine, settings, state, supervision
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.judge import PATH, SECRET, Answer, clock, judged
-from tocsin.doctor.report import as_text
+from tocsin.doctor.report import as_json, as_text
 from tocsin.doctor.target import validity
 from tocsin.messages import JobStatus
 from tocsin.schedule import Schedule
-from tocsin.secret import Secret
+from tocsin.secret import Secret, redact
 
 MakeJob = Callable[..., Job]
 ONE_SECRET = Secret("correct-horse-battery-staple", "bearer", "CRON_SECRET")
@@ -282,6 +282,15 @@ def test_what_is_the_same_for_many_stands_in_one_line() -> None:
         "job-11: slow → hurry",
     ]
     assert "9 ok, 2 warnings, 6 failed" in lines[-1]
+
+
+@pytest.mark.parametrize("write", [as_text, as_json])
+def test_a_secret_that_got_into_a_finding_is_taken_out(
+    write: Callable[[list[Finding]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redact, "_forms", ())
+    redact.learn([ONE_SECRET])
+    assert ONE_SECRET.value not in write([fail("a.path", ONE_SECRET.value, ONE_SECRET.value, ONE_SECRET.value)])
 
 
 def test_a_line_stays_a_line() -> None:

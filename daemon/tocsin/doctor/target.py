@@ -71,6 +71,9 @@ class _Origin:
 
     async def examine(self) -> list[Finding]:
         found: list[Finding] = []
+        if self.scheme == "http" and is_public(self.host):
+            detail = "http:// to a public host: whoever is on the way reads the secret"
+            found.append(warning("target.tls", self.subject, detail, "https:// in base_url, without allow_insecure"))
         addresses = await self._resolved(found)
         reached = await self._connected(addresses, found) if addresses else []
         if reached and (self.tls is None or await self._shaken(reached[0], found)):
@@ -115,9 +118,6 @@ class _Origin:
         else:
             many = f" on all {len(reached)} addresses" if len(reached) > 1 else ""
             found.append(ok("target.connect", self.subject, f"takes connections{many}"))
-        if self.scheme == "http" and is_public(self.host):
-            detail = "http:// to a public host: whoever is on the way reads the secret"
-            found.append(warning("target.tls", self.subject, detail, "https:// in base_url, without allow_insecure"))
         return reached
 
     async def _try(self, family: socket.AddressFamily, address: tuple[str, int]) -> str | None:
@@ -199,7 +199,8 @@ class _Origin:
     @staticmethod
     def _is_to_tell(job: Job, answer: Answer) -> bool:
         """Whether the job's own method is worth its risk: it has a secret to leave out, and OPTIONS left it open."""
-        return bool(job.secret or job.signing_secret) and not answer.is_final
+        has_secret = bool(job.secret or job.signing_secret)
+        return has_secret and not answer.is_final and (not answer.allow or job.method in answer.allow)
 
 
 async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> Answer:
