@@ -1,5 +1,6 @@
 """`tocsin doctor` against real servers, files and daemons: it finds what was broken, and never runs a job."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ import sqlite3
 import ssl
 import subprocess
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,15 +21,18 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
+import hostile_cases  # noqa: F401 - fills CASES
 from harness import PATIENCE, SECRET, TOCSIN, Call, Daemon, Endpoint, free_port, until
-from hostile_server import FullBacklog, HostileServer, Peer, status
+from hostile_server import CASES, FullBacklog, HostileServer, Peer, status
 from tocsin import config
 from tocsin.cli import main
-from tocsin.doctor import state
+from tocsin.config import Job
+from tocsin.doctor import state, target
 from tocsin.doctor.state import State
 from tocsin.ledger.sqlite import FILE, SqliteLedger
 from tocsin.parent import lock
 from tocsin.secret import redact
+from tocsin.tls import TlsFiles
 
 JOB = '[jobs.sla-check]\nschedule = "* * * * *"\npath = "/api/cron/sla-check"\n'
 NOBODY = 65534  # a user without rights
@@ -287,7 +292,22 @@ def test_a_server_that_speaks_something_else(site: Site) -> None:
     with HostileServer(lambda peer: peer.say(b"220 mail.example ESMTP\r\n")) as server:
         finding = at(site, f"http://127.0.0.1:{server.port}").only("endpoint.path")
     assert finding["status"] == "FAIL"
-    assert "no answer that is HTTP" in finding["detail"]
+    assert finding["detail"] == "no usable answer to OPTIONS: it is not HTTP (Bad status line)"
+
+
+def test_every_hostile_server_gets_its_line(
+    make_job: Callable[..., Job], authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    cases = [case for case in CASES.values() if case.serve.__name__ != "_nobody"]
+    assert len(cases) > 100
+    for case in cases:
+        with HostileServer(case.serve, context if case.tls else None) as server:
+            url = f"http{'s' if case.https else ''}://127.0.0.1:{server.port}/api"
+            job = make_job(url=url, tls=TlsFiles(tmp_path / "ca.pem"))
+            found = asyncio.run(target.check([job], seconds=0.1, probe_auth=False, succeeded=set()))
+        assert [one for one in found if one.check in ("target.tls", "endpoint.path")]
 
 
 @pytest.fixture

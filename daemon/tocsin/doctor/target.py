@@ -21,12 +21,14 @@ from tocsin.doctor.names import Address, Known, look_up
 from tocsin.exporter.main import address as in_words
 from tocsin.instants import rfc3339
 from tocsin.job.failures import unreached, words
-from tocsin.job.reply import EXCERPT_FROM
+from tocsin.job.reply import EXCERPT_FROM, one_line
 from tocsin.urls import is_public, origin
 
 STEP = 10.0  # seconds for one step: as long as a job's connect_timeout is by default
 AT_ONCE = 8  # questions to one origin: doctor is no load test
 EXPIRES_SOON = 21 * 86400  # seconds: certificates of 90 days are renewed 30 days before their end
+CLOSING = 0.01  # seconds for TLS connections that were given up to close: that takes a few rounds of the loop
+LINE = 64 * 1024  # bytes of one header: http.client, with which jobs call, takes as many
 HEADERS = {
     "User-Agent": f"Tocsin/{__version__} (doctor)",
     "Accept": "application/json, */*;q=0.5",
@@ -129,10 +131,8 @@ class _Origin:
                     await asyncio.get_running_loop().sock_connect(sock, address)
             except TimeoutError:
                 return "no answer"
-            except OSError as error:
-                return (
-                    os.strerror(error.errno) if error.errno else words(error)
-                )  # asyncio's own words name the address again
+            except OSError as error:  # asyncio's own words would name the address again
+                return os.strerror(error.errno) if error.errno else words(error)
         return None
 
     async def _shaken(self, reached: Address, found: list[Finding]) -> bool:
@@ -147,7 +147,7 @@ class _Origin:
                 transport, _ = await loop.create_connection(
                     asyncio.Protocol, sock=sock, ssl=self.tls, server_hostname=self.host
                 )
-        except (OSError, ssl.SSLError) as error:  # TimeoutError is one
+        except OSError as error:  # TimeoutError and SSLError are such
             sock.close()
             advice = "does this port speak TLS?"
             if isinstance(error, ssl.SSLCertVerificationError):
@@ -165,11 +165,17 @@ class _Origin:
             resolver=Known(reached), use_dns_cache=False, force_close=True, ssl=self.tls or True
         )
         async with aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=HEADERS, auto_decompress=False
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=HEADERS,
+            auto_decompress=False,
+            max_line_size=LINE,
+            max_field_size=LINE,
         ) as session:
             gate = asyncio.Semaphore(AT_ONCE)
             clocks: list[Answer] = []
             asked = await asyncio.gather(*(self._endpoint(session, gate, job, clocks) for job in self.jobs))
+        await asyncio.sleep(CLOSING)
         if clocks:
             found.append(clock(self.subject, clocks[0]))
         for findings in asked:
@@ -192,7 +198,7 @@ class _Origin:
                 self._silent = True
                 return [fail(PATH, job.name, "connected, but got no answer in time", "is the app stuck or overloaded?")]
             except (aiohttp.ClientError, OSError) as error:
-                why = f"got no answer that is HTTP: {words(error)}"
+                why = f"no usable answer to OPTIONS: {_in_short(error)}"
                 return [fail(PATH, job.name, why, "is that the app's port, and is it http or https?")]
         return list(judged(job, answer, succeeded=job.name in self.succeeded))
 
@@ -216,6 +222,15 @@ async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> An
             body = b""
         headers = {name.lower(): ", ".join(reply.headers.getall(name)) for name in reply.headers}
         return Answer(method, reply.status, headers, body, sent, received)
+
+
+def _in_short(error: Exception) -> str:
+    """Without what aiohttp adds: the URL, and pieces of the answer."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"it is not HTTP ({one_line(error.message.partition(':')[0])})"
+    return words(error)
 
 
 def validity(subject: str, until: float, now: float) -> Finding:
