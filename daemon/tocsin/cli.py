@@ -7,29 +7,31 @@ from pathlib import Path
 import click
 
 from tocsin import __version__, config, jobfile, log
-from tocsin.commands import importing, live, offline
-from tocsin.commands.common import FAILED, HELD, USAGE, fail, job_file_option, loaded
+from tocsin.commands import importing, live, offline, setup
+from tocsin.commands.common import FAILED, HELD, USAGE, any_job_file_option, examples, fail, job_file_option, loaded
 from tocsin.commands.doctor import doctor
 from tocsin.faults import ConfigError
 
-_EXAMPLES = """\b
-Examples:
-  tocsin check                        is the job file right, and when will it fire?
-  tocsin run                          the daemon, in the foreground
-  tocsin jobs                         what the running daemon does
-  tocsin fire sla-check               one run now
-  tocsin history --failed --since 1h  what went wrong
-  tocsin doctor                       what is wrong, and what to do about it
-"""
+_EXAMPLES = examples(
+    "tocsin check                        is the job file right, and when will it fire?",
+    "tocsin run                          the daemon, in the foreground",
+    "tocsin jobs                         what the running daemon does",
+    "tocsin fire sla-check               one run now",
+    "tocsin history --failed --since 1h  what went wrong",
+    "tocsin doctor                       what is wrong, and what to do about it",
+)
 
 
 @click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tocsin")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Tocsin rings your endpoints on time, and raises the alarm when they do not answer."""
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; off a terminal there are none anyway
+        ctx.color = False
 
 
-@main.command()
+@main.command(epilog=examples("tocsin run", "tocsin run -c /etc/tocsin/tocsin.toml", "LOG_LEVEL=debug tocsin run"))
 @job_file_option
 def run(file: Path) -> None:
     """Run the daemon in the foreground (what supervisord starts)."""
@@ -60,12 +62,14 @@ def run(file: Path) -> None:
     raise SystemExit(code)
 
 
-@main.command()
-@click.option("--listen", default="127.0.0.1:9912", show_default=True, metavar="HOST:PORT")
-@click.option("--database", default="var/demo.sqlite", show_default=True, type=click.Path(path_type=Path))
-@click.option("-c", "--config", "_file", metavar="FILE", hidden=True, help="Taken, as by every command.")
-def demo(listen: str, database: Path, _file: str | None) -> None:
-    """Run the bundled ticketing app, whose SLA check Tocsin can call (secret: CRON_SECRET)."""
+@main.command(epilog=examples("CRON_SECRET=$(openssl rand -hex 32) tocsin demo", "tocsin demo --listen 127.0.0.1:3000"))
+@click.option("--listen", default="127.0.0.1:9912", show_default=True, metavar="HOST:PORT", help="Where it serves.")
+@click.option(
+    "--database", default="var/demo.sqlite", show_default=True, type=click.Path(path_type=Path), help="Its SQLite file."
+)
+@any_job_file_option
+def demo(listen: str, database: Path) -> None:
+    """Run the bundled ticketing app. Tocsin can call its SLA check (secret: CRON_SECRET)."""
     from tocsin import demo as app
 
     try:
@@ -87,6 +91,8 @@ for command in (
     live.resume,
     live.reload,
     doctor,
+    setup.schema,
+    setup.completion,
 ):
     main.add_command(command)
 

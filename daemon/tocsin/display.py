@@ -1,13 +1,20 @@
-"""How the commands show instants, runs and tables to a person, and as JSON to a program."""
+"""How the commands show instants, runs and tables to a person, and as JSON to a program.
 
-from collections.abc import Sequence
+Colours are for terminals: click drops them elsewhere, and `cli` does where NO_COLOR is set.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
+from tocsin.config import Config, Job
+from tocsin.faults import ConfigError
 from tocsin.instants import rfc3339
 from tocsin.linux import resident_memory
 from tocsin.messages import Finished, JobStatus
@@ -16,6 +23,25 @@ from tocsin.secret import Secret
 _INSTANTS = ("due", "last", "started", "finished", "next_fire", "last_run", "last_success", "process_started")
 _INSTANT_KEYS = frozenset((*_INSTANTS, "running_since"))
 _COLOURS = {"success": "green", "started": "cyan", "overlap": "yellow", "paused": "yellow", "cancelled": "yellow"}
+
+NEXT = 3  # fires that `check` shows of each job
+
+
+def good(text: str) -> str:
+    return click.style(text, fg="green")
+
+
+def doubtful(text: str) -> str:
+    return click.style(text, fg="yellow")
+
+
+def bad(text: str) -> str:
+    return click.style(text, fg="red")
+
+
+def outcome(text: str) -> str:
+    """Coloured by its first word, which is an outcome or a reason for none."""
+    return click.style(text, fg=_COLOURS.get(text.split(" ")[0], "red"))
 
 
 def local_and_utc(seconds: float, timezone: str) -> str:
@@ -43,7 +69,7 @@ def secret_in_words(secret: Secret | None) -> str:
 
 def run_in_words(run: Finished) -> str:
     """One line about a run that has ended."""
-    parts = [f"{run.job}: {run.outcome}"]
+    parts = [f"{run.job}: {outcome(run.outcome)}"]
     if run.status is not None:
         parts.append(f"status {run.status}")
     if run.duration is not None:
@@ -51,6 +77,37 @@ def run_in_words(run: Finished) -> str:
     parts.extend(f"{name} {number:.12g}" for name, number in run.reported.items())
     parts.append(f"run {run.run_id}")
     return ", ".join(parts) + (f"\n{run.detail}" if run.detail else "")
+
+
+def next_fires(job: Job, now: int) -> Iterator[int]:
+    """The next instants that the job is due at after `now`, in Unix seconds; none of a disabled one."""
+    for _ in range(NEXT if job.enabled else 0):
+        now = job.schedule.next_due(now)
+        yield now
+
+
+def check_as_json(config: Config, now: int) -> dict[str, Any]:
+    jobs = [
+        {
+            "name": job.name,
+            "enabled": job.enabled,
+            "description": job.description,
+            "schedule": job.schedule.expression,
+            "timezone": job.schedule.timezone,
+            "words": job.schedule.words,
+            "method": job.method,
+            "url": job.public_url,
+            "secret": {"source": job.secret.source, "sent": job.secret.sent} if job.secret else None,
+            "next_fires": [rfc3339(due) for due in next_fires(job, now)],
+        }
+        for job in config.jobs.values()
+    ]
+    return {"file": str(config.file), "faults": [], "warnings": list(config.warnings), "jobs": jobs}
+
+
+def faults_as_json(file: Path, error: ConfigError) -> dict[str, Any]:
+    """The same object, of a file that does not hold."""
+    return {"file": str(file), "faults": [dataclasses.asdict(one) for one in error.faults], "warnings": [], "jobs": []}
 
 
 def status_as_json(status: JobStatus) -> dict[str, Any]:
@@ -96,14 +153,14 @@ def history_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: int | None = None) -> str:
-    """Columns as wide as their widest cell; one of them coloured by its word (click drops colours off a terminal)."""
+    """Columns as wide as their widest cell; one of them coloured by its word."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        if coloured is not None and (word := row[coloured].split(" ")[0]) != "-":
-            padded[coloured] = click.style(padded[coloured], fg=_COLOURS.get(word, "red"))
+        if coloured is not None and row[coloured] != "-":
+            padded[coloured] = outcome(padded[coloured])
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 

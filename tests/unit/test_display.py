@@ -88,7 +88,7 @@ def test_the_secret_in_words() -> None:
     ],
 )
 def test_a_run_in_words(changes: dict[str, Any], words: str) -> None:
-    assert display.run_in_words(replace(RUN, **changes)) == words
+    assert click.unstyle(display.run_in_words(replace(RUN, **changes))) == words
 
 
 def test_a_status_as_json(make_job: MakeJob) -> None:

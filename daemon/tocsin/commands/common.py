@@ -1,30 +1,48 @@
-"""What the commands share: how they fail, how they find and read the job file."""
+"""What the commands share: how they fail, how they find and read the job file, examples, names to complete."""
 
+import contextlib
 import functools
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
-from tocsin import config
+from tocsin import config, display
 from tocsin.config import Config
 from tocsin.faults import ConfigError
 
 FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes, beside 0
 
+# For commands that read no job file: scripts may give -c to every command.
+any_job_file_option = click.option(
+    "-c", "--config", metavar="FILE", hidden=True, expose_value=False, help="Taken, as by every command."
+)
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's --help."""
+    return "\n  ".join(("\b\nExamples:", *lines))
+
 
 def fail(why: str, code: int) -> NoReturn:
     """Say why on standard error, and exit."""
     for line in why.splitlines():
-        click.echo(f"tocsin: {line}", err=True)
+        click.echo(f"{display.bad('tocsin:')} {line}", err=True)
     raise SystemExit(code)
 
 
 def job_file_option(command: Callable[..., None]) -> Callable[..., None]:
     """-c FILE, which every command takes; the command gets the path."""
 
-    @click.option("-c", "--config", "file", metavar="FILE", help="The job file (else TOCSIN_CONFIG, ./tocsin.toml).")
+    @click.option(
+        *("-c", "--config", "file"),
+        metavar="FILE",
+        type=click.Path(),  # for the shell, which completes it
+        help="The job file (else TOCSIN_CONFIG, ./tocsin.toml).",
+    )
     @functools.wraps(command)
     def wrapped(file: str | None, *args: Any, **kwargs: Any) -> None:
         command(config.find(file), *args, **kwargs)
@@ -38,3 +56,18 @@ def loaded(file: Path) -> Config:
     except ConfigError as error:
         faults = len(error.faults)
         fail(f"{error}\n{faults} fault{'s' if faults > 1 else ''} in {file}; nothing was done", USAGE)
+
+
+def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem[str]]:
+    """The names of jobs that begin so, for the shell. Of a faulty file as well; of one that is none, there are none:
+    nobody who presses Tab wants to read errors.
+    """
+    file = config.find(ctx.params.get("file"))
+    jobs: dict[str, str] = {}
+    try:
+        jobs = {job.name: job.description or job.schedule.words for job in config.load(file).jobs.values()}
+    except ConfigError:
+        with contextlib.suppress(OSError, ValueError):
+            written = tomllib.loads(file.read_text()).get("jobs")
+            jobs = dict.fromkeys(written, "") if isinstance(written, dict) else {}
+    return [CompletionItem(name, help=text or None) for name, text in jobs.items() if name.startswith(begun)]

@@ -7,7 +7,7 @@ import click
 
 from tocsin import channel, config, display
 from tocsin.channel import ChannelClosed
-from tocsin.commands.common import FAILED, NOT_RUNNING, fail, job_file_option
+from tocsin.commands.common import FAILED, NOT_RUNNING, complete_job, examples, fail, job_file_option
 from tocsin.messages import (
     Done,
     Finished,
@@ -45,11 +45,11 @@ def ask(file: Path, request: Message) -> list[Message]:
     return answers
 
 
-@click.command()
+@click.command(epilog=examples("tocsin jobs", "tocsin jobs --json"))
 @job_file_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
 def jobs(file: Path, as_json: bool) -> None:
-    """Show what the running daemon does: state, next fire, last outcome."""
+    """Show what the daemon does. State, next fire, last outcome, process of each job."""
     statuses = [one for one in ask(file, ListJobs()) if isinstance(one, JobStatus)]
     if as_json:
         click.echo(json.dumps([display.status_as_json(one) for one in statuses], indent=2))
@@ -57,11 +57,11 @@ def jobs(file: Path, as_json: bool) -> None:
         click.echo(display.jobs_table(statuses))
 
 
-@click.command()
+@click.command(epilog=examples("tocsin fire sla-check", "tocsin fire sla-check && echo done"))
 @job_file_option
-@click.argument("job")
+@click.argument("job", shell_complete=complete_job)
 def fire(file: Path, job: str) -> None:
-    """Run JOB once, now, through the daemon; exit 0 only on success."""
+    """Run JOB once, now. Through the daemon, accounted for as `manual`; exits 0 only on success."""
     run = ask(file, FireJob(job))[-1]
     assert isinstance(run, Finished)
     click.echo(display.run_in_words(run))
@@ -69,24 +69,24 @@ def fire(file: Path, job: str) -> None:
         raise SystemExit(FAILED)
 
 
-@click.command()
+@click.command(epilog=examples("tocsin pause sla-check"))
 @job_file_option
-@click.argument("job")
+@click.argument("job", shell_complete=complete_job)
 def pause(file: Path, job: str) -> None:
-    """Let the scheduled slots of JOB pass until `resume`, also across restarts."""
+    """Let the slots of JOB pass until resumed. Also across restarts; a run that goes on ends as it will."""
     click.echo(getattr(ask(file, PauseJob(job, True))[-1], "text", ""))
 
 
-@click.command()
+@click.command(epilog=examples("tocsin resume sla-check"))
 @job_file_option
-@click.argument("job")
+@click.argument("job", shell_complete=complete_job)
 def resume(file: Path, job: str) -> None:
     """Fire JOB by its schedule again."""
     click.echo(getattr(ask(file, PauseJob(job, False))[-1], "text", ""))
 
 
-@click.command()
+@click.command(epilog=examples("tocsin check && tocsin reload"))
 @job_file_option
 def reload(file: Path) -> None:
-    """Take over the changed job file; unchanged jobs keep their process and their running call."""
+    """Take over the changed job file. Unchanged jobs keep their process and their running call."""
     click.echo(getattr(ask(file, ReloadConfig())[-1], "text", ""))

@@ -8,39 +8,64 @@ from pathlib import Path
 import click
 
 from tocsin import config, display, jobfile
-from tocsin.commands.common import FAILED, USAGE, fail, job_file_option, loaded
+from tocsin.commands.common import (
+    FAILED,
+    USAGE,
+    any_job_file_option,
+    complete_job,
+    examples,
+    fail,
+    job_file_option,
+    loaded,
+)
+from tocsin.faults import ConfigError
 from tocsin.instants import rfc3339
 from tocsin.schedule import Schedule, ScheduleError
 
 
-@click.command()
+@click.command(epilog=examples("tocsin check", "tocsin check -c staging.toml", "tocsin check --json"))
 @job_file_option
-def check(file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="A JSON object: jobs, warnings, faults.")
+def check(file: Path, as_json: bool) -> None:
     """Check the job file; show each job's next three fires."""
+    now = int(datetime.now(UTC).timestamp())
+    if as_json:
+        try:
+            click.echo(json.dumps(display.check_as_json(config.load(file), now), indent=2))
+        except ConfigError as error:
+            click.echo(json.dumps(display.faults_as_json(file, error), indent=2))
+            raise SystemExit(USAGE) from None
+        return
     settings = loaded(file)
     for warning in settings.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    now = int(datetime.now(UTC).timestamp())
+        click.echo(f"{display.doubtful('warning:')} {warning}", err=True)
     for job in settings.jobs.values():
         origin = f" (from {job.source})" if job.source else ""
-        click.echo(f"{job.name}{origin}{'' if job.enabled else ' (disabled)'}: {job.schedule.words}")
+        disabled = "" if job.enabled else display.doubtful(" (disabled)")
+        click.echo(f"{job.name}{origin}{disabled}: {job.schedule.words}")
         click.echo(f"  {job.method} {job.public_url}, {display.secret_in_words(job.secret)}")
-        due = now
-        for _ in range(3 if job.enabled else 0):
-            due = job.schedule.next_due(due)
+        for due in display.next_fires(job, now):
             click.echo(f"  next {display.local_and_utc(due, job.schedule.timezone)}")
-    click.echo(f"{file}: fine, {len(settings.enabled_jobs)} of {len(settings.jobs)} jobs enabled")
+    fine = display.good("fine")
+    click.echo(f"{file}: {fine}, {len(settings.enabled_jobs)} of {len(settings.jobs)} jobs enabled")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "tocsin history",
+        "tocsin history sla-check --since 1h",
+        "tocsin history --failed -n 10",
+        "tocsin history --json --since 1d",
+    )
+)
 @job_file_option
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=complete_job)
 @click.option("--since", metavar="AGO", help='Slots of the last "10m", "2h", "7d".')
 @click.option("--failed", is_flag=True, help="Only runs without success, and missed slots.")
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
 def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
-    """Show slots and what became of them, from the ledger; the daemon may run or not."""
+    """Show slots and what became of them. They are in the ledger; the daemon may run or not."""
     from tocsin.ledger.history import history as read_history
 
     folder = config.state_dir(file)
@@ -62,21 +87,22 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
         click.echo(display.history_table(rows) if rows else "no slots")
 
 
-@click.command("next")
+@click.command(
+    "next",
+    epilog=examples(
+        'tocsin next "*/15 9-17 * * MON-FRI" --timezone Europe/Berlin',
+        "tocsin next @daily -n 3",
+        'tocsin next "30 2 * * *" --timezone Europe/Berlin --after 2026-03-28T00:00:00Z',
+    ),
+)
 @click.argument("expression")
 @click.option("--timezone", default="UTC", show_default=True, help="An IANA zone, as Europe/Berlin.")
 @click.option("--after", metavar="INSTANT", help="RFC 3339, as 2026-03-29T00:00:00Z; else now.")
-@click.option("-n", "--count", default=5, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("-n", "--count", default=5, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of instants.")
-@click.option("-c", "--config", "_file", metavar="FILE", hidden=True, help="Taken, as by every command.")
-def next_(expression: str, timezone: str, after: str | None, count: int, as_json: bool, _file: str | None) -> None:
-    """Show when EXPRESSION is due.
-
-    \b
-    Examples:
-      tocsin next "*/15 9-17 * * MON-FRI" --timezone Europe/Berlin
-      tocsin next @daily -n 3
-    """
+@any_job_file_option
+def next_(expression: str, timezone: str, after: str | None, count: int, as_json: bool) -> None:
+    """Show when EXPRESSION is due."""
     try:
         moment = datetime.fromisoformat(after) if after else datetime.now(UTC)
         if moment.tzinfo is None:
