@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help run test pythons suite lint format lock picture clean
+.PHONY: help run test pythons suite lint format lock docs picture clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -43,6 +43,9 @@ lock: $(VENV)/dev ## write the lock files anew, with the newest versions that py
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+docs: $(VENV)/dev ## write the generated parts of the docs, and the job file's schema
+	@$(BIN)/python scripts/reference.py
 
 picture: $(VENV)/dev ## draw the README's picture of the status page
 	@scripts/need chromium=chromium

@@ -193,11 +193,12 @@ Address = Annotated[tuple[str, int], BeforeValidator(parse_address), _as("addres
 Url = Annotated[str, AfterValidator(check_url), _as("URL", "https?://[!-~]+", maxLength=MAX_URL)]
 BaseUrl = Annotated[str, AfterValidator(_base_url), _as("URL", "https?://[!->@-~]+", maxLength=MAX_URL)]
 Path = Annotated[str, AfterValidator(_path), _as("path", '/[!-"$-~]*', maxLength=MAX_URL)]
-Variable = Annotated[str, AfterValidator(_variable), _as("variable's name", f"|{_VARIABLE.pattern}")]
+Variable = Annotated[str, AfterValidator(_variable), _as("name of a variable", f"|{_VARIABLE.pattern}")]
 File = Annotated[str, AfterValidator(_file), Field(title="file")]
+_WAYS = "header:NAME, bearer, authorization, query:NAME or none"
 _SENT = f"header:{_TOKEN.pattern}|bearer|authorization|query:.+|none"
-SendSecret = Annotated[str, AfterValidator(_send_secret), _as("way", _SENT)]
-OwnSendSecret = Annotated[str, AfterValidator(lambda text: text and _send_secret(text)), _as("way", f"|{_SENT}")]
+SendSecret = Annotated[str, AfterValidator(_send_secret), _as(_WAYS, _SENT)]
+OwnSendSecret = Annotated[str, AfterValidator(lambda text: text and _send_secret(text)), _as(_WAYS, f"|{_SENT}")]
 ContentType = Annotated[str, AfterValidator(_content_type), _as("text", "[ -~]*")]
 User = Annotated[str, AfterValidator(_user), _as("text", "[ -9;-~]*", maxLength=100)]
 Headers = Annotated[
@@ -289,7 +290,7 @@ class TargetTable(Table):
     )
     send_secret: SendSecret = Field(
         "header:x-cron-secret",
-        description='How the secret is sent: "header:NAME", "bearer", "authorization", "query:NAME" or "none".',
+        description="How the secret is sent; bearer and authorization are Authorization headers.",
     )
     ca_file: File = Field("", description="Authority to believe instead of the system's, PEM.")
     client_cert: File = Field("", description="This client's certificate, PEM.")
@@ -347,9 +348,7 @@ class JobTable(Table):
     delivery: Literal["at-most-once", "at-least-once"] = Field(
         "at-most-once", description="Whether a run that was cut off is repeated, with the same Idempotency-Key."
     )
-    expect: ExpectTable = Field(
-        default_factory=ExpectTable.model_construct, description="What counts as success; without it see calls.md."
-    )
+    expect: ExpectTable = Field(default_factory=ExpectTable.model_construct, description="What counts as success.")
     totals: Totals = Field({}, description="Counts to sum up, name = place in the JSON reply; at most 8.")
     max_reply: Size = Field(1024**2, description="A larger reply is a failure.")
     memory_limit: MemoryLimit = Field(

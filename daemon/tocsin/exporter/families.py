@@ -30,7 +30,8 @@ class Families:
         self.build = gauge("tocsin_build_info", "Version of Tocsin and of its Python.", "version", "python")
         self.config = gauge("tocsin_config_info", "The job file in use, by its hash.", "hash")
         self.reload_successful = gauge(
-            "tocsin_config_last_reload_successful", "Whether the last load of the job file was taken over."
+            "tocsin_config_last_reload_successful",
+            "Whether the last load of the job file was taken over; 0: the one before stays in use.",
         )
         self.reload_success_time = gauge(
             "tocsin_config_last_reload_success_timestamp_seconds",
@@ -53,7 +54,7 @@ class Families:
         )
         self.lateness = histogram(
             "tocsin_fire_lateness_seconds",
-            "Request sent minus due, of the runs the schedule started on time (no manual runs, no catching up).",
+            "Request sent minus due, of the runs the schedule started on time: no manual runs, no catching up.",
             LATENESS_BUCKETS,
         )
 
@@ -62,7 +63,10 @@ class Families:
         )
         self.runs = counter("tocsin_job_runs_total", "Runs that ended, by outcome.", "job_name", "outcome")
         self.last_outcome = gauge(
-            "tocsin_job_last_run_outcome", "1 for the outcome of the last run, else 0.", "job_name", "outcome"
+            "tocsin_job_last_run_outcome",
+            "1 for the outcome of the last run, else 0; all 0 before the first.",
+            "job_name",
+            "outcome",
         )
         self.not_run = counter(
             "tocsin_job_slots_not_run_total", "Due slots that did not run, by reason.", "job_name", "reason"
@@ -98,19 +102,27 @@ class Families:
             "job_name",
         )
         self.next_fire = gauge(
-            "tocsin_job_next_fire_timestamp_seconds", "The next due instant, in Unix time.", "job_name"
+            "tocsin_job_next_fire_timestamp_seconds",
+            "The next due instant, in Unix time; while a run goes on, the one it was due at.",
+            "job_name",
         )
         self.success_deadline = gauge(
             "tocsin_job_success_deadline_timestamp_seconds",
             "By when a run must have succeeded: the second fire after the last success, timeout and grace.",
             "job_name",
         )
-        self.failures = gauge("tocsin_job_consecutive_failures", "Runs that failed since the last success.", "job_name")
+        self.failures = gauge(
+            "tocsin_job_consecutive_failures",
+            "Runs that failed since the last success; a cancelled run counts neither way.",
+            "job_name",
+        )
         self.running = gauge("tocsin_job_running", "Whether a run is going on.", "job_name")
         self.paused = gauge("tocsin_job_paused", "Whether scheduled slots are let pass.", "job_name")
         self.process_up = gauge("tocsin_job_process_up", "Whether the job's process lives.", "job_name")
         self.process_memory = gauge(
-            "tocsin_job_process_resident_memory_bytes", "Memory of the job's process; 0: none lives.", "job_name"
+            "tocsin_job_process_resident_memory_bytes",
+            "Memory (RSS) of the job's process, most of it shared with the others; 0: none lives.",
+            "job_name",
         )
         self.process_start = gauge(
             "tocsin_job_process_start_time_seconds",
