@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help run test pythons suite lint format lock docs picture clean
+.PHONY: help run test pythons suite lint format lock docs picture dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -50,6 +50,9 @@ docs: $(VENV)/dev ## write the generated parts of the docs, and the job file's s
 picture: $(VENV)/dev ## draw the README's picture of the status page
 	@scripts/need chromium=chromium
 	@$(BIN)/python scripts/picture.py
+
+dist: $(VENV)/dev ## build wheel and sdist, and the list of what a wheel is installed with
+	@$(BIN)/python scripts/dist.py
 
 clean: ## remove what the other targets made (not var/: it holds the ledger)
 	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -97,7 +97,7 @@ def value_in_words(one: dict[str, Any]) -> str:
 
 
 def commands() -> str:
-    group = click.Context(tocsin, info_name="tocsin", **(tocsin.context_settings | {"terminal_width": WIDTH}))
+    group = click.Context(tocsin, info_name="tocsin", **{**tocsin.context_settings, "terminal_width": WIDTH})
     found = [_help(tocsin, group)]
     for name in sorted(tocsin.commands):
         command = tocsin.commands[name]
