@@ -117,7 +117,7 @@ def test_it_runs(release: Release, tmp_path: Path, endpoint: Endpoint, monkeypat
     assert (checked.returncode, checked.stderr) == (0, "")
     daemon.start()
     try:
-        until(lambda: daemon.json("jobs") and "ready" in daemon.get("/readyz"), "the daemon")
+        until(lambda: daemon.metric("tocsin_job_process_up", job_name="tick") == 1.0, "the daemon")
         fired = daemon.run("fire", "tick")
         assert fired.returncode == 0, fired.stderr
         assert [call.path for call in endpoint.calls] == ["/tick"]
