@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import subprocess
-import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +61,7 @@ def test_the_wheel_has_the_whole_package_and_nothing_else(release: Release) -> N
 
 
 def test_the_sdist_makes_the_same_wheel(release: Release, tmp_path: Path) -> None:
-    with tarfile.open(release.sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", release.sdist, "-C", tmp_path], check=True)
     [tree] = tmp_path.iterdir()
     tracked = {
         "Makefile",

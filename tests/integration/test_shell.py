@@ -32,6 +32,7 @@ every = "1h"
 path = "/y"
 enabled = false
 """
+GROUP = click.Context(main, info_name="tocsin", **main.context_settings)
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07)")
 
 
@@ -289,7 +290,7 @@ def test_help_has_examples_that_parse(name: str) -> None:
     assert examples, "give it examples(…)"
     for example in examples:
         words = shlex.split(re.split(r"   | [|>&]|\)\"", example)[0])  # before a comment, a pipe, the end of $(…)
-        command.make_context(name, words).close()
+        command.make_context(name, words, parent=GROUP).close()
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, option.name

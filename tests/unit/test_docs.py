@@ -15,6 +15,7 @@ from docs_pages import ROOT, Block, anchors, inline_code, links, pages, split
 from tocsin.cli import main
 
 PAGES = pages()
+GROUP = click.Context(main, info_name="tocsin", **main.context_settings)
 LANGUAGES = {"sh", "text", "toml", "json", "yaml", "ini", "ts", "js", "tsx", "jsx", "python", "sql", "promql", "diff"}
 LANGUAGES |= {"dockerfile", "nginx", "crontab", "html", "mermaid", "css", "xml"}
 by_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -82,7 +83,7 @@ def test_commands_in_the_text_exist(page: Path) -> None:
         assert words[0] in main.commands, f"`{code}`: there is no such command"
         command = main.commands[words[0]]
         try:
-            command.make_context(words[0], words[1:]).close()
+            command.make_context(words[0], words[1:], parent=GROUP).close()
         except click.MissingParameter:
             pass  # the text speaks of the command as such
         except click.exceptions.Exit:
