@@ -12,6 +12,7 @@ from threading import Event, Thread
 import pytest
 
 from harness import Daemon, Endpoint, fates, sla_checked, until
+from tocsin.parent.run import REPEATED
 
 EVERY_SECOND = '[jobs.tick]\nevery = "1s"\npath = "/tick"\n'
 Start = Callable[[str], Daemon]
@@ -189,10 +190,26 @@ def test_a_second_sigterm_hurries(running: Start, endpoint: Endpoint) -> None:
     assert held.came.wait(30)
     daemon.signal(signal.SIGTERM)
     daemon.said("stopping why=SIGTERM")
+    counts = time.monotonic() + REPEATED
+    until(lambda: time.monotonic() > counts, "the moment from which another SIGTERM counts")
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
     held.go.set()
     assert [row["outcome"] for row in daemon.history() if row["outcome"]] == ["cancelled"]
+
+
+def test_a_sigterm_that_comes_twice_at_once_still_drains(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    daemon.signal(signal.SIGTERM)
+    daemon.said("stopping why=SIGTERM")
+    daemon.signal(signal.SIGTERM)
+    assert not daemon.run("jobs").returncode  # it has been through its loop since
+    held.go.set()
+    assert daemon.wait() == 0
+    assert "stopping at once" not in daemon.log()
+    assert [row["outcome"] for row in daemon.history() if row["outcome"]] == ["success"]
 
 
 def test_after_the_drain_calls_are_cancelled(daemon: Daemon, endpoint: Endpoint) -> None:

@@ -1,6 +1,7 @@
 """`tocsin run`: takes the state folder, opens the control socket, minds the signals, runs until stopped."""
 
 import gc
+import math
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ from tocsin.parent.loop import Loop
 from tocsin.secret import redact
 
 UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
+REPEATED = 3.0  # seconds in which another SIGTERM is the same wish: Heroku signals every process, maybe twice
 
 
 def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
@@ -63,11 +65,17 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     commands = Commands(daemon, reload)
     control = Control(config.state_dir, loop, commands.handle)
 
+    told = -math.inf  # when SIGTERM came and counted
+
     def on_signal(number: int) -> None:
+        nonlocal told
         if number == signal.SIGHUP:
             reload()
-        elif number in (signal.SIGTERM, signal.SIGINT):
-            daemon.stop(signal.Signals(number).name)
+        elif number == signal.SIGINT:
+            daemon.stop("SIGINT")
+        elif number == signal.SIGTERM and loop.now() >= told + REPEATED:
+            told = loop.now()
+            daemon.stop("SIGTERM")
 
     loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), on_signal)
     _stop_with_supervisord(loop, daemon)
