@@ -1,18 +1,19 @@
 # Tocsin under supervisord under tini. Nothing is installed that the lock files have no hash for.
+# No `RUN --mount=type=cache` and no VOLUME: Railway's builder refuses both.
 
 FROM python:3.13-slim-trixie AS build
 WORKDIR /srv/build
+ENV PIP_NO_CACHE_DIR=1
 COPY requirements.lock requirements-build.lock ./
 # The wheel is built in an environment of its own, which stays behind in this stage.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m venv /srv/tocsin/venv \
+RUN python -m venv /srv/tocsin/venv \
  && /srv/tocsin/venv/bin/pip install --require-hashes --only-binary :all: -r requirements.lock \
  && python -m venv /srv/build/venv \
  && /srv/build/venv/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon daemon
-RUN /srv/build/venv/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /srv/build/dist . \
- && /srv/tocsin/venv/bin/pip install --no-cache-dir --no-deps --no-index /srv/build/dist/*.whl \
+RUN /srv/build/venv/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /srv/build/dist . \
+ && /srv/tocsin/venv/bin/pip install --no-deps --no-index /srv/build/dist/*.whl \
  && /srv/tocsin/venv/bin/pip check \
  && /srv/tocsin/venv/bin/pip uninstall --yes pip \
  && mkdir -p /srv/tocsin/var/log
@@ -29,7 +30,8 @@ RUN apt-get update \
  && useradd --uid 10001 --gid tocsin --home-dir /srv/tocsin --no-create-home --shell /usr/sbin/nologin tocsin
 WORKDIR /srv/tocsin
 COPY --from=build /srv/tocsin/venv /srv/tocsin/venv
-# The lock, the ledger and supervisord's socket. Nothing else is written, so the root may be read-only.
+# The lock, the ledger and supervisord's socket: mount a volume here. Nothing else is written, so the root may be
+# read-only.
 COPY --from=build --chown=10001:10001 /srv/tocsin/var /srv/tocsin/var
 COPY supervisord.conf foreground.conf tocsin.toml ./
 # Inside a container loopback reaches nobody; who may connect is decided by the network it is put on.
@@ -37,7 +39,6 @@ ENV PATH=/srv/tocsin/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     TOCSIN_LISTEN=0.0.0.0:9911
 USER 10001:10001
-VOLUME /srv/tocsin/var
 EXPOSE 9911
 # Tocsin drains on TERM, which tini hands to supervisord and supervisord to it: give `docker stop` a minute.
 STOPSIGNAL SIGTERM

@@ -15,7 +15,8 @@ run: $(VENV)/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env
 	@exec $(BIN)/python scripts/run.py
 
 test: lint ## every check and test, with coverage
-	@scripts/need prometheus=prometheus chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl
+	@scripts/need prometheus=prometheus chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
+	  systemd-analyze=systemd /usr/bin/supervisord=supervisor
 	@exec $(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
 pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.13 that is here

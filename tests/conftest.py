@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from container import Image, built
 from harness import Daemon, Endpoint
 from tocsin import config
 from tocsin.config import Job
@@ -69,3 +70,10 @@ def running(daemon: Daemon) -> Callable[[str], Daemon]:
         return daemon
 
     return start
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[Image]:
+    """What the Dockerfile builds, in a folder."""
+    with built() as one:
+        yield one

@@ -67,7 +67,7 @@ def test_a_stop_leaves_time_to_drain() -> None:
 
 
 def test_ours_can_write_their_volume_and_nothing_else() -> None:
-    (volume,) = re.findall(r"^VOLUME (\S+)$", DOCKERFILE, re.MULTILINE)
+    (volume,) = re.findall(r"^COPY --from=build --chown=10001:10001 \S+ (\S+)$", DOCKERFILE, re.MULTILINE)
     for name in ("app", "tocsin"):
         service = SERVICES[name]
         assert service["read_only"] is True
