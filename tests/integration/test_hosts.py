@@ -13,10 +13,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ import yaml
 from honcho.environ import parse_procfile  # type: ignore[import-untyped]
 
 from container import AS_ROOT, ROOT, Image, members
-from harness import Call, Endpoint, free_port, sla_checked, until
+from harness import Call, Daemon, Endpoint, free_port, sla_checked, until
 
 DEPLOY = ROOT / "deploy"
 SECRET = "a-secret-of-the-tests-of-hosts-0"
@@ -321,3 +324,42 @@ def test_debians_supervisor(site: Site) -> None:
     site.serves_and_drains(60)
     if AS_ROOT:
         assert (site.folder / "var" / "ledger.sqlite").stat().st_uid == NOBODY
+
+
+# ---- the ledger
+
+
+def test_a_backup_is_taken_while_it_runs_and_restored_in_another_folder(daemon: Daemon) -> None:
+    (command,) = re.findall(r"^\.venv/bin/python (-c 'import sqlite3.*)$", documented(), re.MULTILINE)
+    daemon.write('[jobs.tick]\nevery = "1s"\npath = "/tick"\n')
+    daemon.start()
+    until(lambda: daemon.metric("tocsin_job_runs_total", job_name="tick", outcome="success"), "a run")
+    assert daemon.run("pause", "tick").returncode == 0
+    until(lambda: [row for row in daemon.history() if row["reason"] == "paused"], "the pause to be in the ledger")
+    before = {row["run_id"] for row in daemon.history() if row["outcome"] == "success"}
+    subprocess.run(f"{sys.executable} {command}", shell=True, cwd=daemon.folder, check=True)
+    assert daemon.stop() == 0
+    (daemon.folder / "moved").mkdir()
+    (daemon.folder / "ledger.backup").rename(daemon.folder / "moved" / "ledger.sqlite")
+    daemon.environment["TOCSIN_STATE_DIR"] = "moved"
+    daemon.start()
+    until(lambda: [one["paused"] for one in daemon.json("jobs")] == [True], "the pause to be remembered")
+    assert before
+    assert before <= {row["run_id"] for row in daemon.history()}
+    assert daemon.stop() == 0
+
+
+def test_without_the_disk_nothing_is_missed_run_late_or_paused(daemon: Daemon) -> None:
+    """What docs/deploy.md says is lost with the ledger."""
+    daemon.write('[jobs.tick]\nevery = "1s"\npath = "/tick"\n')
+    daemon.start()
+    until(lambda: daemon.metric("tocsin_job_runs_total", job_name="tick", outcome="success"), "a run")
+    assert daemon.run("pause", "tick").returncode == 0
+    assert daemon.stop() == 0
+    shutil.rmtree(daemon.folder / "var")
+    began = time.time()
+    daemon.start()
+    rows = until(lambda: [row for row in daemon.history() if row["outcome"]], "a run")
+    assert min(datetime.fromisoformat(row["due"]).timestamp() for row in rows) >= int(began)
+    assert not [row for row in daemon.history() if row["state"] == "missed"]
+    assert daemon.stop() == 0
