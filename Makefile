@@ -17,6 +17,7 @@ run: $(VENV)/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env
 test: lint ## every check and test, with coverage
 	@scripts/need prometheus=prometheus chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
 	  systemd-analyze=systemd /usr/bin/supervisord=supervisor
+	-@scripts/need node=nodejs npm=npm pg_ctlcluster=postgresql # without them examples/nextjs-ticketing is not tried
 	@exec $(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
 pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.13 that is here
@@ -33,7 +34,7 @@ lint: $(VENV)/dev ## format, lint, types, imports, Dockerfile
 	$(BIN)/ruff check
 	$(BIN)/mypy daemon tests scripts
 	$(BIN)/lint-imports
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile examples/nextjs-ticketing/Dockerfile
 
 format: $(VENV)/dev ## put the code into shape
 	$(BIN)/ruff format
@@ -56,7 +57,7 @@ dist: $(VENV)/dev ## build wheel and sdist, and the list of what a wheel is inst
 	@$(BIN)/python scripts/dist.py
 
 clean: ## remove what the other targets made (not var/: it holds the ledger)
-	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf .venv .venv-* .cache dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
 # ---- the virtual environment: nothing is downloaded that the lock files have no hash for
 
