@@ -21,7 +21,9 @@ from harness import PATIENCE, SECRET, free_port, until
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "examples" / "nextjs-ticketing"
 CACHE = ROOT / ".cache" / "nextjs-ticketing"
-NOT_SOURCES = shutil.ignore_patterns("node_modules", ".next", "var", ".env", "next-env.d.ts", "*.tsbuildinfo")
+NOT_SOURCES = shutil.ignore_patterns(
+    "node_modules", ".next", "var", ".env", "next-env.d.ts", "*.tsbuildinfo", "README.md"
+)
 POSTGRES = Path("/usr/lib/postgresql")  # where Debian puts each version, outside PATH
 PASSWORD = "a-password-for-people"
 BUILD_PATIENCE = 600.0  # seconds: a cold npm cache and a busy machine
@@ -58,11 +60,10 @@ def build() -> Path:
 
 def _digest() -> str:
     """Of all that decides how the build turns out."""
-    ignored = NOT_SOURCES
     found = hashlib.sha256(subprocess.run(["node", "--version"], capture_output=True, check=True).stdout)
     for folder, folders, files in os.walk(SOURCE):
-        folders[:] = sorted(set(folders) - ignored(folder, folders))
-        for name in sorted(set(files) - ignored(folder, files)):
+        folders[:] = sorted(set(folders) - NOT_SOURCES(folder, folders))
+        for name in sorted(set(files) - NOT_SOURCES(folder, files)):
             file = Path(folder, name)
             found.update(f"{file.relative_to(SOURCE)}\0".encode() + file.read_bytes() + b"\0")
     return found.hexdigest()[:16]

@@ -15,7 +15,7 @@ export function middleware(request: NextRequest): NextResponse {
   const path = request.nextUrl.pathname;
   const cron = path.startsWith("/api/cron/") && process.env.LOGIN_GUARDS_CRON !== "1";
   if (cron || path === "/login" || valid(request.cookies.get(COOKIE)?.value)) return NextResponse.next();
-  // Not request.url: behind a proxy and in a container its host is the one that the server listens on.
+  // Not request.url: its host is the one that the server listens on, which behind a proxy is localhost.
   const origin = `${request.headers.get("x-forwarded-proto")}://${request.headers.get("x-forwarded-host")}`;
   return NextResponse.redirect(new URL("/login", origin), 307);
 }

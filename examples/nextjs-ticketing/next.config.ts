@@ -9,6 +9,7 @@ const headers = [
 const config: NextConfig = {
   output: "standalone",
   outputFileTracingRoot: __dirname, // server.js lies at the top of .next/standalone, whatever surrounds this folder
+  outputFileTracingExcludes: { "*": ["./node_modules/@img/**", "./node_modules/sharp/**", "./node_modules/typescript/**"] },
   poweredByHeader: false,
   headers: async () => [{ source: "/:path*", headers }],
 };

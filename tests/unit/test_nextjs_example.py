@@ -46,7 +46,7 @@ def test_every_variable_is_in_the_example_env_and_no_secret_has_a_value() -> Non
     sources = [*EXAMPLE.glob("lib/*.ts"), *EXAMPLE.glob("app/**/*.ts"), EXAMPLE / "middleware.ts"]
     read = {name for file in sources for name in re.findall(r"process\.env\.(\w+)", file.read_text())}
     offered = dict(re.findall(r"^(\w+)=(.*)$", (EXAMPLE / ".env.example").read_text(), re.MULTILINE))
-    assert read - {"LOGIN_GUARDS_CRON"} == set(offered) - {"API_BASE_URL"}
+    assert read - {"LOGIN_GUARDS_CRON"} == set(offered) - {"API_BASE_URL", "HOSTNAME"}
     assert {name for name in offered if re.search("SECRET|PASSWORD", name) and offered[name]} == set()
 
 

@@ -3,7 +3,7 @@
 import { useRouter } from "next/navigation";
 import { useEffect } from "react";
 
-const EVERY = 5_000; // ms: the SLA check works behind the page's back
+const EVERY = 3_000; // ms: the SLA check works behind the page's back
 
 /** Fetches the page's contents anew now and then; what is being typed stays. */
 export function Refresh() {
