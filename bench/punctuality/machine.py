@@ -1,0 +1,38 @@
+"""What the figures were measured on."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def said(*words: str) -> str:
+    if not shutil.which(words[0]):
+        return "absent"
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return (done.stdout or done.stderr).strip().split("\n")[0]
+
+
+def revision() -> str:
+    return said("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
+
+
+def machine() -> dict[str, str]:
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), "?")
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
+    autogroup = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    return {
+        "cores": str(os.cpu_count()),
+        "cpu": cpu,
+        "memory": f"{memory:.0f} GiB",
+        "kernel": platform.release(),
+        "autogroup": autogroup.read_text().strip() if autogroup.exists() else "absent",
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", "?"),
+        "python": platform.python_version(),
+        "node": said("node", "--version"),
+        "go": said("go", "version"),
+        "curl": said("curl", "--version"),
+        "load before": Path("/proc/loadavg").read_text().strip(),
+        "tocsin": revision(),
+    }
