@@ -1,93 +1,154 @@
-"""Run the benchmark: python -m punctuality --help (with bench/ in PYTHONPATH), or make bench."""
+"""Run the benchmark: make bench, or with bench/ in PYTHONPATH: python -m punctuality --help."""
 
 import argparse
 import json
 import platform
 import resource
 import shlex
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from punctuality.machine import machine
 from punctuality.measure import NotReady, measure
 from punctuality.peer import Absent, Peer
-from punctuality.peers import floor, node_cron, tocsin
-from punctuality.sink import Sink
+from punctuality.peers import apscheduler, celery, floor, node_cron, tocsin, with_curl
+from punctuality.sink import Broken, Sink
 from punctuality.stats import Lateness, together
 
-HERE = Path(__file__).parent
-PEERS: list[Peer] = [floor.PROCESSES, floor.SINGLE, tocsin.PLAIN, tocsin.TLS, node_cron.NODE_CRON, node_cron.CRONER]
+BENCH = Path(__file__).parents[1]
+PEERS: list[Peer] = [
+    floor.PROCESSES,
+    floor.SINGLE,
+    tocsin.PLAIN,
+    tocsin.TLS,
+    node_cron.NODE_CRON,
+    node_cron.CRONER,
+    apscheduler.APSCHEDULER,
+    with_curl.SUPERCRONIC,
+    with_curl.YACRON,
+    with_curl.CRON,
+    celery.CELERY,
+]
+KNOWN = [peer.name for peer in PEERS]
+SIZES = [1, 100, 1000]
+ALONE = (5, 13)  # period and instants of one job where seconds are known: one value an instant, so more of them
+ONLY = {"floor-single": [1000], "tocsin-tls": [1, 1000]}  # what these two are there to show needs no more
+QUICK = {name: [1, 1000] for name in ("floor-single", "tocsin-tls", "croner", "apscheduler")} | {
+    name: SIZES for name in ("floor", "tocsin", "node-cron")
+}
+
+
+class Run(NamedTuple):
+    peer: Peer
+    jobs: int
+    fires: int
+    period: int
 
 
 def names(text: str) -> list[str]:
-    known = [peer.name for peer in PEERS]
-    chosen = known if text == "all" else text.split(",")
+    chosen = text.split(",")
     for name in chosen:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+        if name not in KNOWN:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(KNOWN)}")
     return chosen
 
 
+def sizes(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="punctuality", description="Who calls on time?")
-    parser.add_argument("--tools", type=names, default=names("all"), metavar="A,B", help="default: all")
-    parser.add_argument("--sizes", type=lambda t: [int(n) for n in t.split(",")], default=[1, 100, 1000], metavar="N,N")
-    parser.add_argument("--fires", type=int, default=4, help="instants for each tool and size, the first is cold")
-    parser.add_argument("--period", type=int, default=20, help="seconds between them, a divisor of 60")
-    parser.add_argument("--out", type=Path, help="the JSON file; default: bench/results/DATE-MACHINE.json")
-    return parser.parse_args()
+    parser = argparse.ArgumentParser(prog="punctuality", description="Who calls on time? See docs/performance.md.")
+    parser.add_argument("--quick", action="store_true", help="the main comparison alone, with a period of 15 s")
+    parser.add_argument("--tools", type=names, metavar="A,B", help=f"of {', '.join(KNOWN)}")
+    parser.add_argument("--sizes", type=sizes, metavar="N,N", help="how many jobs; default: 1,100,1000")
+    parser.add_argument("--fires", type=int, default=4, metavar="N", help="instants: one cold, the rest warm (4)")
+    parser.add_argument("--period", type=int, metavar="S", help="seconds between them where a tool knows seconds (20)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: bench/results/DATE-MACHINE.json")
+    chosen = parser.parse_args()
+    chosen.period = chosen.period or (15 if chosen.quick else 20)
+    if 60 % chosen.period:
+        parser.error("--period must divide 60")
+    if chosen.fires < 2:
+        parser.error("--fires must be at least 2: one cold, one warm")
+    return chosen
+
+
+def runs(chosen: argparse.Namespace) -> Iterator[Run]:
+    """What there is to do, tool by tool."""
+    for peer in PEERS:
+        if peer.name not in (chosen.tools or (QUICK if chosen.quick else KNOWN)):
+            continue
+        for jobs in chosen.sizes or (QUICK if chosen.quick else ONLY).get(peer.name, SIZES):
+            if not peer.seconds:
+                yield Run(peer, jobs, chosen.fires, 60)
+            elif jobs == 1:
+                yield Run(peer, jobs, ALONE[1], ALONE[0])
+            else:
+                yield Run(peer, jobs, chosen.fires, chosen.period)
 
 
 def milliseconds(value: float | None) -> str:
-    return "     –" if value is None else f"{value * 1e3:6.1f}" if value < 0.1 else f"{value * 1e3:6.0f}"
+    return "–" if value is None else f"{value * 1e3:.3g}" if value < 1 else f"{value * 1e3:.0f}"
 
 
 def line(result: dict[str, Any]) -> str:
-    """A run in one line, for who watches."""
+    """A run in one line, for who watches: milliseconds (p50/p99/max), seconds, megabytes."""
     fires, jobs = result["fires"], result["jobs"]
-    rows = [("cold", fires[:1]), ("warm", fires[1:])]
     text = f"{result['tool']:13}{jobs:5}"
-    for name, some in rows:
+    for name, some in (("cold", fires[:1]), ("warm", fires[1:])):
         for clock in ("arrived", "seen"):
             late = together([Lateness(**fire[clock]) for fire in some], jobs)
-            text += f" {name} {clock} {milliseconds(late.p50)} {milliseconds(late.p99)} {milliseconds(late.max)}"
+            text += f"  {name} {clock} {'/'.join(map(milliseconds, (late.p50, late.p99, late.max)))}"
         cpu = [fire["cpu"] for fire in some if "cpu" in fire]
         text += f" cpu {sum(cpu) / len(cpu) / jobs * 1000:.2f}" if cpu else ""
-    text += f" missed {sum(f['missed'] for f in fires)} dup {sum(f['duplicates'] for f in fires)}"
-    return text + f" PSS {result['asleep'] / 1e6:.0f} {result['after'] / 1e6:.0f} MB up {result['ready_after']:.1f} s"
+    text += f"  missed {sum(f['missed'] for f in fires)} twice {sum(f['duplicates'] for f in fires)}"
+    text += f"  PSS {result['asleep'] / 1e6:.1f}/{result['after'] / 1e6:.1f} MB  up in {result['ready_after']:.1f} s"
+    return text + ("" if result["cold"] else "  (too late for a cold fire: give it a longer --period)")
+
+
+def run_all(chosen: argparse.Namespace, cache: Path, out: Path) -> None:
+    """Measure one after the other; the file is written anew after each, so that a stopped run is not lost."""
+    found: dict[str, Any] = {"machine": machine(), "command": shlex.join(sys.argv[1:]), "absent": {}, "results": []}
+    plan = list(runs(chosen))
+    print(f"About {sum((run.fires + 1.5) * run.period for run in plan) / 60:.0f} minutes. Leave the machine alone.")
+    for run in plan:
+        name = run.peer.name
+        if name in found["absent"]:
+            continue
+        try:
+            run.peer.setup(cache)
+            with Sink(cache) as sink:
+                result = measure(run.peer, sink, cache, run.jobs, run.fires, run.period)
+        except Absent as reason:
+            found["absent"][name] = str(reason)
+            print(f"{name}: absent: {reason}", flush=True)
+        except NotReady as reason:
+            found["absent"][f"{name} with {run.jobs} jobs"] = str(reason)
+            print(f"{name:13}{run.jobs:5}  {reason}", flush=True)
+        else:
+            found["results"].append(result)
+            print(line(result), flush=True)
+        out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def main() -> None:
     chosen = options()
-    cache = HERE.parent / ".cache"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    cache = BENCH / ".cache"
     cache.mkdir(exist_ok=True)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found: dict[str, Any] = {"machine": machine(), "command": shlex.join(sys.argv[1:]), "absent": {}, "results": []}
-    out = chosen.out or HERE.parent / "results" / f"{time.strftime('%Y-%m-%d')}-{platform.node()}.json"
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    out = chosen.out or BENCH / "results" / f"{time.strftime('%Y-%m-%d')}-{platform.node()}.json"
     out.parent.mkdir(exist_ok=True)
-    for peer in [peer for peer in PEERS if peer.name in chosen.tools]:
-        try:
-            peer.setup(cache)
-        except Absent as reason:
-            found["absent"][peer.name] = str(reason)
-            print(f"{peer.name}: absent: {reason}")
-            continue
-        for jobs in chosen.sizes:
-            with Sink(cache) as sink:
-                period = 5 if jobs == 1 else chosen.period
-                fires = 13 if jobs == 1 else chosen.fires
-                try:
-                    result = measure(peer, sink, cache, jobs, fires, period)
-                except NotReady as reason:
-                    print(f"{peer.name} {jobs}: {reason}")
-                    found["absent"][f"{peer.name} with {jobs} jobs"] = str(reason)
-                    continue
-            found["results"].append(result)
-            print(line(result), flush=True)
-            out.write_text(json.dumps(found, indent=1) + "\n")
+    try:
+        run_all(chosen, cache, out)
+    except Broken as reason:
+        sys.exit(str(reason))
     print(out)
 
 

@@ -1,7 +1,8 @@
 """One tool with so many jobs: start it, let it fire, write down what the sink saw and what it cost.
 
-The tool is started just after an instant of the grid (whole multiples of the period since the epoch), so that it
-has a period to come up; its memory is read when it sleeps; the next instant is its first (cold) fire.
+The tool is started just after an instant of the grid (whole multiples of the period since the epoch), or with most
+of a period left, so that it has time to come up; its memory is read when it sleeps; the next instant is its first
+(cold) fire.
 """
 
 import shutil
@@ -21,6 +22,7 @@ AFTER = 5.0  # and how long it counts at least
 QUIET = 3.0  # seconds without a request: the instant's work is done
 ASLEEP = 0.03  # of a core: a tree that uses less sleeps
 SHORT = 15  # seconds: below this a period has no room for a window, and the run as a whole is measured
+START = 0.75  # of a period must be left for a start; else the next instant is waited for
 READY = 55.0  # seconds a tool may take to come up
 
 
@@ -74,8 +76,10 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
     """One cold fire and then warm ones, `fires` in all. Seconds and bytes. Raises NotReady."""
     folder = Path(tempfile.mkdtemp(prefix=f"{peer.name}-{jobs}-", dir=cache))
     tree = Tree(apart={sink.process.pid})
-    started = (time.time() // period + 1) * period + 0.2
-    first = int(started) + period
+    now = time.time()
+    instant = int(now // period + 1) * period
+    enough = instant - now >= START * period
+    started, first = (now, instant) if enough else (instant + 0.2, instant + period)
     tls = peer.name.endswith("-tls")
     url = f"https://127.0.0.1:{sink.tls}" if tls else f"http://127.0.0.1:{sink.plain}"
     plan = Plan(folder, cache, jobs, first, period, url, sink.certificate, SECRET)
@@ -85,7 +89,7 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
     try:
         come_up(tree, commands, folder / "output")
         came_up = time.time()
-        result: dict[str, Any] = {"tool": peer.name, "jobs": jobs, "period": period, "ready_after": came_up - started}
+        result: dict[str, Any] = {"tool": peer.name, "jobs": jobs, "period": period, "about": peer.about, "ready_after": came_up - started}
         room = BEFORE if period >= SHORT else 0.5
         quiet = fall_asleep(tree, first - room - 1)
         asleep, processes = tree.pss(), len(tree.pids())
@@ -107,6 +111,7 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
             raise NotReady("a process ended while it was measured")
     finally:
         tree.stop()
+        shutil.rmtree(folder)
     records = sink.records(number)
     arrived = match([(job, at) for job, at, _ in records], dues, jobs)
     seen = match([(job, at) for job, _, at in records], dues, jobs)
@@ -123,7 +128,6 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
         for one, two, window in zip(arrived, seen, windows, strict=True)
     ]
     totals = sink.totals()
-    shutil.rmtree(folder)
     return result | {
         "cold": in_time,
         "asleep": asleep,
