@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help run test pythons suite lint format lock docs picture dist clean
+.PHONY: help run test pythons suite lint format lock docs picture dist bench report clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -32,7 +32,7 @@ suite: $(VENV)/dev
 lint: $(VENV)/dev ## format, lint, types, imports, Dockerfile
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy daemon tests scripts
+	$(BIN)/mypy daemon tests scripts bench
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile examples/nextjs-ticketing/Dockerfile
 
@@ -56,8 +56,16 @@ picture: $(VENV)/dev ## draw the README's picture of the status page
 dist: $(VENV)/dev ## build wheel and sdist, and the list of what a wheel is installed with
 	@$(BIN)/python scripts/dist.py
 
+bench: $(VENV)/run ## who calls on time? About 70 minutes; QUICK=1: 15; ARGS="--help": more; see docs/performance.md
+	@scripts/need 'gcc=gcc libc6-dev' openssl=openssl
+	@test -e /usr/include/openssl/ssl.h || scripts/need openssl/ssl.h=libssl-dev
+	@PYTHONPATH=bench $(BIN)/python -m punctuality $(if $(QUICK),--quick) $(ARGS)
+
+report: $(VENV)/run ## write the figures of RESULTS=bench/results/….json into docs/performance.md
+	@PYTHONPATH=bench $(BIN)/python -m punctuality.report $(RESULTS)
+
 clean: ## remove what the other targets made (not var/: it holds the ledger)
-	rm -rf .venv .venv-* .cache dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf .venv .venv-* .cache bench/.cache dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
 # ---- the virtual environment: nothing is downloaded that the lock files have no hash for
 

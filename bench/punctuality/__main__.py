@@ -37,8 +37,14 @@ KNOWN = [peer.name for peer in PEERS]
 SIZES = [1, 100, 1000]
 ALONE = (5, 13)  # period and instants of one job where seconds are known: one value an instant, so more of them
 ONLY = {"floor-single": [1000], "tocsin-tls": [1, 1000]}  # what these two are there to show needs no more
-QUICK = {name: [1, 1000] for name in ("floor-single", "tocsin-tls", "croner", "apscheduler")} | {
-    name: SIZES for name in ("floor", "tocsin", "node-cron")
+QUICK = {
+    "floor": SIZES,
+    "floor-single": [1000],
+    "tocsin": SIZES,
+    "tocsin-tls": [1, 1000],
+    "node-cron": SIZES,
+    "croner": [1, 1000],
+    "apscheduler": [1, 1000],
 }
 
 
@@ -108,6 +114,11 @@ def line(result: dict[str, Any]) -> str:
         text += f" cpu {sum(cpu) / len(cpu) / jobs * 1000:.2f}" if cpu else ""
     text += f"  missed {sum(f['missed'] for f in fires)} twice {sum(f['duplicates'] for f in fires)}"
     text += f"  PSS {result['asleep'] / 1e6:.1f}/{result['after'] / 1e6:.1f} MB  up in {result['ready_after']:.1f} s"
+    text += "".join(
+        f"  {result['sink'][trouble]} {trouble}"
+        for trouble in ("refused", "broken", "unstamped")
+        if result["sink"][trouble]
+    )
     return text + ("" if result["cold"] else "  (too late for a cold fire: give it a longer --period)")
 
 

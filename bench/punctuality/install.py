@@ -12,7 +12,9 @@ from punctuality.peer import Absent
 HERE = Path(__file__).parent / "peers"
 
 
-def once(folder: Path, named_by: Sequence[Path], *commands: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+def once(
+    folder: Path, named_by: Sequence[Path], *commands: Sequence[str], environment: Mapping[str, str] | None = None
+) -> None:
     """Run the commands in `folder` unless they ran there for these same files. Raises Absent with the last words."""
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in named_by) + repr(commands).encode()).hexdigest()
     stamp = folder / ".installed"

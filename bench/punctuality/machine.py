@@ -19,12 +19,12 @@ def revision() -> str:
 
 
 def machine() -> dict[str, str]:
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), "?")
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
     autogroup = Path("/proc/sys/kernel/sched_autogroup_enabled")
     return {
         "cores": str(os.cpu_count()),
-        "cpu": cpu,
+        "cpu": next((line.split(": ")[1] for line in cpus if line.startswith("model name")), "?"),
         "memory": f"{memory:.0f} GiB",
         "kernel": platform.release(),
         "autogroup": autogroup.read_text().strip() if autogroup.exists() else "absent",

@@ -83,13 +83,19 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
     tls = peer.name.endswith("-tls")
     url = f"https://127.0.0.1:{sink.tls}" if tls else f"http://127.0.0.1:{sink.plain}"
     plan = Plan(folder, cache, jobs, first, period, url, sink.certificate, SECRET)
-    commands = peer.commands(plan)
-    wait_until(started)
     before, sink_began, number = sink.totals(), sink.cpu(), sink.count()
     try:
+        commands = peer.commands(plan)
+        wait_until(started)
         come_up(tree, commands, folder / "output")
         came_up = time.time()
-        result: dict[str, Any] = {"tool": peer.name, "jobs": jobs, "period": period, "about": peer.about, "ready_after": came_up - started}
+        result: dict[str, Any] = {
+            "tool": peer.name,
+            "jobs": jobs,
+            "period": period,
+            "about": peer.about,
+            "ready_after": came_up - started,
+        }
         room = BEFORE if period >= SHORT else 0.5
         quiet = fall_asleep(tree, first - room - 1)
         asleep, processes = tree.pss(), len(tree.pids())

@@ -37,13 +37,16 @@ def said(word: str) -> Callable[[str], bool]:
     return lambda output: word in output
 
 
+READY = said("ready")  # what our own scripts print
+
+
 @dataclass(frozen=True)
 class Command:
     """A process to start; the next one starts when this is ready. `ready` is given the output so far."""
 
     words: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)  # beside PATH, HOME and LANG
-    ready: Callable[[str], bool] = said("ready")
+    ready: Callable[[str], bool] = READY
 
     def whole_environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -51,9 +54,16 @@ class Command:
 
 
 class Peer(Protocol):
-    name: str
-    about: str  # one line for the docs: version and how it is set up
-    seconds: bool  # it knows seconds, not only minutes
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def about(self) -> str:
+        """One line for the docs: version and how it is set up."""
+
+    @property
+    def seconds(self) -> bool:
+        """It knows seconds, not only minutes."""
 
     def setup(self, cache: Path) -> None:
         """Install it, once, below `cache`. Raises Absent."""

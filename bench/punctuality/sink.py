@@ -48,7 +48,10 @@ class Sink:
         self.log = Path(tempfile.mkstemp(prefix="sink-", suffix=".log", dir=cache)[1])
         program = build("sink", cache, "-lssl", "-lcrypto")
         self.process = subprocess.Popen(
-            [program, self.log, SECRET, self.certificate, key], stdout=subprocess.PIPE, text=True, start_new_session=True
+            [program, self.log, SECRET, self.certificate, key],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert self.process.stdout is not None
         ports = self.process.stdout.readline().split()
@@ -63,12 +66,12 @@ class Sink:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait()
+        self.process.communicate()
         self.map.close()
         self.log.unlink()
 
     def totals(self) -> dict[str, int]:
-        """Since the start: requests, connections, TLS handshakes; without a kernel stamp, with a wrong secret, broken."""
+        """Since the start. Requests: all, without a kernel stamp (unstamped), with a wrong secret (refused)."""
         names = ("requests", "connections", "handshakes", "unstamped", "refused", "broken")
         with memoryview(self.map)[:HEAD] as head, head.cast("Q") as numbers:
             return dict(zip(names, numbers, strict=False))

@@ -39,20 +39,21 @@ def new_cgroup() -> Path | None:
     return None
 
 
-def parents() -> dict[int, int]:
-    """pid -> parent's pid, of every process."""
+def processes() -> dict[int, tuple[int, str]]:
+    """pid -> parent's pid and state (proc(5): Z is a zombie), of every process."""
     found = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):  # it ended
-                found[int(entry.name)] = int(Path(entry.path, "stat").read_text().rsplit(")", 1)[1].split()[1])
+                state, parent = Path(entry.path, "stat").read_text().rsplit(")", 1)[1].split()[:2]
+                found[int(entry.name)] = int(parent), state
     return found
 
 
 def below(root: int) -> list[int]:
     """The pids of all descendants of a process."""
     children: dict[int, list[int]] = {}
-    for pid, parent in parents().items():
+    for pid, (parent, _) in processes().items():
         children.setdefault(parent, []).append(pid)
     found, rest = [], [root]
     while rest:
@@ -75,7 +76,7 @@ class Tree:
     def start(self, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> None:
         """A session of its own, as a service has; what it prints goes to `log`."""
         if self.group is not None:
-            enter = f"echo $$ > {self.group}/cgroup.procs && exec \"$@\""
+            enter = f'echo $$ > {self.group}/cgroup.procs && exec "$@"'
             command = ["sh", "-c", enter, "sh", *command]
         with log.open("ab") as out:
             self.started.append(

@@ -1,5 +1,6 @@
 """Schedulers that run a command: each job is one curl."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -29,7 +30,11 @@ class Yacron:
         python(cache, self.name)
 
     def commands(self, plan: Plan) -> list[Command]:
-        jobs = [f"  - name: job-{n}\n    command: {curl(plan, n)!r}\n    schedule: '* * * * *'\n" for n in range(plan.jobs)]
+        jobs = [
+            f"  - name: job-{n}\n    schedule: '* * * * *'\n    command:\n"
+            + "".join(f"      - {json.dumps(word)}\n" for word in curl(plan, n))
+            for n in range(plan.jobs)
+        ]
         (plan.folder / "yacron.yaml").write_text("jobs:\n" + "".join(jobs))
         return [
             Command([str(plan.cache / self.name / ".venv/bin/yacron"), "-c", "yacron.yaml"], ready=said("Starting"))

@@ -14,7 +14,7 @@ pool = urllib3.connection_from_url(url, maxsize=THREADS, headers={"x-cron-secret
 
 
 def call(job: int) -> None:
-    reply = pool.request("POST", f"{url}/job/{job}")
+    reply = pool.request("POST", f"/job/{job}")
     if reply.status != 200 or not reply.json()["success"]:
         print(f"job {job}: {reply.status}")
 
