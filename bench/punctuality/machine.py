@@ -32,7 +32,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "node": said("node", "--version"),
         "go": said("go", "version"),
-        "curl": said("curl", "--version"),
-        "load before": Path("/proc/loadavg").read_text().strip(),
+        "curl": " ".join(said("curl", "--version").split()[:2]),
+        "load before": " ".join(Path("/proc/loadavg").read_text().split()[:3]),
         "tocsin": revision(),
     }

@@ -7,7 +7,7 @@ from html import escape
 from punctuality.stats import Lateness
 from punctuality.summary import FLOORS, Row, ms
 
-WIDTH, LEFT, RIGHT, TOP, LINE, FOOT = 860, 130, 40, 84, 46, 40  # pixels
+WIDTH, LEFT, RIGHT, TOP, LINE, FOOT = 860, 130, 90, 84, 46, 40  # pixels
 STYLE = """
   :root { --ink: #1f2328; --soft: #59636e; --grid: #d1d9e0; --ours: #0969da; --peer: #9a6700; --floor: #59636e }
   @media (prefers-color-scheme: dark) {
@@ -45,13 +45,15 @@ def plot(found: Sequence[Row]) -> str:
     def band(late: Lateness, y: float, kind: str) -> str:
         if late.p50 is None or late.p99 is None or late.max is None:
             return ""
+        after = max(x(late.max), x(late.p50) + 5) + 8
+        label = f'<text class="soft" x="{after}" y="{y + 4}">{ms(late.p99)} ms</text>' if kind == "warm" else ""
         return (
             f'<g class="{kind}">'
             f"<title>{kind}: p50 {ms(late.p50)} ms, p99 {ms(late.p99)} ms, max {ms(late.max)} ms</title>"
             f'<line class="tail" x1="{x(late.p99)}" x2="{x(late.max)}" y1="{y}" y2="{y}"/>'
             f'<line class="tail" x1="{x(late.max)}" x2="{x(late.max)}" y1="{y - 4}" y2="{y + 4}"/>'
             f'<line class="bar" x1="{x(late.p50)}" x2="{x(late.p99)}" y1="{y}" y2="{y}"/>'
-            f'<circle class="dot" cx="{x(late.p50)}" cy="{y}" r="5"/></g>'
+            f'<circle class="dot" cx="{x(late.p50)}" cy="{y}" r="5"/>{label}</g>'
         )
 
     jobs = ordered[0].jobs
@@ -61,7 +63,7 @@ def plot(found: Sequence[Row]) -> str:
         f"<style>{STYLE}</style>",
         f'<text class="title" x="16" y="26">{jobs:,} jobs due at the same instant: how late are their requests?</text>',
         '<text class="soft" x="16" y="46">Dot: half are there. Bar: up to 99 %. Line: the latest. '
-        "Pale: the first fire after the start. Logarithmic.</text>",
+        "Number: the bar's end. Pale: the first fire after the start.</text>",
     ]
     for power in range(low, high + 1):
         at, label = x(10.0**power), f"{10**power:g} s" if power >= 0 else f"{10 ** (power + 3):g} ms"

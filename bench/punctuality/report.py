@@ -102,7 +102,9 @@ def text_of(run: Mapping[str, Any]) -> str:
     about = {result["tool"]: result["about"] for result in run["results"]}
     parts.append("\n".join(f"- {name}: {words}" for name, words in about.items()) + "\n")
     parts.append("### The machine\n")
-    machine = [[name, value] for name, value in {**run["machine"], "command": run["command"]}.items()]
+    machine = [
+        [name, value] for name, value in {**run["machine"], "command": f'`make bench ARGS="{run["command"]}"`'}.items()
+    ]
     parts.append(table(["", ""], machine, numbers_from=2))
     return "\n".join(parts)
 
@@ -117,12 +119,15 @@ def main() -> None:
     if chosen.print:
         print(text)
         return
+    found = rows(run)
+    most = max(one.jobs for one in found)
+    PICTURE.write_text(plot([one for one in found if one.jobs == most]))
+    text = f"![Lateness of {most:,} requests due at the same instant, by tool](images/{PICTURE.name})\n\n{text}"
     page = PAGE.read_text()
     if BEGIN not in page or END not in page:
         sys.exit(f"{PAGE} has no place for results: {BEGIN} … {END}")
     head, rest = page.split(BEGIN)
     PAGE.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
-    PICTURE.write_text(plot([one for one in rows(run) if one.jobs == max(r.jobs for r in rows(run))]))
     print(f"{PAGE}\n{PICTURE}")
 
 

@@ -11,7 +11,7 @@ from punctuality.report import text_of
 from punctuality.summary import ms, row, rows, targets
 
 
-def result(tool: str, jobs: int, p99: float, cpu: float, asleep: float = 1e9, cold: bool = True) -> dict[str, Any]:
+def result(tool: str, jobs: int, p99: float, cpu: float, asleep: float = 1e9) -> dict[str, Any]:
     """Three instants; the first is three times as late, and what the sink's process saw ten times."""
 
     def fire(times: float) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def result(tool: str, jobs: int, p99: float, cpu: float, asleep: float = 1e9, co
         return {"arrived": late, "seen": seen, **more}
 
     memory = {"asleep": asleep, "after": asleep * 2}
-    more = {"about": f"about {tool}", "cold": cold, "period": 20, **memory}
+    more = {"about": f"about {tool}", "cold": True, "period": 20, **memory}
     return {"tool": tool, "jobs": jobs, "fires": [fire(3), fire(1), fire(1)], **more}
 
 
@@ -51,7 +51,7 @@ def test_a_row_is_the_median_of_the_warm_instants_and_apart_from_it_the_cold_one
     assert one.cpu == 1.1  # per thousand fires, and there are a thousand
     assert one.missed == 3
     assert row(result("tocsin", 100, 0.1, 0.11)).cpu == pytest.approx(1.1)
-    assert row(result("tocsin", 1000, 0.1, 1.1, cold=False)).cold is None
+    assert row({**result("tocsin", 1000, 0.1, 1.1), "cold": False}).cold is None
 
 
 def test_targets_say_what_holds() -> None:
