@@ -11,7 +11,7 @@ def said(*words: str) -> str:
     if not shutil.which(words[0]):
         return "absent"
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).strip().split("\n")[0]
+    return done.stdout.strip().split("\n")[0] or "unknown"
 
 
 def revision() -> str:
