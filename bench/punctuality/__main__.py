@@ -124,7 +124,11 @@ def line(result: dict[str, Any]) -> str:
         for trouble in ("refused", "broken", "unstamped")
         if result["sink"][trouble]
     )
-    return text + ("" if result["cold"] else "  (too late for a cold fire: give it a longer --period)")
+    return text + (
+        ""
+        if result["cold"]
+        else "  (it fired before it was looked at, so its first fire is unknown: give it a longer --period)"
+    )
 
 
 def run_all(chosen: argparse.Namespace, cache: Path, out: Path) -> None:

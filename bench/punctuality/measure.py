@@ -2,9 +2,10 @@
 
 The tool is started just after an instant of the grid (whole multiples of the period since the epoch), or with most
 of a period left, so that it has time to come up; its memory is read when it sleeps; the next instant is its first
-(cold) fire.
+(cold) fire. (Unless it came up, and fired, while it was still being looked at: then no cold fire is known.)
 """
 
+import math
 import shutil
 import tempfile
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from punctuality.peer import Command, Peer, Plan
 from punctuality.sink import SECRET, Sink
-from punctuality.stats import lateness, match
+from punctuality.stats import EARLY, lateness, match
 from punctuality.tree import Tree
 
 BEFORE = 3.0  # seconds before an instant at which its processor time begins to count: tools may prepare
@@ -23,7 +24,7 @@ QUIET = 3.0  # seconds without a request: the instant's work is done
 ASLEEP = 0.03  # of a core: a tree that uses less sleeps
 SHORT = 15  # seconds: below this a period has no room for a window, and the run as a whole is measured
 START = 0.75  # of a period must be left for a start; else the next instant is waited for
-READY = 55.0  # seconds a tool may take to come up
+READY = 110.0  # seconds a tool may take to come up
 
 
 class NotReady(Exception):
@@ -32,6 +33,11 @@ class NotReady(Exception):
 
 def wait_until(epoch: float) -> None:
     time.sleep(max(0.0, epoch - time.time()))
+
+
+def not_before(epoch: float, instant: int, period: int) -> int:
+    """The instant, or the first one a whole number of periods later that is not before `epoch`."""
+    return instant + period * max(0, math.ceil((epoch - instant) / period))
 
 
 def come_up(tree: Tree, commands: list[Command], log: Path) -> None:
@@ -97,11 +103,10 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
             "ready_after": came_up - started,
         }
         room = BEFORE if period >= SHORT else 0.5
+        first = not_before(time.time() + room + 2, first, period)  # a slow start: the next instant, then
         quiet = fall_asleep(tree, first - room - 1)
         asleep, processes = tree.pss(), len(tree.pids())
-        in_time = time.time() < first - room
-        if not in_time:  # it fired, or may have, before it was looked at: no cold fire was seen
-            first += period * int((time.time() + room - first) // period + 1)
+        first = not_before(time.time() + room, first, period)
         dues = [first + n * period for n in range(fires)]
         windows = []
         if period >= SHORT:
@@ -135,7 +140,7 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
     ]
     totals = sink.totals()
     return result | {
-        "cold": in_time,
+        "cold": all(at > first - EARLY for _, at, _ in records),  # else it fired before it was looked at
         "asleep": asleep,
         "was_asleep": quiet,
         "processes": processes,

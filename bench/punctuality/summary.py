@@ -19,7 +19,7 @@ class Row:
 
     tool: str
     jobs: int
-    cold: Lateness | None  # None: the tool came up too late for its first fire to be seen
+    cold: Lateness | None  # None: the first fire was not seen
     warm: Lateness
     cpu: float | None
     asleep: int

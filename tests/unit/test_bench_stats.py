@@ -2,6 +2,7 @@
 
 import pytest
 
+from punctuality.measure import not_before
 from punctuality.stats import Lateness, lateness, match, percentile, together
 
 
@@ -72,3 +73,10 @@ def test_an_instant_without_any_request_does_not_hide_the_others() -> None:
 def test_with_one_job_the_values_of_the_instants_are_taken_together() -> None:
     fires = [Lateness(float(n), float(n), float(n)) for n in range(1, 101)]
     assert together(fires, jobs=1) == Lateness(50.0, 99.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "instant"), [(0.0, 100), (99.9, 100), (100.0, 100), (100.1, 120), (120.0, 120), (161.0, 180)]
+)
+def test_a_slow_start_is_measured_from_the_next_instant(epoch: float, instant: int) -> None:
+    assert not_before(epoch, 100, 20) == instant
