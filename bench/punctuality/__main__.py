@@ -35,7 +35,7 @@ PEERS: list[Peer] = [
 ]
 KNOWN = [peer.name for peer in PEERS]
 SIZES = [1, 100, 1000]
-ALONE = (5, 11)  # period and instants of one job where seconds are known: one value an instant, so more of them
+ALONE = (6, 11)  # period and instants of one job where seconds are known: one value an instant, so more of them
 ONLY = {"floor-single": [1000], "tocsin-tls": [1, 1000]}  # what these two are there to show needs no more
 QUICK = {
     "floor": [1, 1000],
