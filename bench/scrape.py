@@ -61,7 +61,7 @@ def fired(number: int, due: float) -> list[Message]:
         reported={"unassigned": float(number % 7)},
         responses=("2xx",),
     )
-    return [Started(f"job-{number}", due, due), end, Sleeping(f"job-{number}", due + 60)]
+    return [Started(f"job-{number}", due), end, Sleeping(f"job-{number}", due + 60)]
 
 
 class Bench:

@@ -27,6 +27,8 @@ CANNOT = {
     "make test": "this is it",
     "make": "lists the targets",
     "make dist": "test_release.py runs it",
+    "make bench": "takes minutes, and the whole machine; test_bench_*.py run its parts",
+    "make report": "as above",
     "python3 -m venv": "downloads pip's packages; test_release.py and test_container.py install",
     "venv/bin/pip": "as above",
     ".venv/bin/pip": "as above",

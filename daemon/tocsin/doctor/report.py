@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import click
 
+from tocsin.display import printable
 from tocsin.doctor.finding import Finding, Status
 from tocsin.secret import redact
 
@@ -41,7 +42,7 @@ def as_text(findings: Sequence[Finding]) -> str:
 def _line(one: Finding, what: str) -> str:
     status = click.style(one.status.ljust(7), fg=_COLOURS[one.status], bold=one.status == "FAIL")
     text = f"{one.subject}: {one.detail}" + (f" → {one.advice}" if one.advice else "")
-    return f"  {status}  {what}  {_printable(redact(text))}"
+    return f"  {status}  {what}  {printable(redact(text))}"
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
@@ -62,7 +63,3 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
 
 def _kind(one: Finding) -> tuple[str, ...]:
     return (one.check, one.status) if one.status == "ok" else (one.check, one.status, one.detail, one.advice)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "�" for char in text)
