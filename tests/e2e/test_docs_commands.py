@@ -41,7 +41,19 @@ CANNOT = {
     "systemctl": "needs systemd",
     "apt-get": "needs root",
     "apt": "needs root",
-    "git clone": "needs the network",
+    "git": "needs the network, or changes the repository",
+    "useradd": "needs root, and changes the machine",
+    "install -d -o": "as above",
+    "install -o": "as above",
+    "ln -s /var/lib/tocsin": "as above",
+    "cd /opt/tocsin": "as above",
+    "cp deploy/systemd/tocsin.service": "as above; test_hosts.py runs the unit's command",
+    "cp deploy/supervisor/tocsin.conf": "as above; test_hosts.py runs Debian's supervisor with it",
+    "supervisorctl update": "asks Debian's supervisor, which is not running",
+    "fly": "needs the host; test_hosts.py runs the start command",
+    "railway": "as above",
+    "doctl": "as above",
+    "heroku": "as above",
 }
 FILE = re.compile(r"(?:[\w.-]+/)*(?:[\w-]+\.(?:toml|conf|ya?ml|lock|json|service|md|py|sh)|Dockerfile|\.env\.example)")
 

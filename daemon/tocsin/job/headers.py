@@ -1,7 +1,8 @@
-"""The headers of a request: who calls, which run this is, and the proof that it is us."""
+"""The head of a request: who calls, which run this is, and the proof that it is us."""
 
 import os
 from datetime import UTC, datetime
+from urllib.parse import SplitResult
 
 from standardwebhooks import Webhook
 
@@ -12,31 +13,64 @@ from tocsin.messages import Ask
 from tocsin.secret import Secret
 
 USER_AGENT = f"Tocsin/{__version__}"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_WITH_BODY = ("POST", "PUT", "PATCH")  # methods of which a server expects a length, also of no body (RFC 9110, 8.6)
 
 
-def headers(job: Job, ask: Ask, attempt: int, secret: Secret | None, now: float) -> dict[str, str]:
-    """The headers of one attempt at Unix time `now`. The job's own win over ours, the proofs over all."""
-    ours = {
-        "User-Agent": USER_AGENT,
-        "Accept": "application/json, text/plain;q=0.9, */*;q=0.5",
-        "X-Tocsin-Job": job.name,
-        "X-Tocsin-Scheduled-At": rfc3339(ask.due),
-        "X-Tocsin-Attempt": str(attempt),
-        "X-Tocsin-Trigger": ask.trigger,
-        "traceparent": f"00-{ask.run_id.replace('-', '')}-{os.urandom(8).hex()}-01",
-    }
-    fixed = {"Connection": "close", "Idempotency-Key": ask.run_id}
-    if carried := secret.header() if secret else None:
-        fixed[carried[0]] = carried[1]
-    if job.signing_secret:
-        fixed |= signature(job.signing_secret, ask.run_id, now, job.body or b"")
-    merged: dict[str, tuple[str, str]] = {}
-    for name, value in (*ours.items(), *job.headers, *fixed.items()):
-        merged[name.lower()] = name, value
-    return dict(merged.values())
+class Head:
+    """What is the same in each request of a job is written once, before the fork.
+
+    The job's own headers win over ours, the proofs over all. All parts are printable ASCII: the job file and the
+    secret were checked for it (`tocsin.jobfile`, `tocsin.secret`).
+    """
+
+    def __init__(self, job: Job, url: SplitResult, secret: Secret | None) -> None:
+        self._job = job
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        target = secret.into_query(target) if secret else target
+        carried = secret.header() if secret else None
+        same = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json, text/plain;q=0.9, */*;q=0.5",
+            "Accept-Encoding": "identity",
+            "X-Tocsin-Job": job.name,
+        }
+        proofs = {"Connection": "close"} | dict([carried] if carried else [])
+        if job.body is not None or job.method in _WITH_BODY:
+            proofs["Content-Length"] = str(len(job.body or b""))
+        each_time = {"idempotency-key", *(name.lower() for name in self._signature("", 0.0))}
+        merged: dict[str, tuple[str, str]] = {}
+        for name, value in (*same.items(), *job.headers, *proofs.items()):
+            merged[name.lower()] = name, value
+        lines = [f"{job.method} {target} HTTP/1.1", f"Host: {_host(url)}"]
+        lines += [f"{name}: {value}" for lower, (name, value) in merged.items() if lower not in each_time]
+        self._same = "\r\n".join(lines)
+        self._taken = frozenset(merged)
+
+    def of(self, ask: Ask, attempt: int, now: float) -> bytes:
+        """The head of one attempt at Unix time `now`, which a signature names."""
+        changing = {
+            "X-Tocsin-Scheduled-At": rfc3339(ask.due),
+            "X-Tocsin-Attempt": str(attempt),
+            "X-Tocsin-Trigger": ask.trigger,
+            "traceparent": f"00-{ask.run_id.replace('-', '')}-{os.urandom(8).hex()}-01",
+        }
+        lines = [f"{name}: {value}" for name, value in changing.items() if name.lower() not in self._taken]
+        proofs = {"Idempotency-Key": ask.run_id, **self._signature(ask.run_id, now)}
+        lines += [f"{name}: {value}" for name, value in proofs.items()]
+        return "\r\n".join((self._same, *lines, "\r\n")).encode("ascii")
+
+    def _signature(self, run_id: str, now: float) -> dict[str, str]:
+        """Standard Webhooks (github.com/standard-webhooks): the run id is the message's, the same across attempts."""
+        secret = self._job.signing_secret
+        if secret is None:
+            return {}
+        signed = Webhook(secret.value).sign(run_id, datetime.fromtimestamp(now, UTC), (self._job.body or b"").decode())
+        return {"webhook-id": run_id, "webhook-timestamp": str(int(now)), "webhook-signature": signed}
 
 
-def signature(secret: Secret, run_id: str, now: float, body: bytes) -> dict[str, str]:
-    """Standard Webhooks (github.com/standard-webhooks): the run id is the message's, the same across attempts."""
-    signed = Webhook(secret.value).sign(run_id, datetime.fromtimestamp(now, UTC), body.decode())
-    return {"webhook-id": run_id, "webhook-timestamp": str(int(now)), "webhook-signature": signed}
+def _host(url: SplitResult) -> str:
+    """The value of Host (RFC 9110, 7.2): without the scheme's own port."""
+    host = (url.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    return host if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"

@@ -1,5 +1,6 @@
 """The job's process: plan, sleep, ask, call, report, again. Everything it knows of the world is one channel."""
 
+import gc
 import resource
 import zlib
 from collections.abc import Callable
@@ -38,6 +39,7 @@ ARMED_BY = 0.1  # seconds before the instant when arming must be over, and the g
 OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule again; slots are a second apart at least
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended, or overloaded?)"
+GARBAGE = 5_000  # objects more than after the last collection: only then one is due, and never before a call
 MESSAGES_AT_ONCE = 64  # read from the channel before looking at the clock again
 
 
@@ -145,6 +147,8 @@ class JobProcess:
             self.told = self.job.schedule.next_due(max(self.last, int(self.clock.now())))
             self.channel.send(replace(finished, next_due=self.told))
             self.account_for_overlap()
+            if gc.get_count()[0] > GARBAGE:
+                gc.collect()
             return
         self.endpoint.disarm()
         if isinstance(why_not, Skipped) and ask.trigger != "manual":
@@ -253,6 +257,7 @@ def program(job: Job) -> Callable[[Channel, Beginning], None]:
     deadline.listen()
 
     def main(channel: Channel, beginning: Beginning) -> None:
+        gc.freeze()  # a collection must not touch, and so copy, what came with the fork
         if job.memory_limit:
             resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
         JobProcess(job, channel, beginning, Clock(), endpoint).run()

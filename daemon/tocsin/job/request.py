@@ -12,7 +12,7 @@ from urllib3 import BaseHTTPResponse
 from tocsin.config import Job
 from tocsin.job import wire
 from tocsin.job.failures import Invalid, NoReply, Retry, broken, no_reply, redirected, retry_after, unreached
-from tocsin.job.headers import headers
+from tocsin.job.headers import Head
 from tocsin.job.reply import EXCERPT_FROM, Expectation, Verdict, is_right, judge
 from tocsin.messages import Ask, ErrorKind
 from tocsin.secret import Secret, redact
@@ -45,10 +45,9 @@ class Caller:
         self.job = job
         self.secret: Secret | None = job.secret
         parts = urlsplit(job.url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._tls = job.tls.context() if parts.scheme == "https" else None
+        self._parts = parts
+        self._line = wire.line(parts, job.tls.context() if parts.scheme == "https" else None)
+        self._head = Head(job, parts, self.secret)
         self.armed: wire.Connection | None = None
         self._fired: Progress | None = None  # of what was sent on the armed connection
         self._expected = Expectation(job.expect_status, job.expect_json, job.totals)
@@ -57,6 +56,7 @@ class Caller:
         """Send this secret from now on."""
         self.secret = secret
         redact.learn([secret])
+        self._head = Head(self.job, self._parts, secret)
 
     def arm(self, ask: Ask) -> None:
         """Open a connection and write the first request of this slot, so that at the instant one send is left
@@ -108,18 +108,13 @@ class Caller:
 
     def _connected(self) -> wire.Connection:
         try:
-            return wire.Connection(self._host, self._port, self.job.connect_timeout, self._tls)
+            return wire.Connection(self._line, self.job.connect_timeout)
         except wire.ERRORS as error:
             raise unreached(error, self.job) from error
 
     def _write(self, connection: wire.Connection, ask: Ask, number: int, now: float) -> None:
         """`now` is the Unix time of the signature."""
-        target = self.secret.into_query(self._target) if self.secret else self._target
-        head = headers(self.job, ask, number, self.secret, now)
-        try:
-            connection.write(self.job.method, target, head, self.job.body)
-        except wire.ERRORS as error:
-            raise no_reply(error) from error
+        connection.write(self.job.method, self._head.of(ask, number, now), self.job.body or b"")
 
     def _answered(self, connection: wire.Connection, progress: Progress) -> Attempt:
         connection.send_rest()

@@ -11,7 +11,8 @@ import io
 import logging
 import socket
 import ssl
-from typing import Any, Self
+from typing import Self
+from urllib.parse import SplitResult
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
 from urllib3 import exceptions as u3
@@ -97,45 +98,32 @@ class _Reply(http.client.HTTPResponse):
         return HTTPHeaderDict(fields)
 
 
-class _Held:
-    """Of an HTTPConnection: what it would send is held back, until `Connection.send`."""
-
-    sock: socket.socket  # once connected
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        self.held: list[bytes] = []
-        super().__init__(*args, **settings)
-
-    def send(self, data: Any) -> None:
-        self.held.append(data)
-
-
-class _Http(_Held, HTTPConnection):
-    pass
-
-
-class _Https(_Held, HTTPSConnection):
-    pass
+def line(url: SplitResult, tls: ssl.SSLContext | None) -> HTTPConnection:
+    """urllib3's connection to the host of a URL, not opened yet: straight there, proxies of the environment are
+    not asked. One serves all calls of a job, each with a socket of its own."""
+    if tls:
+        return HTTPSConnection(url.hostname or "", url.port or 443, ssl_context=tls)
+    return HTTPConnection(url.hostname or "", url.port or 80)
 
 
 class Connection:
-    """A new connection, straight to the host: proxies of the environment are not asked. Everything raises ERRORS."""
+    """A new connection. Opening it raises ERRORS, and so does everything else but what says otherwise."""
 
-    def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, line: HTTPConnection, timeout: float) -> None:
         """`timeout` seconds are for each address of the host and once more for the TLS handshake."""
         self._reply: _Reply | None = None
         self._method = ""
-        self._http: _Http | _Https
-        if tls:
-            self._http = _Https(host, port, timeout=timeout, ssl_context=tls)
-        else:
-            self._http = _Http(host, port, timeout=timeout)
+        self._held: list[bytes] = []  # what is written and not sent
+        line.timeout = timeout
         try:
-            self._http.connect()
-            self._http.timeout = None  # from here on the one deadline rules: request() hands it to the socket
+            line.connect()
+            assert line.sock is not None
+            self._sock: socket.socket = line.sock
+            line.sock = None  # it is ours
         except BaseException:
-            self._http.close()
+            line.close()
             raise
+        self._sock.settimeout(None)  # from here on the one deadline rules
 
     def __enter__(self) -> Self:
         return self
@@ -144,23 +132,21 @@ class Connection:
         self.close()
 
     def fileno(self) -> int:
-        return self._http.sock.fileno()
+        return self._sock.fileno()
 
     def close(self) -> None:
-        self._http.close()
+        self._sock.close()
         if self._reply:  # it keeps the socket open
             self._reply.close()
 
-    def write(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> None:
+    def write(self, method: str, head: bytes, body: bytes) -> None:
         """Write the request, ready to be sent; nothing leaves this process yet."""
         self._method = method
-        self._http.request(method, target, body, headers, preload_content=False)
-        if sum(map(len, self._http.held)) <= PACKET:
-            self._http.held = [b"".join(self._http.held)]
+        self._held = [head + body] if len(head) + len(body) <= PACKET else [head, body]
 
     def is_alive(self) -> bool:
         """Whether the server still waits for the request: it has neither closed nor said anything."""
-        sock = self._http.sock
+        sock = self._sock
         try:
             if isinstance(sock, ssl.SSLSocket):  # where TLS 1.3 leaves session tickets to be read
                 sock.settimeout(0)
@@ -180,25 +166,25 @@ class Connection:
 
     def send(self) -> bool:
         """Send what was written, as far as one send gets; False when surely none of it reached the server."""
-        first = self._http.held[0]
+        first = self._held[0]
         try:
-            sent = self._http.sock.send(first)
+            sent = self._sock.send(first)
         except OSError:
             return False
-        self._http.held[0] = first[sent:]
+        self._held[0] = first[sent:]
         return True
 
     def send_rest(self) -> None:
         """What `send` left over, of a request with a large body."""
         with contextlib.suppress(OSError):  # the server stopped reading: it may have answered already (413)
-            for piece in self._http.held:
+            for piece in self._held:
                 if piece:
-                    self._http.sock.sendall(piece)
-        self._http.held = [b""]
+                    self._sock.sendall(piece)
+        self._held = [b""]
 
     def reply(self) -> BaseHTTPResponse:
         """The head of the reply; its body is for `read_body`."""
-        self._reply = reply = _Reply(self._http.sock, self._method)
+        self._reply = reply = _Reply(self._sock, self._method)
         reply.begin()
         return HTTPResponse(
             body=reply,
