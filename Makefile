@@ -18,7 +18,7 @@ test: lint ## every check and test, with coverage
 	@scripts/need prometheus=prometheus chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
 	  systemd-analyze=systemd /usr/bin/supervisord=supervisor
 	-@scripts/need node=nodejs npm=npm pg_ctlcluster=postgresql # without them examples/nextjs-ticketing is not tried
-	@exec $(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	@exec $(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.13 that is here
 	@for version in 3.11 3.12 3.13; do \

@@ -330,7 +330,7 @@ def test_debians_supervisor(site: Site) -> None:
 
 
 def test_a_backup_is_taken_while_it_runs_and_restored_in_another_folder(daemon: Daemon) -> None:
-    (command,) = re.findall(r"^\.venv/bin/python (-c 'import sqlite3.*)$", documented(), re.MULTILINE)
+    (command,) = re.findall(r"^python3 (-c 'import sqlite3.*)$", documented(), re.MULTILINE)
     daemon.write('[jobs.tick]\nevery = "1s"\npath = "/tick"\n')
     daemon.start()
     until(lambda: daemon.metric("tocsin_job_runs_total", job_name="tick", outcome="success"), "a run")

@@ -94,17 +94,6 @@ def test_outside_of_a_block_both_signals_do_nothing(number: int) -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_an_alarm_that_waited_until_after_the_block_is_none() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
-    try:
-        with deadline(SOON):
-            while signal.SIGALRM not in signal.sigpending():
-                time.sleep(SOON)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-    assert signal.SIGALRM not in signal.sigpending()
-
-
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_other_exceptions_pass_and_leave_nothing_behind(error: type[BaseException]) -> None:
     with pytest.raises(error), deadline(NEVER):

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from tocsin import config, jobfile
-from tocsin.commands.common import FAILED, USAGE, fail, job_file_option
+from tocsin.commands.common import FAILED, USAGE, examples, fail, job_file_option
 from tocsin.faults import ConfigError, nearest
 from tocsin.secret import redact
 
 
-@click.command()
+@click.command(epilog=examples("tocsin doctor", "tocsin doctor sla-check --timeout 5s", "tocsin doctor --json"))
 @job_file_option
 @click.argument("names", metavar="[JOB]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
@@ -34,12 +34,6 @@ def doctor(
 
     One line for each check, with what to do; all jobs, or those named. Exit 1 when anything fails. Endpoints are
     asked with OPTIONS, and never get the secret.
-
-    \b
-    Examples:
-      tocsin doctor
-      tocsin doctor sla-check --timeout 5s
-      tocsin doctor --json
     """
     from tocsin.doctor import report, settings
     from tocsin.doctor.examine import examine

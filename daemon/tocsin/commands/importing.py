@@ -5,13 +5,18 @@ from pathlib import Path
 
 import click
 
-from tocsin.commands.common import FAILED, USAGE, fail, job_file_option
+from tocsin.commands.common import FAILED, USAGE, examples, fail, job_file_option
 from tocsin.faults import ConfigError
 
 KINDS = ("vercel", "crontab", "cron-jobs")
 
 
-@click.command("import")
+@click.command(
+    "import",
+    epilog=examples(
+        "tocsin import vercel.json", "crontab -l | tocsin import -", "tocsin import --write vercel.json && tocsin check"
+    ),
+)
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @job_file_option
 @click.option("--from", "kind", type=click.Choice(KINDS), help="What FILE is, else by name and content.")
@@ -22,12 +27,6 @@ def import_(file: Path, sources: tuple[str, ...], kind: str | None, write: bool,
 
     FILE is a vercel.json, a crontab whose lines call curl or wget, or a JSON list of jobs as callers around node-cron
     keep it; - is standard input. The tables go to standard output, the report to standard error.
-
-    \b
-    Examples:
-      tocsin import vercel.json
-      crontab -l | tocsin import -
-      tocsin import --write vercel.json && tocsin check
     """
     from tocsin.commands import imported as work  # the daemon does without it
     from tocsin.importing import found, toml, writing
