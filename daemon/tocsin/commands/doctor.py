@@ -30,7 +30,7 @@ from tocsin.secret import redact
 def doctor(
     file: Path, names: tuple[str, ...], as_json: bool, timeout: str, probe_auth: bool, supervisord: Path | None
 ) -> None:
-    """Look for what is wrong, against the real target, without running a job.
+    """Look for what is wrong, without running a job.
 
     One line for each check, with what to do; all jobs, or those named. Exit 1 when anything fails. Endpoints are
     asked with OPTIONS, and never get the secret.

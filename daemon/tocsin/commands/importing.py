@@ -23,7 +23,7 @@ KINDS = ("vercel", "crontab", "cron-jobs")
 @click.option("--write", is_flag=True, help="Append the tables to the job file, or make one, instead of printing them.")
 @click.option("--json", "as_json", is_flag=True, help="Print jobs and report as JSON, instead of TOML and text.")
 def import_(file: Path, sources: tuple[str, ...], kind: str | None, write: bool, as_json: bool) -> None:
-    """Turn FILEs of other schedulers into job tables, and report what changes.
+    """Turn files of other schedulers into job tables.
 
     FILE is a vercel.json, a crontab whose lines call curl or wget, or a JSON list of jobs as callers around node-cron
     keep it; - is standard input. The tables go to standard output, the report to standard error.
