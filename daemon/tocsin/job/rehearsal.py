@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import NoReturn
 
-from tocsin import log, messages
+from tocsin import linux, log, messages
 from tocsin.config import Config, Job
 from tocsin.job import deadline
 from tocsin.job.run import Endpoint
@@ -35,9 +35,9 @@ def rehearse(config: Config) -> None:
     deadline.listen()
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = os.fork()
+            parent, server = os.getpid(), os.fork()
             if server == 0:
-                _serve(listener)
+                _serve(listener, parent)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/rehearsal"
             plain = replace(job, url=url, headers=(), body=None, secret=None, signing_secret=None, tls=TlsFiles())
             try:
@@ -51,7 +51,10 @@ def rehearse(config: Config) -> None:
         log.warning("cannot rehearse a call: the first ones will be slower", why=str(error))
 
 
-def _serve(listener: socket.socket) -> NoReturn:
+def _serve(listener: socket.socket, parent: int) -> NoReturn:
+    """In a process of its own, which must not outlive the parent: it would hold the lock of the state folder."""
+    linux.die_with_parent(parent)
+    linux.close_all_but({0, 1, 2, listener.fileno()})
     while True:
         client, _ = listener.accept()
         with client:

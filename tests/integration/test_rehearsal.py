@@ -1,0 +1,85 @@
+"""The rehearsal: calls to a server of the parent's own, which leave nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import until
+from tocsin import config, log
+from tocsin.config import Job
+from tocsin.job import rehearsal
+from tocsin.job.run import Endpoint as Target
+
+MakeJob = Callable[..., Job]
+
+
+def loaded(tmp_path: Path, text: str = "") -> config.Config:
+    file = tmp_path / "tocsin.toml"
+    file.write_text(
+        '[target]\nbase_url = "http://127.0.0.1:9"\nsecret_env = "CRON_SECRET"\n[jobs.a]\nevery = "1h"\npath = "/a"\n'
+        + text
+    )
+    return config.load(file, {"CRON_SECRET": "a-secret-long-enough-to-be-one"})
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def test_all_calls_succeed_and_no_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Counted(Target):
+        def __init__(self, job: Job) -> None:
+            calls.append(job.url)
+            assert job.secret is None
+            super().__init__(job)
+
+    monkeypatch.setattr(rehearsal, "Endpoint", Counted)
+    before = children()
+    rehearsal.rehearse(loaded(tmp_path, 'headers = { authorization = "Bearer abc" }\nexpect.json = { ok = true }\n'))
+    assert len(calls) == rehearsal.CALLS
+    assert children() == before
+
+
+def test_without_jobs_there_is_nothing_to_rehearse(tmp_path: Path) -> None:
+    rehearsal.rehearse(loaded(tmp_path, "enabled = false\n"))
+
+
+def test_where_it_cannot_be_done_that_is_said_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_REPLY", b"HTTP/1.1 500 Broken\r\n\r\n")
+    said: list[str] = []
+    monkeypatch.setattr(log, "warning", lambda text, **_: said.append(text))
+    rehearsal.rehearse(loaded(tmp_path))
+    assert said == ["cannot rehearse a call: the first ones will be slower"]
+
+
+def test_a_parent_that_is_killed_meanwhile_leaves_no_server_behind(tmp_path: Path) -> None:
+    """The server would hold the lock of the state folder."""
+    loaded(tmp_path)
+    script = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom tocsin import config\nfrom tocsin.job import rehearsal\n"
+        "def wait(job):\n"
+        "    children = f'/proc/self/task/{os.getpid()}/children'\n"
+        "    print(open(children).read(), flush=True); time.sleep(60)\n"
+        "rehearsal._call = wait\n"
+        "rehearsal.rehearse(config.load(Path(sys.argv[1]), {'CRON_SECRET': 'a-secret-long-enough-to-be-one'}))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path / "tocsin.toml"], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        assert Path(f"/proc/{server}").exists()
+        parent.send_signal(signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{server}").exists() or "Z" in state(server), "the server's end")
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
