@@ -18,12 +18,9 @@ NEVER = 3600.0
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGALRM), signal.getsignal(CANCEL)
     module.listen()
     yield
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-    signal.signal(signal.SIGALRM, before[0])
-    signal.signal(CANCEL, before[1])
 
 
 def wait_for_a_signal() -> None:

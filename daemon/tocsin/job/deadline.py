@@ -26,11 +26,13 @@ class deadline:
     a block both signals do nothing. Main thread only; blocks do not nest."""
 
     running: "deadline | None" = None
+    listening = False
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def __enter__(self) -> None:
+        listen()
         try:
             deadline.running = self
             signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 1e-6), REPEAT)
@@ -58,6 +60,7 @@ def _on_cancel(_number: int, _frame: FrameType | None) -> None:
 
 def listen() -> None:
     """Install the handlers, once: in the parent, so that a thousand children need not."""
-    if signal.getsignal(signal.SIGALRM) is not _on_alarm:
+    if not deadline.listening:
         signal.signal(signal.SIGALRM, _on_alarm)
         signal.signal(CANCEL, _on_cancel)
+        deadline.listening = True
