@@ -397,3 +397,22 @@ def test_two_hundred_jobs_on_the_same_second(running: Start, endpoint: Endpoint)
     for name in names:
         own = [row for row in rows if row["job"] == name]
         assert sum(row["count"] for row in own) == (_seconds(own[-1]["last"]) - _seconds(own[0]["due"])) // 2 + 1
+
+
+def test_the_same_without_a_tracer(daemon: Daemon, endpoint: Endpoint) -> None:
+    """As in production: under coverage the daemon forks as Python does, without it by the bare fork(2)."""
+    daemon.environment = {name: it for name, it in daemon.environment.items() if not name.startswith("COVERAGE_")}
+    jobs = "".join(f'[jobs.j{n}]\nevery = "1s"\npath = "/{n}"\n' for n in range(60))  # enough of them to give way
+    daemon.write(f"{jobs}{EVERY_SECOND}")
+    daemon.start()
+    until(lambda: len({call.path for call in endpoint.calls}) == 61, "a call of every job")
+    daemon.signal(signal.SIGHUP)
+    for title in ("job tick", "exporter", "ledger"):
+        pid = daemon.kill(title)
+        daemon.child(title, other_than=pid)
+    calls = len(endpoint.of("tick"))
+    until(lambda: len(endpoint.of("tick")) > calls + 1, "calls again")
+    proofs = [call.headers["traceparent"] for call in endpoint.calls]
+    assert len(set(proofs)) == len(proofs), "chance that was inherited at the fork is none"
+    assert daemon.stop() == 0
+    assert accounted_once(daemon, endpoint)
