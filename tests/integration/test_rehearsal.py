@@ -47,6 +47,20 @@ def test_all_calls_succeed_and_no_process_is_left(tmp_path: Path, monkeypatch: p
     assert children() == before
 
 
+def test_each_scheme_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "info", lambda text, **why: pytest.fail(f"{text}: {why}"))
+    made: list[str] = []
+    call = rehearsal._call
+
+    def counted(job: Job) -> None:
+        made.append(job.url[:6])
+        call(job)
+
+    monkeypatch.setattr(rehearsal, "_call", counted)
+    rehearsal.rehearse(loaded(tmp_path, '[jobs.b]\nevery = "1h"\nurl = "https://example.invalid/b"\n'))
+    assert sorted(made) == ["http:/"] * rehearsal.CALLS + ["https:"] * rehearsal.CALLS
+
+
 def test_without_jobs_there_is_nothing_to_rehearse(tmp_path: Path) -> None:
     rehearsal.rehearse(loaded(tmp_path, "enabled = false\n"))
 
@@ -54,7 +68,7 @@ def test_without_jobs_there_is_nothing_to_rehearse(tmp_path: Path) -> None:
 def test_where_it_cannot_be_done_that_is_said_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_REPLY", b"HTTP/1.1 500 Broken\r\n\r\n")
     said: list[str] = []
-    monkeypatch.setattr(log, "warning", lambda text, **_: said.append(text))
+    monkeypatch.setattr(log, "info", lambda text, **_: said.append(text))
     rehearsal.rehearse(loaded(tmp_path))
     assert said == ["cannot rehearse a call: the first ones will be slower"]
 

@@ -7,9 +7,11 @@ memory (measured), for each of a thousand children in the same moment, when the 
 import os
 import signal
 import socket
+import ssl
 import time
 from dataclasses import replace
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from tocsin import linux, log, messages
 from tocsin.config import Config, Job
@@ -20,6 +22,7 @@ from tocsin.messages import Ask, Grant, Sleeping, scheduled_run_id
 from tocsin.tls import TlsFiles
 
 CALLS = 50  # CPython specialises a function after some calls (3.11 from the eighth on), and writes into it to do so
+TLS = b"\x16"  # how a handshake begins (RFC 8446, 5.1)
 PATIENCE = 2.0  # seconds for one call over loopback
 _REPLY = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nDate: Sun, 22 Nov 2026 00:00:00 GMT\r\n"
@@ -28,9 +31,9 @@ _REPLY = (
 
 
 def rehearse(config: Config) -> None:
-    """Call a server of our own on loopback as one of the jobs would."""
-    job = next(iter(config.enabled_jobs.values()), None)
-    if job is None:
+    """Call a server of our own on loopback as the jobs would, once for each scheme that they use."""
+    jobs = {urlsplit(job.url).scheme: job for job in config.enabled_jobs.values()}
+    if not jobs:
         return
     deadline.listen()
     try:
@@ -38,25 +41,50 @@ def rehearse(config: Config) -> None:
             parent, server = os.getpid(), os.fork()
             if server == 0:
                 _serve(listener, parent)
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}/rehearsal"
-            plain = replace(job, url=url, headers=(), body=None, secret=None, signing_secret=None, tls=TlsFiles())
             try:
-                plain = replace(plain, timeout=PATIENCE, retries=0, arm=True, expect_status=("2xx",), expect_json=())
-                for _ in range(CALLS):
-                    _call(plain)
+                for scheme, job in jobs.items():
+                    url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/rehearsal"
+                    nobody = replace(
+                        job, url=url, headers=(), body=None, secret=None, signing_secret=None, tls=_Nobody()
+                    )
+                    nobody = replace(
+                        nobody, timeout=PATIENCE, retries=0, arm=True, expect_status=("2xx",), expect_json=()
+                    )
+                    for _ in range(CALLS):
+                        _call(nobody)
             finally:
                 os.kill(server, signal.SIGKILL)
                 os.waitpid(server, 0)
     except OSError as error:
-        log.warning("cannot rehearse a call: the first ones will be slower", why=str(error))
+        log.info("cannot rehearse a call: the first ones will be slower", why=str(error))
+
+
+class _Nobody(TlsFiles):
+    """TLS with a server that needs no certificate, which there is none for: elliptic curves without a name."""
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return _nameless(context)
+
+
+def _nameless(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AECDH-AES256-SHA:@SECLEVEL=0")
+    return context
 
 
 def _serve(listener: socket.socket, parent: int) -> NoReturn:
     """In a process of its own, which must not outlive the parent: it would hold the lock of the state folder."""
     linux.die_with_parent(parent)
     linux.close_all_but({0, 1, 2, listener.fileno()})
+    context = None
     while True:
         client, _ = listener.accept()
+        if client.recv(1, socket.MSG_PEEK) == TLS:
+            context = context or _nameless(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+            client = context.wrap_socket(client, server_side=True)
         with client:
             while (data := client.recv(65536)) and not data.endswith(b"\r\n\r\n"):
                 pass
