@@ -235,8 +235,13 @@ def test_ctrl_c_ends_the_command_and_not_the_run(running: Callable[[str], Daemon
     endpoint.answer = slow
     daemon = running('[jobs.a]\nevery = "1h"\npath = "/x"\n')
     until(lambda: daemon.json("jobs"), "the daemon")
+    as_at_a_terminal = ["env", "--default-signal=INT"]  # a shell ignores it for what it starts with &
     with subprocess.Popen(
-        [TOCSIN, "fire", "a"], cwd=daemon.folder, env=daemon.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*as_at_a_terminal, TOCSIN, "fire", "a"],
+        cwd=daemon.folder,
+        env=daemon.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         until(lambda: endpoint.calls, "the call")
         process.send_signal(signal.SIGINT)

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -17,11 +16,11 @@ COMPOSE: dict[str, Any] = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
-def test_the_packages_come_from_the_public_registry_and_are_what_was_seen() -> None:
+def test_the_packages_are_what_was_seen_wherever_they_come_from() -> None:
     packages = json.loads((EXAMPLE / "package-lock.json").read_text())["packages"]
     del packages[""]
     assert packages
-    assert {urlsplit(one["resolved"])[:2] for one in packages.values()} == {("https", "registry.npmjs.org")}
+    assert not any("resolved" in one for one in packages.values()), "npm asks the registry that is configured"
     assert all(one["integrity"].startswith("sha512-") for one in packages.values())
 
 
