@@ -1,5 +1,6 @@
 """The ledger on real files: what is committed is there, once; what cannot be written leaves nothing half done."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -683,3 +684,17 @@ def test_pruning_that_fails_is_no_failure(books: Books) -> None:
     books.close()
     books.ledger._db = sqlite3.connect(":memory:")
     assert process._prune(books.ledger, 1.0) == 0
+
+
+def test_its_process_collects_garbage_though_the_parent_does_not(tmp_path: Path) -> None:
+    ours, theirs = channels.pair()
+    parent, child = Channel(ours, blocking=False), Channel(theirs, blocking=True)
+    parent.send(Stop())
+    gc.disable()
+    try:
+        process.main(child, tmp_path, "session", 3600.0)
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        parent.close()
+        child.close()

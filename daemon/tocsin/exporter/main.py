@@ -1,6 +1,7 @@
 """The exporter's process: hears the parent, answers whoever asks over HTTP."""
 
 import asyncio
+import gc
 import socket
 import time
 
@@ -23,6 +24,7 @@ def main(channel: Channel, listen: tuple[str, int], access: Access) -> None:
     Raises ChannelClosed when the parent is gone, ChannelGarbage when it sends nonsense, and SystemExit with
     code 1 when the address cannot be listened on.
     """
+    gc.enable()  # the parent that forked it has it off
     host, port = listen
     try:
         listener = bind(host, port)

@@ -1,5 +1,6 @@
 """The ledger's process: takes in what has arrived, commits it as one transaction, answers."""
 
+import gc
 import select
 import sqlite3
 import time
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
     """Runs in the forked child until the parent says Stop. `keep` is seconds."""
+    gc.enable()  # the parent that forked it has it off
     try:
         ledger, lost = _patiently(channel, folder, lambda: _open(folder, session))
     except Unusable as error:
