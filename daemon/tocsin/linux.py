@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 import time
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ _STA_UNSYNC = 0x0040
 _CLOCK_REALTIME = 0
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 FARTHEST = 9e9  # Unix time (the year 2255) that Python 3.13 takes for a timer: it counts in 64 bits of nanoseconds
-_TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
+_TIMER_FLAGS = 1 | 2  # TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET
 _CAP_SYS_NICE = 23
 _PRIORITY = os.sched_param(0)
 _SIGSET_SIZE = 128  # bytes of sigset_t (glibc and musl)
@@ -26,12 +27,7 @@ NO_SIGNALS = bytes(_SIGSET_SIZE)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class _Timespec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
+_pack_itimerspec = struct.Struct("@llll").pack  # interval and value, each in seconds and nanoseconds
 
 
 def _checked(result: int) -> int:
@@ -83,9 +79,11 @@ def may_yield() -> bool:
 
 def give_way(on: bool) -> None:
     """Let every other process go first (SCHED_IDLE), or no longer. Raises OSError."""
-    os.sched_setscheduler(0, os.SCHED_IDLE if on else os.SCHED_OTHER, _PRIORITY)
     if on:
+        os.sched_setscheduler(0, os.SCHED_IDLE, _PRIORITY)
         os.sched_yield()  # else the time slice that it already has goes on, milliseconds
+    else:
+        os.sched_setscheduler(0, os.SCHED_OTHER, _PRIORITY)
 
 
 def sharpest_timers() -> None:
@@ -108,9 +106,9 @@ def arm_timerfd(descriptor: int, until: float) -> None:
         os.timerfd_settime(descriptor, flags=flags, initial=max(until, 1e-9))
         return
     seconds = int(until)
-    spec = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, max(1, int((until - seconds) * 1e9))))
-    flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
-    _checked(_libc.timerfd_settime(descriptor, flags, ctypes.byref(spec), None))
+    spec = _pack_itimerspec(0, 0, seconds, max(1, int((until - seconds) * 1e9)))
+    if _libc.timerfd_settime(descriptor, _TIMER_FLAGS, spec, None):
+        _checked(-1)
 
 
 def close_all_but(kept: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ second; the `due` of a manual run never is, so the two cannot claim the same slo
 JSON with its class name in `type`; decoding checks every field, so nothing a child sends can harm its reader.
 """
 
+import hashlib
 import signal
 import uuid
 from typing import Annotated, Literal, get_args
@@ -42,12 +43,16 @@ EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 CANCEL = signal.SIGUSR1  # parent to child: end the call now; SIGTERM often goes to a whole group, so children ignore it
 DETAIL_LENGTH = 500  # characters of a detail that are kept: a line a person reads, and 64 KiB hold a message
 
-_RUN_IDS = uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001")  # the namespace of Tocsin's run ids (RFC 9562, v5)
+_RUN_IDS = uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001").bytes  # the namespace of Tocsin's run ids (RFC 9562, v5)
 
 
 def scheduled_run_id(job: str, due: float) -> str:
-    """The run id of a scheduled slot: the same whoever computes it, and the same across attempts."""
-    return str(uuid.uuid5(_RUN_IDS, f"{job}\n{int(due)}"))
+    """The run id of a scheduled slot: the same whoever computes it, and the same across attempts.
+
+    It is `uuid.uuid5` of the job's name and the instant, without the objects that takes (RFC 9562, 5.5)."""
+    name = hashlib.sha1(b"%b%b\n%d" % (_RUN_IDS, job.encode(), int(due)), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(name[16], 16) & 3]
+    return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{variant}{name[17:20]}-{name[20:32]}"
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", forbid_unknown_fields=True):

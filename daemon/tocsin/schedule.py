@@ -39,7 +39,7 @@ class Schedule:
     'at 02:30 on Monday through Friday, Europe/Berlin'
     """
 
-    __slots__ = ("_cron", "_expression", "_known", "_per_day", "_plan", "_span", "_timezone", "_zone")
+    __slots__ = ("_cron", "_every_day", "_expression", "_known", "_per_day", "_plan", "_span", "_timezone", "_zone")
 
     def __init__(self, expression: str, timezone: str = "UTC") -> None:
         """Raises ScheduleError for what the grammar refuses and for an unknown zone."""
@@ -51,6 +51,7 @@ class Schedule:
         self._known = 0, 0  # after the one and before the other nothing is due
         if isinstance(self._plan, Cron):
             self._cron = _walker(self._plan)
+            self._every_day = self._plan.every_day
             self._per_day = len(self._plan.hours) * len(self._plan.minutes) * len(self._plan.seconds)
 
     @property
@@ -149,7 +150,7 @@ class Schedule:
 
         Where every day matches, only the time of day is looked up: most jobs, and a tenth of croniter's time."""
         assert isinstance(self._plan, Cron)
-        if not self._plan.every_day:
+        if not self._every_day:
             return int(self._cron.get_next(float, start_time=float(wall)))
         day, second = divmod(wall + 1, _DAY)
         return day * _DAY + _first_time(self._plan, second)

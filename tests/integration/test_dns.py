@@ -39,7 +39,7 @@ def test_a_name_server_that_never_answers(daemon: Daemon, black_hole: socket.soc
     assert b"black-hole" in black_hole.recv(512)
     first = daemon.child("job lost")
     rows = until(lambda: [row for row in daemon.history() if row["outcome"]], "the run's end")
-    assert rows[0]["outcome"] == "timeout"
+    assert rows[0]["outcome"] == "timeout", rows[0]
     assert "could not be interrupted" in rows[0]["detail"]
     assert daemon.child("job lost", other_than=first)
     until(lambda: len([row for row in daemon.history() if row["outcome"]]) >= 2, "the next run's end")

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -384,3 +385,9 @@ def test_no_folder_and_no_socket_are_os_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         channels.listen(tmp_path / "missing", "control.sock")
     assert len(os.listdir("/proc/self/fd")) == descriptors, "nothing stays open"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(0, 253_402_300_799))
+def test_a_run_id_is_the_uuid_of_job_and_instant(job: str, due: int) -> None:
+    named = uuid.uuid5(uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001"), f"{job}\n{due}")
+    assert messages.scheduled_run_id(job, due) == messages.scheduled_run_id(job, due + 0.5) == str(named)

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tocsin.job.failures import LONGEST_WAIT, retry_after
-from tocsin.job.reply import EXCERPT, Expectation, Verdict, excerpt, judge, status_class
+from tocsin.job.reply import EXCERPT, Expectation, Verdict, _parsed, excerpt, judge, status_class
 from tocsin.messages import OUTCOMES, STATUS_CLASSES, ReportedError
 
 JSON = "application/json"
@@ -272,3 +272,24 @@ dates = st.text(st.sampled_from("0123456789 :,-+FriJanGMTZ\t()"), max_size=40)
 def test_any_retry_after_is_a_wait_or_nothing(header: str) -> None:
     found = retry_after(header, NOW)
     assert found is None or 0 <= found <= LONGEST_WAIT
+
+
+@given(st.one_of(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ).map(reply),
+    st.sampled_from([
+        b"", b"  ", b'{"a": 1, "a": 2}', b'"\\ud800"', b"\xef\xbb\xbf1", "1".encode("utf-16"), b"NaN", b"-0", b"1e400",
+        b"01", b"[1,]", b"'a'", b"\xff", b"1 2", b"18446744073709551616", b"[" * 100_000, b"1E5", b"-",
+    ]),
+    st.binary(max_size=20),
+))  # fmt: skip
+def test_the_quick_parser_reads_what_the_thorough_one_reads(body: bytes) -> None:
+    def by(parse: Any) -> Any:
+        try:
+            return repr(parse(body))
+        except (ValueError, RecursionError):
+            return None
+
+    assert by(_parsed) == by(lambda text: json.loads(text) if text.strip() else None)

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from tocsin import linux
 
+POLLS = 8  # sets of descriptors that are remembered
 SLICE = 1.0  # seconds of one wait where there is no timerfd: a stepped clock is seen after at most that
 
 Woken = Literal["due", "message", "line", "stepped"]
@@ -23,13 +24,18 @@ class Clock:
     """An absolute CLOCK_REALTIME timer that a step of the clock cancels, so that it is noticed at once."""
 
     def __init__(self) -> None:
-        linux.sharpest_timers()
-        self._poll, self._polled = select.poll(), (-1, -1)
+        self._polls: dict[tuple[int, int], select.poll] = {}  # made once: descriptors come back with each slot
+        self._armed: float | None = None
         self._timer: int | None
         try:
             self._timer = linux.timerfd()
         except OSError:
             self._timer = None
+
+    def close(self) -> None:
+        """For who waits no more; a job's process waits as long as it lives."""
+        if self._timer is not None:
+            os.close(self._timer)
 
     def now(self) -> float:
         """Unix time."""
@@ -38,41 +44,44 @@ class Clock:
     def wait(self, until: float, channel: Readable, line: Readable | None = None) -> Woken:
         """Sleep until Unix time `until`. A message (or the end of the channel) ends it early, and so do something
         to read on `line` and a step of the clock; what is told first stands first here."""
-        if self._timer is None:
+        timer = self._timer
+        if timer is None:
             return self._wait_in_slices(until, channel, line)
-        poll = self._poll_for(channel.fileno(), -1 if line is None else line.fileno())
-        if until <= self.now():  # still look for a message: a job that is always late must hear Stop
-            return self._told(poll.poll(0)) or "due"
-        linux.arm_timerfd(self._timer, until)
-        told = self._told(poll.poll())  # without a timeout: those are rounded
-        if told or self.now() >= until:
-            return told or "due"
+        heard, seen = channel.fileno(), -1 if line is None else line.fileno()
+        poll = self._polls.get((heard, seen)) or self._new_poll(timer, heard, seen)
+        if until <= time.time():  # still look for a message: a job that is always late must hear Stop
+            ready = poll.poll(0)
+        else:
+            if until != self._armed:
+                linux.arm_timerfd(timer, until)
+                self._armed = until
+            ready = poll.poll()  # without a timeout: those are rounded
+        line_ready = False
+        for descriptor, _ in ready:
+            if descriptor == heard:
+                return "message"
+            line_ready |= descriptor == seen
+        if line_ready:
+            return "line"
+        self._armed = None
+        if time.time() >= until:
+            return "due"
         try:
-            os.read(self._timer, 8)
+            os.read(timer, 8)
         except OSError as error:
             if error.errno != errno.ECANCELED:
                 raise
             return "stepped"
         return "due"
 
-    def _poll_for(self, channel: int, line: int) -> select.poll:
-        """With these descriptors registered: between the kernel's word and ours every call counts."""
-        if self._polled != (channel, line):
-            self._poll, self._polled = select.poll(), (channel, line)
-            for descriptor in (channel, line, self._timer or -1):
-                if descriptor >= 0:
-                    self._poll.register(descriptor, select.POLLIN)
-        return self._poll
-
-    def _told(self, ready: list[tuple[int, int]]) -> Woken | None:
-        channel, line = self._polled
-        told: Woken | None = None
-        for descriptor, _ in ready:
-            if descriptor == channel:
-                return "message"
-            if descriptor == line:
-                told = "line"
-        return told
+    def _new_poll(self, timer: int, *others: int) -> select.poll:
+        if len(self._polls) > POLLS:
+            self._polls.clear()
+        poll = self._polls[others] = select.poll()  # type: ignore[index]
+        for descriptor in (timer, *others):
+            if descriptor >= 0:
+                poll.register(descriptor, select.POLLIN)
+        return poll
 
     def _wait_in_slices(self, until: float, channel: Readable, line: Readable | None) -> Woken:
         watched = [channel] if line is None else [channel, line]

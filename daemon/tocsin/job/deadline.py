@@ -12,6 +12,9 @@ from tocsin.messages import CANCEL
 
 REPEAT = 0.25  # seconds between alarms once the deadline has passed
 
+_running = False  # of the module: an attribute of the class would make Python look up all of the class anew
+_listening = False
+
 
 class DeadlinePassed(BaseException):
     """The call took longer than the job's `timeout`."""
@@ -25,42 +28,45 @@ class deadline:
     """Raises DeadlinePassed in the block after so many seconds, Cancelled at the parent's CANCEL. Outside of such
     a block both signals do nothing. Main thread only; blocks do not nest."""
 
-    running: "deadline | None" = None
-    listening = False
+    __slots__ = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def __enter__(self) -> None:
-        listen()
+        global _running
+        if not _listening:
+            listen()
         try:
-            deadline.running = self
+            _running = True
             signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 1e-6), REPEAT)
         except BaseException:  # the alarm itself, where there was no time at all
             self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
+        global _running
         try:
-            deadline.running = None
+            _running = False
         finally:  # also when the alarm comes here
-            deadline.running = None
+            _running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _on_alarm(_number: int, _frame: FrameType | None) -> None:
-    if deadline.running:
+    if _running:
         raise DeadlinePassed
 
 
 def _on_cancel(_number: int, _frame: FrameType | None) -> None:
-    if deadline.running:
+    if _running:
         raise Cancelled
 
 
 def listen() -> None:
     """Install the handlers, once: in the parent, so that a thousand children need not."""
-    if not deadline.listening:
+    global _listening
+    if not _listening:
         signal.signal(signal.SIGALRM, _on_alarm)
         signal.signal(CANCEL, _on_cancel)
-        deadline.listening = True
+        _listening = True

@@ -14,6 +14,12 @@ from tocsin.secret import Secret
 
 USER_AGENT = f"Tocsin/{__version__}"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_CHANGING = {  # what differs from request to request; the job's own headers win over these too
+    "X-Tocsin-Scheduled-At": "%(due)s",
+    "X-Tocsin-Attempt": "%(attempt)d",
+    "X-Tocsin-Trigger": "%(trigger)s",
+    "traceparent": "00-%(trace)s-%(span)s-01",
+}
 _WITH_BODY = ("POST", "PUT", "PATCH")  # methods of which a server expects a length, also of no body (RFC 9110, 8.6)
 
 
@@ -44,21 +50,24 @@ class Head:
             merged[name.lower()] = name, value
         lines = [f"{job.method} {target} HTTP/1.1", f"Host: {_host(url)}"]
         lines += [f"{name}: {value}" for lower, (name, value) in merged.items() if lower not in each_time]
-        self._same = "\r\n".join(lines)
-        self._taken = frozenset(merged)
+        changing = [f"{name}: {value}" for name, value in _CHANGING.items() if name.lower() not in merged]
+        self._same = "\r\n".join([*lines, ""])
+        self._changing = "\r\n".join([*changing, "Idempotency-Key: %(run_id)s", ""])
 
     def of(self, ask: Ask, attempt: int, now: float) -> bytes:
         """The head of one attempt at Unix time `now`, which a signature names."""
-        changing = {
-            "X-Tocsin-Scheduled-At": rfc3339(ask.due),
-            "X-Tocsin-Attempt": str(attempt),
-            "X-Tocsin-Trigger": ask.trigger,
-            "traceparent": f"00-{ask.run_id.replace('-', '')}-{os.urandom(8).hex()}-01",
+        values = {
+            "due": rfc3339(ask.due),
+            "attempt": attempt,
+            "trigger": ask.trigger,
+            "trace": ask.run_id.replace("-", ""),
+            "span": os.urandom(8).hex(),
+            "run_id": ask.run_id,
         }
-        lines = [f"{name}: {value}" for name, value in changing.items() if name.lower() not in self._taken]
-        proofs = {"Idempotency-Key": ask.run_id, **self._signature(ask.run_id, now)}
-        lines += [f"{name}: {value}" for name, value in proofs.items()]
-        return "\r\n".join((self._same, *lines, "\r\n")).encode("ascii")
+        head = self._same + self._changing % values
+        if self._job.signing_secret:
+            head += "".join(f"{name}: {value}\r\n" for name, value in self._signature(ask.run_id, now).items())
+        return (head + "\r\n").encode("ascii")
 
     def _signature(self, run_id: str, now: float) -> dict[str, str]:
         """Standard Webhooks (github.com/standard-webhooks): the run id is the message's, the same across attempts."""

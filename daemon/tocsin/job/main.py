@@ -29,6 +29,7 @@ from tocsin.messages import (
     Skipped,
     Sleeping,
     Stop,
+    Trigger,
     scheduled_run_id,
 )
 
@@ -40,7 +41,6 @@ OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule agai
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended, or overloaded?)"
 GARBAGE = 5_000  # objects more than after the last collection: only then one is due, and never before a call
-MESSAGES_AT_ONCE = 64  # read from the channel before looking at the clock again
 
 
 def lead(job: str) -> float:
@@ -103,30 +103,38 @@ class JobProcess:
             again, self.again = self.again, None
             self.ask_and_run(again)
             return
-        now = self.clock.now()
-        planned = plan(self.job.schedule, self.last, now, self.job.grace, self.catch_up)
-        if planned.passed:
-            passed = planned.passed
-            self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed)
-        self.why_missed = TOO_LATE
-        self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
-        self.tell(planned.due)
+        due, late = self.next_slot()
+        self.tell(due)
         if self.gives_way:
             linux.give_way(False)
-        woken = self.clock.wait(planned.due - (0 if self.paused else self.lead), self.channel)
-        if woken == "due" and not planned.late and self.clock.now() > planned.due + OVERSLEPT:
-            pass  # the machine was suspended, say: plan anew, there may be a later slot by now
-        elif woken == "due" and self.paused:
-            self.skip(planned.due, planned.due, 1, "paused", "")
-        elif woken == "due":
-            late = planned.due <= self.behind_until
-            self.last = planned.due
-            run_id = scheduled_run_id(self.job.name, planned.due)
-            self.ask_and_run(Ask(self.job.name, planned.due, run_id, "catch-up" if late else "schedule"))
+        woken = self.clock.wait(due - (0 if self.paused else self.lead), self.channel)
+        if woken == "message":
+            self.hear()
         elif woken == "stepped":
             log.info("the clock was set: computing the next fire time anew", job=self.job.name)
             self.why_missed = "the clock was set forward"
-        self.hear()
+        elif not late and self.clock.now() > due + OVERSLEPT:
+            pass  # the machine was suspended, say: plan anew, there may be a later slot by now
+        elif self.paused:
+            self.skip(due, due, 1, "paused", "")
+        else:
+            trigger: Trigger = "catch-up" if due <= self.behind_until else "schedule"
+            self.last = due
+            self.ask_and_run(Ask(self.job.name, due, scheduled_run_id(self.job.name, due), trigger))
+
+    def next_slot(self) -> tuple[int, bool]:
+        """Its instant, and whether that has passed; slots that passed and will not run are accounted for."""
+        now = self.clock.now()
+        if self.last <= now < (due := self.job.schedule.next_due(self.last)):
+            late = False  # nothing has passed: as a rule
+        else:
+            planned = plan(self.job.schedule, self.last, now, self.job.grace, self.catch_up)
+            if passed := planned.passed:
+                self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed)
+            due, late = planned.due, planned.late
+        self.why_missed = TOO_LATE
+        self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
+        return due, late
 
     # ---- one slot
 
@@ -137,16 +145,16 @@ class JobProcess:
         # All that can be done before the instant is done here, while the ledger commits.
         next_due = self.job.schedule.next_due(max(self.last, int(ask.due), int(self.clock.now())))
         self.endpoint.arm(ask, ask.due - ARMED_BY)
-        why_not = self.wait_for_grant(ask, next_due) or self.wait_for_due(ask)
+        why_not = self.wait_for_due(ask, next_due)
         if why_not is None:
             self.endpoint.fire()
             if self.gives_way:  # others may have their request still to send: until the next plan they go first
                 linux.give_way(True)
-            log.debug("calling", job=ask.job, method=self.job.method, url=self.job.public_url, run_id=ask.run_id)
             finished = self.endpoint.call(ask, next_due, self.rest)
             self.told = self.job.schedule.next_due(max(self.last, int(self.clock.now())))
             self.channel.send(replace(finished, next_due=self.told))
-            self.account_for_overlap()
+            if self.told != self.job.schedule.next_due(self.last):
+                self.account_for_overlap()
             if gc.get_count()[0] > GARBAGE:
                 gc.collect()
             return
@@ -156,33 +164,31 @@ class JobProcess:
         if not isinstance(why_not, Deny):
             self.channel.send(why_not)
 
-    def wait_for_grant(self, ask: Ask, next_due: float) -> Deny | Release | Skipped | None:
-        """None when granted, else why there is no call."""
+    def wait_for_due(self, ask: Ask, next_due: float) -> Deny | Release | Skipped | None:
+        """Until the slot is granted and its instant has come; None then, else why there is no call."""
         now = self.clock.now()
         give_up = min(max(ask.due, now) + self.job.grace, next_due)  # a newer slot is worth more than this one
         give_up = max(give_up, now + SHORTEST_WAIT)
+        until = ask.due
         while True:
-            if self.stopping:
-                return self.withdrawn(ask)
-            if isinstance(self.answer, Grant):
-                return None
-            if isinstance(self.answer, Deny):
-                log.warning("slot denied", job=ask.job, due=rfc3339(ask.due), why=self.answer.why)
-                return self.answer
-            if self.clock.wait(give_up, self.channel) == "due":
-                return self.unrun(ask, "missed", "the ledger did not answer in time")
-            self.hear(ask)
-
-    def wait_for_due(self, ask: Ask) -> Release | Skipped | None:
-        """None when it is time to call, else why there is no call."""
-        while (woken := self.clock.wait(ask.due, self.channel, self.endpoint.line)) != "due":
-            if woken == "line":
+            woken = self.clock.wait(until, self.channel, self.endpoint.line)
+            if woken == "message":
+                self.hear(ask)
+            elif woken == "line":
                 self.endpoint.look(ask, ask.due - ARMED_BY)
-            self.hear(ask)
+            answer = self.answer
             if self.stopping:
                 return self.withdrawn(ask)
+            if isinstance(answer, Deny):
+                log.warning("slot denied", job=ask.job, due=rfc3339(ask.due), why=answer.why)
+                return answer
             if ask.due - self.clock.now() > LEAD[1] + OVERSLEPT:
                 return self.unrun(ask, "missed", "the clock was set back before the call")
+            if woken == "due" and answer:
+                break
+            if woken == "due" and until == give_up:
+                return self.unrun(ask, "missed", "the ledger did not answer in time")
+            until = ask.due if answer or woken != "due" else give_up
         if ask.trigger == "manual":
             return None
         if self.paused:
@@ -220,24 +226,22 @@ class JobProcess:
 
     # ---- messages
 
-    def hear(self, ask: Ask | None = None) -> bool:
-        """Take in what has arrived; whether there was anything."""
-        heard = False
-        for message in self.channel.waiting(MESSAGES_AT_ONCE):
-            heard = True
-            match message:
-                case Stop():
-                    self.stopping = True
-                case Pause(paused=paused):
-                    self.paused = paused
-                case Fire():
-                    self.fire = message
-                case Grant() | Deny():
-                    if ask and (message.due, message.attempt) == (ask.due, ask.attempt):
-                        self.answer = message
-                case _:
-                    log.warning("unexpected message", job=self.job.name, message=type(message).__name__)
-        return heard
+    def hear(self, ask: Ask | None = None) -> None:
+        """Take in one message: what more there is ends the next wait."""
+        match message := self.channel.receive():
+            case Grant() | Deny():
+                if ask and (message.due, message.attempt) == (ask.due, ask.attempt):
+                    self.answer = message
+            case Stop():
+                self.stopping = True
+            case Pause(paused=paused):
+                self.paused = paused
+            case Fire():
+                self.fire = message
+            case None:
+                pass
+            case _:
+                log.warning("unexpected message", job=self.job.name, message=type(message).__name__)
 
     def tell(self, due: float) -> None:
         if due != self.told:
@@ -255,6 +259,7 @@ def program(job: Job) -> Callable[[Channel, Beginning], None]:
     shared."""
     endpoint = Endpoint(job)
     deadline.listen()
+    linux.sharpest_timers()  # inherited
 
     def main(channel: Channel, beginning: Beginning) -> None:
         gc.freeze()  # a collection must not touch, and so copy, what came with the fork

@@ -13,17 +13,22 @@ from dataclasses import replace
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from tocsin import linux, log, messages
+from tocsin import channel as channels
+from tocsin import linux, log
+from tocsin.channel import Channel
 from tocsin.config import Config, Job
 from tocsin.job import deadline
+from tocsin.job.clock import Clock, Readable, Woken
+from tocsin.job.main import JobProcess
 from tocsin.job.run import Endpoint
-from tocsin.job.slots import plan
-from tocsin.messages import Ask, Grant, Sleeping, scheduled_run_id
+from tocsin.messages import Ask, Beginning, Finished, Grant
 from tocsin.tls import TlsFiles
 
 CALLS = 50  # CPython specialises a function after some calls (3.11 from the eighth on), and writes into it to do so
 TLS = b"\x16"  # how a handshake begins (RFC 8446, 5.1)
 PATIENCE = 2.0  # seconds for one call over loopback
+MOMENT = 0.0002  # seconds that are slept, so that sleeping is rehearsed too
+MESSAGES = 10  # that one round sends at most
 _REPLY = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nDate: Sun, 22 Nov 2026 00:00:00 GMT\r\n"
     b"Connection: close\r\nContent-Length: 40\r\n\r\n" + b'{"success": true, "unassignedCount": 3}\n'
@@ -91,15 +96,43 @@ def _serve(listener: socket.socket, parent: int) -> NoReturn:
             client.sendall(_REPLY)
 
 
+class _Hurried(Clock):
+    """Each wait is over in a moment, as if its instant had come; and it plays the parent, which grants."""
+
+    def __init__(self, parent: Channel) -> None:
+        super().__init__()
+        self.parent = parent
+        self.reached = 0.0
+        self.finished: Finished | None = None
+
+    def now(self) -> float:
+        return max(time.time(), self.reached)
+
+    def wait(self, until: float, channel: Readable, line: Readable | None = None) -> Woken:
+        self.listen()
+        woken = super().wait(time.time() + MOMENT, channel, line)
+        if woken == "due":
+            self.reached = max(self.reached, until)
+        return woken
+
+    def listen(self) -> None:
+        for message in self.parent.waiting(MESSAGES):
+            if isinstance(message, Ask):
+                self.parent.send(Grant(message.job, message.due))
+            elif isinstance(message, Finished):
+                self.finished = message
+
+
 def _call(job: Job) -> None:
-    endpoint, now = Endpoint(job), time.time()
-    due = plan(job.schedule, int(now), now, job.grace, job.catch_up).due
-    ask = Ask(job.name, now, scheduled_run_id(job.name, due))
-    for message in (Sleeping(job.name, due), ask, Grant(job.name, due)):
-        messages.decode(messages.encode(message))
-    endpoint.arm(ask, now + PATIENCE)
-    endpoint.fire()
-    finished = endpoint.call(ask, now + PATIENCE, lambda _: False)
-    messages.decode(messages.encode(finished))
-    if finished.outcome != "success":
-        raise OSError(finished.detail)
+    """One round of a job's process."""
+    ours, theirs = (Channel(one, blocking=False) for one in channels.pair())
+    clock = _Hurried(ours)
+    try:
+        JobProcess(job, theirs, Beginning(int(time.time()), False, ""), clock, Endpoint(job)).step()
+        clock.listen()
+    finally:
+        clock.close()
+        ours.close()
+        theirs.close()
+    if clock.finished is None or clock.finished.outcome != "success":
+        raise OSError(clock.finished.detail if clock.finished else "there was no call")

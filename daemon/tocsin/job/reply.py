@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from tocsin.messages import Outcome, ReportedError, StatusClass
 from tocsin.secret import redact
@@ -14,6 +16,7 @@ EXCERPT_FROM = 8192  # bytes at the start of a body in which they are looked for
 LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole numbers there
 
 _MISSING = object()
+_CLASSES: dict[int, StatusClass] = {401: "401", 403: "403", 2: "2xx", 3: "3xx", 4: "4xx"}
 _JSON = re.compile(r"\s*[^;\s]*[/+]json\s*(?:;|$)", re.IGNORECASE)  # a media type; not x-ndjson, which is many
 _TITLE = re.compile(rb"<title[^>]*>([^<]+)", re.IGNORECASE)
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some editors begin a file with
@@ -28,25 +31,21 @@ class Expectation:
     totals: Sequence[tuple[str, str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     outcome: Outcome
     detail: str = ""
-    reported: Mapping[str, float] = field(default_factory=dict)
-    reported_errors: Mapping[str, ReportedError] = field(default_factory=dict)
+    reported: dict[str, float] = {}
+    reported_errors: dict[str, ReportedError] = {}
 
 
 def status_class(status: int) -> StatusClass:
     """The closed set of the metrics; what is none of them (1xx, 6xx) counts as 5xx."""
-    if status in (401, 403):
-        return "401" if status == 401 else "403"
-    classes: dict[int, StatusClass] = {2: "2xx", 3: "3xx", 4: "4xx"}
-    return classes.get(status // 100, "5xx")
+    return _CLASSES.get(status) or _CLASSES.get(status // 100, "5xx")
 
 
 def is_right(expected: Expectation, status: int) -> bool:
     """Whether this status is one that a success may have."""
-    return any(pattern in (str(status), f"{status // 100}xx") for pattern in expected.status)
+    return str(status) in expected.status or f"{status // 100}xx" in expected.status
 
 
 def judge(expected: Expectation, status: int, content_type: str, body: bytes) -> Verdict:
@@ -54,10 +53,10 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
     if not is_right(expected, status):
         return _wrong_status(status, content_type, body)
     said_json = _JSON.match(content_type) is not None
-    if _is_html(content_type, body) and not expected.json:
+    if not expected.json and _is_html(content_type, body):
         return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
     try:
-        value = json.loads(body) if body.strip() else None
+        value = _parsed(body)
     except (ValueError, RecursionError):
         if said_json or expected.json:
             return Verdict("invalid_response", f"answered what is no JSON: {excerpt(body) or 'binary data'}")
@@ -70,6 +69,17 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
     if not expected.json and isinstance(value, dict) and (complaint := _complaint(value)):
         return Verdict("invalid_response", complaint)
     return Verdict("success", "", *_totals(value, expected.totals))
+
+
+def _parsed(body: bytes) -> Any:
+    """A JSON document, or None where there is nothing. Raises ValueError and RecursionError.
+
+    msgspec is one call where `json` is ten; what it refuses of what `json` takes (NaN, UTF-16, a lone surrogate),
+    `json` is asked about."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json.loads(body) if body.strip() else None
 
 
 def excerpt(body: bytes) -> str:

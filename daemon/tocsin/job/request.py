@@ -4,9 +4,10 @@ No redirects and no retries are left to the library: what is sent again is decid
 """
 
 import time
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgspec
+from msgspec.structs import replace
 from urllib3 import BaseHTTPResponse
 
 from tocsin.config import Job
@@ -18,8 +19,7 @@ from tocsin.messages import Ask, ErrorKind
 from tocsin.secret import Secret, redact
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """What became of one request. `retry` names the ground on which it may be sent again."""
 
     verdict: Verdict
@@ -28,8 +28,7 @@ class Attempt:
     retry_after: float | None = None
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(msgspec.Struct):
     """How far an attempt has come; it survives the exception that cuts the attempt off."""
 
     sent: float | None = None  # Unix time, just before the request went out
@@ -46,7 +45,7 @@ class Caller:
         self.secret: Secret | None = job.secret
         parts = urlsplit(job.url)
         self._parts = parts
-        self._line = wire.line(parts, job.tls.context() if parts.scheme == "https" else None)
+        self._line = wire.Line(parts, job.tls.context() if parts.scheme == "https" else None)
         self._head = Head(job, parts, self.secret)
         self.armed: wire.Connection | None = None
         self._fired: Progress | None = None  # of what was sent on the armed connection
@@ -58,12 +57,17 @@ class Caller:
         redact.learn([secret])
         self._head = Head(self.job, self._parts, secret)
 
-    def arm(self, ask: Ask) -> None:
-        """Open a connection and write the first request of this slot, so that at the instant one send is left
-        to do. Where that fails nothing is armed, which is no result yet."""
+    @property
+    def needs_no_lookup(self) -> bool:
+        """Whether a connection is one step, which a timeout bounds: no name is looked up and no TLS spoken."""
+        return self._line.is_literal
+
+    def arm(self, ask: Ask, within: float) -> None:
+        """Open a connection, in some seconds, and write the first request of this slot, so that at the instant one
+        send is left to do. Where that fails nothing is armed, which is no result yet."""
         self.disarm()
         try:
-            self.armed = self._connected()
+            self.armed = self._connected(min(within, self.job.connect_timeout))
             self._write(self.armed, ask, ask.attempt, ask.due)
         except BaseException as error:
             self.disarm()
@@ -93,7 +97,7 @@ class Caller:
                 connection, self.armed, self._fired = self.armed, None, None
                 with connection:
                     return self._answered(connection, progress)
-            with self._connected() as connection:
+            with self._connected(self.job.connect_timeout) as connection:
                 self._write(connection, ask, number, time.time())
                 progress.sent, progress.clock = time.time(), time.monotonic()
                 connection.send()  # where that fails there may be an answer nevertheless
@@ -106,9 +110,9 @@ class Caller:
             why = "the reply takes more memory than there is (memory_limit, max_reply)"
             return Attempt(Verdict("invalid_response", why))
 
-    def _connected(self) -> wire.Connection:
+    def _connected(self, timeout: float) -> wire.Connection:
         try:
-            return wire.Connection(self._line, self.job.connect_timeout)
+            return wire.Connection(self._line, timeout)
         except wire.ERRORS as error:
             raise unreached(error, self.job) from error
 
@@ -119,9 +123,14 @@ class Caller:
     def _answered(self, connection: wire.Connection, progress: Progress) -> Attempt:
         connection.send_rest()
         try:
-            response = connection.reply()
+            plain = connection.plain_reply()
+            response = None if plain and len(plain[2]) <= self.job.max_reply else connection.reply()
         except wire.ERRORS as error:
             raise no_reply(error) from error
+        if response is None:
+            assert plain is not None
+            progress.status, media_type, body = plain
+            return Attempt(_redacted(judge(self._expected, progress.status, media_type, body)))
         progress.status = response.status
         return self._judged(response)
 
@@ -140,9 +149,10 @@ class Caller:
             body, _ = wire.read_body(response, EXCERPT_FROM)
             verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
             retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
-        detail = f"{verdict.detail} {self._unauthorized()}" if verdict.outcome == "unauthorized" else verdict.detail
+        if verdict.outcome == "unauthorized":
+            verdict = Verdict("unauthorized", f"{verdict.detail} {self._unauthorized()}")
         return Attempt(
-            Verdict(verdict.outcome, redact(detail), verdict.reported, verdict.reported_errors),
+            _redacted(verdict),
             retry=retry,
             retry_after=retry_after(head.get("Retry-After", ""), time.time()) if retry == "busy" else None,
         )
@@ -164,3 +174,8 @@ class Caller:
             f"(the secret differs: {self.secret.source} here and the app's must be the same; "
             f"sent as {self.secret.sent})"
         )
+
+
+def _redacted(verdict: Verdict) -> Verdict:
+    """What is said of a reply, without our secrets."""
+    return replace(verdict, detail=redact(verdict.detail)) if verdict.detail else verdict

@@ -3,13 +3,13 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from tocsin import log
 from tocsin.config import Job
 from tocsin.job.clock import Readable
 from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
-from tocsin.job.failures import Retry
 from tocsin.job.reply import Verdict, status_class
 from tocsin.job.request import Attempt, Caller, Progress
 from tocsin.messages import DETAIL_LENGTH, Ask, ErrorKind, Finished, StatusClass
@@ -19,8 +19,7 @@ _random = random.SystemRandom()  # of which nothing is inherited at a fork
 BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s
 
 
-@dataclass
-class _Record:
+class _Record(msgspec.Struct):
     """What has happened so far; it survives the exception that ends the run."""
 
     number: int  # of the attempt, from 0
@@ -29,8 +28,8 @@ class _Record:
     under_way: Progress | None = None  # of the attempt that is going on
     first: Progress | None = None  # of the first attempt that sent its request
     status: int | None = None  # of the last attempt
-    responses: list[StatusClass] = field(default_factory=list)
-    errors: list[ErrorKind] = field(default_factory=list)
+    responses: list[StatusClass] = []
+    errors: list[ErrorKind] = []
 
     def begin(self) -> Progress:
         self.under_way = Progress()
@@ -66,9 +65,12 @@ class Endpoint:
         left = until - time.time()
         if not self._caller.job.arm or left <= 0:
             return
+        if self._caller.needs_no_lookup:  # then a timeout is enough
+            self._caller.arm(ask, left)
+            return
         try:
             with deadline(left):
-                self._caller.arm(ask)
+                self._caller.arm(ask, left)
         except (DeadlinePassed, Cancelled):
             self._caller.disarm()
 
@@ -132,8 +134,8 @@ def perform(
         finished=now(),
         lateness=max(0.0, first.sent - ask.due) if first and first.sent is not None else None,
         duration=time.monotonic() - first.clock if first else None,
-        reported=dict(verdict.reported),
-        reported_errors=dict(verdict.reported_errors),
+        reported=verdict.reported,
+        reported_errors=verdict.reported_errors,
         responses=tuple(record.responses),
         connection_errors=tuple(record.errors),
     )
@@ -180,8 +182,9 @@ def _rotated(caller: Caller) -> bool:
 
 def _wait_before_retry(caller: Caller, one: Attempt, retried: int) -> float | None:
     """Seconds before the next attempt; None when there must be none."""
-    allowed: set[Retry] = {"unprocessed", "busy", *[r for r in ("reset", "5xx") if r in caller.job.retry_on]}
-    if one.retry not in allowed or retried >= caller.job.retries:
+    if not one.retry or retried >= caller.job.retries:
+        return None
+    if one.retry in ("reset", "5xx") and one.retry not in caller.job.retry_on:
         return None
     first, longest = BACKOFF
     backoff = min(longest, first * 2**retried) * _random.uniform(0.75, 1.25)

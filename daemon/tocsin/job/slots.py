@@ -3,8 +3,9 @@
 The next due instant follows from the last *scheduled* one, never from now, so that nothing falls between.
 """
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from tocsin.messages import NotRunReason
 
@@ -21,8 +22,7 @@ class Due(Protocol):
     def count(self, after: int, until: int) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(msgspec.Struct, frozen=True):
     """A run of slots that will not run."""
 
     first: int
@@ -31,8 +31,7 @@ class Passed:
     reason: NotRunReason
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     passed: Passed | None
     due: int
     late: bool  # the slot's instant has passed already

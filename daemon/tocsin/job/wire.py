@@ -2,7 +2,8 @@
 
 urllib3 2.8 opens connections, checks lengths and decompresses within a bound; http.client underneath reads
 the head of a reply. What these two leave open is closed here: the size of all headers together, interim
-replies other than 100, headers that break off, chunks of a negative size.
+replies other than 100, headers that break off, chunks of a negative size. What needs none of their knowledge
+does not go through them: an address without a name and without TLS, and the plainest of replies.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from urllib.parse import SplitResult
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
 from urllib3 import exceptions as u3
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from tocsin.job.plain import PlainReply, plain_reply
 
 HEAD_SIZE = 256 * 1024  # bytes of status lines and headers, interim replies included: Node sends at most 16 KiB
 LINE_SIZE, FIELDS = 64 * 1024, 100  # bytes of a header line, number of headers: as http.client has them
@@ -98,31 +101,66 @@ class _Reply(http.client.HTTPResponse):
         return HTTPHeaderDict(fields)
 
 
-def line(url: SplitResult, tls: ssl.SSLContext | None) -> HTTPConnection:
-    """urllib3's connection to the host of a URL, not opened yet: straight there, proxies of the environment are
-    not asked. One serves all calls of a job, each with a socket of its own."""
-    if tls:
-        return HTTPSConnection(url.hostname or "", url.port or 443, ssl_context=tls)
-    return HTTPConnection(url.hostname or "", url.port or 80)
+class Line:
+    """The way to the host of a URL: straight there, proxies of the environment are not asked. One serves all calls
+    of a job, each with a socket of its own."""
+
+    def __init__(self, url: SplitResult, tls: ssl.SSLContext | None) -> None:
+        host = url.hostname or ""
+        self._address = None if tls else _literal(host, url.port or 80)
+        self._library = (
+            HTTPSConnection(host, url.port or 443, ssl_context=tls) if tls else HTTPConnection(host, url.port or 80)
+        )
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the host is an address and TLS is not spoken: then `open` is one step."""
+        return self._address is not None
+
+    def open(self, timeout: float) -> socket.socket:
+        """A new socket with nothing on it yet; `timeout` seconds are for each address of the host and once more
+        for the TLS handshake. Raises ERRORS."""
+        if self._address:  # nothing to look up, and no TLS: three calls of the kernel, and a thousand jobs make them
+            family, address = self._address
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(timeout)
+                sock.connect(address)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+        line = self._library
+        line.timeout = timeout
+        try:
+            line.connect()
+            assert line.sock is not None
+            made: socket.socket = line.sock
+            line.sock = None  # it is the caller's
+        except BaseException:
+            line.close()
+            raise
+        return made
+
+
+def _literal(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
+    """The address of a host that is written as one."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return family, (host, port)
+    return None
 
 
 class Connection:
     """A new connection. Opening it raises ERRORS, and so does everything else but what says otherwise."""
 
-    def __init__(self, line: HTTPConnection, timeout: float) -> None:
-        """`timeout` seconds are for each address of the host and once more for the TLS handshake."""
+    def __init__(self, line: Line, timeout: float) -> None:
         self._reply: _Reply | None = None
         self._method = ""
         self._held: list[bytes] = []  # what is written and not sent
-        line.timeout = timeout
-        try:
-            line.connect()
-            assert line.sock is not None
-            self._sock: socket.socket = line.sock
-            line.sock = None  # it is ours
-        except BaseException:
-            line.close()
-            raise
+        self._sock = line.open(timeout)
         self._sock.settimeout(None)  # from here on the one deadline rules
 
     def __enter__(self) -> Self:
@@ -176,11 +214,21 @@ class Connection:
 
     def send_rest(self) -> None:
         """What `send` left over, of a request with a large body."""
+        if not any(self._held):
+            return
         with contextlib.suppress(OSError):  # the server stopped reading: it may have answered already (413)
             for piece in self._held:
                 if piece:
                     self._sock.sendall(piece)
         self._held = [b""]
+
+    def plain_reply(self) -> PlainReply | None:
+        """A reply that came in one piece and is as plain as most are. Of any other nothing is read, and `reply` takes
+        it: urllib3 and http.client know all of HTTP, and touch half a megabyte of memory for it, which each of a
+        thousand processes would have to copy."""
+        if isinstance(self._sock, ssl.SSLSocket):  # it cannot peek
+            return None
+        return plain_reply(self._sock.recv(PIECE, socket.MSG_PEEK))
 
     def reply(self) -> BaseHTTPResponse:
         """The head of the reply; its body is for `read_body`."""
