@@ -96,7 +96,8 @@ class _Console(logging.Formatter):
         line = f"{moment} {record.levelname.lower():7} {record.getMessage()} {values}".rstrip()
         if record.exc_info:
             line += " | " + " | ".join(traceback.format_exception(*record.exc_info)).replace("\n", " ")
-        line = "".join(char if char.isprintable() else "�" for char in line)
+        if not line.isprintable():
+            line = "".join(char if char.isprintable() else "�" for char in line)
         colour = _COLOURS.get(record.levelname) if self._colours else None
         return f"{colour}{line}\033[0m" if colour else line
 
@@ -140,7 +141,8 @@ def _json_notice(count: int) -> str:
 
 def _console_value(value: object) -> str:
     text = f"{value:.12g}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=') else text
+    quoted = not text or " " in text or '"' in text or "=" in text
+    return json.dumps(text, ensure_ascii=False) if quoted else text
 
 
 def set_up(level: str = "info", form: str = "console") -> LineWriter:
@@ -174,7 +176,9 @@ def lines_dropped() -> int:
 def log(level: int, message: str, /, **fields: object) -> None:
     """One line: a sentence, then `key=value` pairs. Cheap when the level is off."""
     if logger.isEnabledFor(level):
-        logger.log(level, "%s", message, extra={"fields": fields})
+        record = logging.LogRecord(logger.name, level, "", 0, "%s", (message,), None)  # nobody asks for the caller
+        record.fields = fields
+        logger.handle(record)
 
 
 def debug(message: str, /, **fields: object) -> None:
