@@ -16,7 +16,9 @@ from tocsin.parent.loop import Loop
 from tocsin.parent.process import Process, fork
 
 FORKS_AT_ONCE = 16  # between looks at the channels: starting a thousand jobs must not delay the first ones
-MESSAGES_AT_ONCE = 64  # read from one child before its neighbours have their turn
+# Read from one child before its neighbours have their turn. The ledger answers many asks at once; a job has one thing
+# to say, and to look whether there is more would cost it as much again.
+MESSAGES_AT_ONCE = {"ledger": 64}
 
 
 class Boss(Protocol):
@@ -132,14 +134,18 @@ class Children:
             taken = process.channel.send(message)
         except ChannelClosed:
             return False  # its exit follows
-        self.watch(process)
+        self.await_room(process)
         return taken
 
     def watch(self, process: Process) -> None:
-        """Read it always; wait for room only while something is queued."""
+        """Read it from now on."""
         if process.channel:
-            on_writable = (lambda: self._flush(process)) if process.channel.backlog else None
-            self._loop.watch(process.channel.fileno(), lambda: self._read(process), on_writable)
+            self._loop.watch(process.channel.fileno(), lambda: self._read(process), lambda: self._flush(process))
+
+    def await_room(self, process: Process) -> None:
+        """Wait for room where something is queued; `_flush` ends it."""
+        if process.channel and process.channel.backlog:
+            self._loop.await_room(process.channel.fileno(), True)
 
     def _flush(self, process: Process) -> None:
         if process.channel is None:
@@ -149,7 +155,7 @@ class Children:
         except ChannelClosed:
             self._loop.forget(process.channel.fileno())
             return
-        self.watch(process)
+        self._loop.await_room(process.channel.fileno(), process.channel.backlog > 0)
         self._boss.writable(process)
 
     def _read(self, process: Process) -> bool:
@@ -158,7 +164,7 @@ class Children:
             return False
         heard = False
         try:
-            for message in process.channel.waiting(MESSAGES_AT_ONCE):
+            for message in process.channel.waiting(MESSAGES_AT_ONCE.get(process.child.process, 1)):
                 heard = True
                 self._boss.heard(process, message)
         except ChannelClosed:

@@ -33,7 +33,7 @@ class Client:
         except ChannelClosed:
             taken = False
         if taken:
-            self._control.watch(self)
+            self._control.await_room(self)
         else:
             self._control.drop(self)
 
@@ -89,12 +89,12 @@ class Control:
             self.drop(self._clients[0])
         client = Client(self, Channel(sock, blocking=False, queue_length=REPLIES))
         self._clients.append(client)
-        self.watch(client)
+        self._loop.watch(client.channel.fileno(), lambda: self._read(client), lambda: self._flush(client))
 
-    def watch(self, client: Client) -> None:
+    def await_room(self, client: Client) -> None:
+        """For as long as something is queued."""
         if client in self._clients:
-            on_writable = (lambda: self._flush(client)) if client.channel.backlog else None
-            self._loop.watch(client.channel.fileno(), lambda: self._read(client), on_writable)
+            self._loop.await_room(client.channel.fileno(), client.channel.backlog > 0)
 
     def drop(self, client: Client) -> None:
         if client in self._clients:
@@ -124,4 +124,4 @@ class Control:
         except ChannelClosed:
             self.drop(client)
         else:
-            self.watch(client)
+            self.await_room(client)

@@ -401,7 +401,7 @@ class Daemon:
                 self._outbox.pump(ledger.channel)
             except ChannelClosed:
                 return  # its exit follows, and its successor gets it all
-            self._children.watch(ledger)
+            self._children.await_room(ledger)
 
     def _to_exporter(self, message: Message) -> bool:
         """Whether it was taken; while there is no exporter nothing is lost, since its successor hears all anew."""

@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import os
-import selectors
+import select
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +15,8 @@ class Loop:
     """Calls back when a descriptor is ready, a moment has come, or a signal has arrived."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[Callback, Callback | None]] = {}
         self._moments: list[tuple[float, int, Callback]] = []
         self._order = itertools.count()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -26,16 +27,18 @@ class Loop:
         return time.monotonic()
 
     def watch(self, descriptor: int, on_readable: Callback, on_writable: Callback | None = None) -> None:
-        """Call back while the descriptor is readable (and writable, where asked for); replaces what was set."""
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if on_writable else 0)
-        if descriptor in self._selector.get_map():
-            self._selector.modify(descriptor, events, (on_readable, on_writable))
-        else:
-            self._selector.register(descriptor, events, (on_readable, on_writable))
+        """Call back while the descriptor is readable; and while it is writable, as long as `await_room` says so."""
+        self._watched[descriptor] = on_readable, on_writable
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def await_room(self, descriptor: int, wanted: bool) -> None:
+        """Whether to call back while the descriptor is writable. Nothing for one that is not watched (any more)."""
+        if descriptor in self._watched:
+            self._epoll.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
 
     def forget(self, descriptor: int) -> None:
-        if descriptor in self._selector.get_map():
-            self._selector.unregister(descriptor)
+        if self._watched.pop(descriptor, None):
+            self._epoll.unregister(descriptor)
 
     def at(self, moment: float, callback: Callback) -> None:
         """Call back once at this moment of `now`. What became pointless meanwhile the callback must see."""
@@ -58,11 +61,11 @@ class Loop:
         more = True
         while not self.done:
             timeout = 0.0 if more else self._until_next()
-            for key, events in self._selector.select(timeout):
-                on_readable, on_writable = key.data
-                if events & selectors.EVENT_WRITE and on_writable:
+            ready = [(self._watched[one], events) for one, events in self._epoll.poll(timeout)]
+            for (on_readable, on_writable), events in ready:
+                if events & select.EPOLLOUT and on_writable:
                     on_writable()
-                if events & selectors.EVENT_READ:
+                if events & ~select.EPOLLOUT:  # or an error, or a hang-up: reading tells
                     on_readable()
             while self._moments and self._moments[0][0] <= self.now():
                 heapq.heappop(self._moments)[2]()
