@@ -48,5 +48,5 @@ def _job(job: KnownJob) -> dict[str, Any]:
 
 
 def _slot(slot: Slot) -> dict[str, Any]:
-    shown = {name: getattr(slot, name) for name in Slot.__dataclass_fields__}
+    shown = {name: getattr(slot, name) for name in Slot.__struct_fields__}
     return shown | {"reported": dict(slot.reported)} | {key: instant(shown[key]) for key in _SLOT_INSTANTS}

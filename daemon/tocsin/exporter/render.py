@@ -106,8 +106,11 @@ class Counter(_Remembered, prometheus_client.Counter):
 
 
 class Gauge(_Remembered, prometheus_client.Gauge):
+    known = 0.0  # the value, which most events leave as it is: to ask the library takes a lock
+
     def set(self, value: float) -> None:
-        if value != self._value.get():
+        if value != self.known:
+            self.known = value
             super().set(value)
             self.touch()
 

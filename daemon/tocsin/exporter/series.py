@@ -15,6 +15,7 @@ from tocsin.messages import (
     ExitReason,
     Finished,
     JobStatus,
+    Outcome,
     Skipped,
 )
 from tocsin.schedule import Schedule, ScheduleError
@@ -49,6 +50,7 @@ class JobSeries:
         self._exits = {reason: self._make(f.process_exits, reason) for reason in EXIT_REASONS}
         self._reported: dict[str, tuple[Counter, Gauge]] = {}
         self._shown = status
+        self._shown_outcome: Outcome | None = None
         self._follow(status, since, now)
         self.show(status, now)
 
@@ -98,9 +100,12 @@ class JobSeries:
         elif (old.timeout, old.grace) != (status.timeout, status.grace):
             self._reckoned_from = -1.0
         self._reckon(status)
-        self._report(status.fields)
-        for outcome, gauge in self._last_outcome.items():
-            gauge.set(outcome == status.last_outcome)
+        if tuple(self._reported) != status.fields:
+            self._report(status.fields)
+        if status.last_outcome != self._shown_outcome:
+            self._shown_outcome = status.last_outcome
+            for outcome, gauge in self._last_outcome.items():
+                gauge.set(outcome == status.last_outcome)
         self._last_run.set(status.last_run or 0.0)
         self._last_success.set(status.last_success or 0.0)
         # Before the job's process has said what it sleeps until, the schedule tells: so a job whose process
@@ -130,7 +135,8 @@ class JobSeries:
             self._responses[status].inc()
         for kind in run.connection_errors:
             self._errors[kind].inc()
-        self._retries.inc(max(0, len(run.responses) + len(run.connection_errors) - 1))
+        if (retries := len(run.responses) + len(run.connection_errors) - 1) > 0:
+            self._retries.inc(retries)
         if run.duration is not None:
             self._duration.observe(run.duration)
         for field, value in run.reported.items():

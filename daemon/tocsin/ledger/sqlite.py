@@ -4,12 +4,12 @@ One process writes, in WAL mode with synchronous=FULL: what was committed surviv
 (sqlite.org/pragma.html#pragma_synchronous). `tocsin history` reads beside it.
 """
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.json import encode
 from msgspec.structs import asdict
 
 from tocsin.messages import (
@@ -232,7 +232,7 @@ class SqliteLedger:
             self._db.execute("UPDATE jobs SET last_due = min(last_due, ? - 1) WHERE job = ?", (body.due, body.job))
 
     def _finish(self, run: Finished) -> None:
-        values = {**asdict(run), "reported": json.dumps(run.reported) if run.reported else None}
+        values = {**asdict(run), "reported": encode(run.reported).decode() if run.reported else None}
         self._db.execute(
             "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id,"
             " started, finished, lateness, duration, outcome, status, detail, reported)"
