@@ -16,6 +16,7 @@ from tocsin.messages import Stop
 
 CANNOT_LISTEN = 1  # exit code
 MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
+GATHER = 0.01  # seconds from when all was heard to the next look: what came meanwhile costs one wake-up, not one each
 
 
 def main(channel: Channel, listen: tuple[str, int], access: Access) -> None:
@@ -50,8 +51,10 @@ async def _run(channel: Channel, listener: socket.socket, host: str, access: Acc
     stopped: asyncio.Future[None] = loop.create_future()
 
     def hear() -> None:
+        heard = 0
         try:
             for message in channel.waiting(MESSAGES_AT_ONCE):
+                heard += 1
                 if isinstance(message, Stop):
                     stopped.cancel()
                 metrics.hear(message, state.hear(message, time.monotonic()), time.time())
@@ -59,6 +62,10 @@ async def _run(channel: Channel, listener: socket.socket, host: str, access: Acc
             loop.remove_reader(channel.fileno())
             if not stopped.done():
                 stopped.set_exception(error)
+        else:
+            if heard < MESSAGES_AT_ONCE:
+                loop.remove_reader(channel.fileno())
+                loop.call_later(GATHER, loop.add_reader, channel.fileno(), hear)
 
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
