@@ -1,9 +1,11 @@
 """The whole path: parent, job, a real endpoint, ledger, exporter, commands."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,12 @@ Start = Callable[[str], Daemon]
 
 def runs(daemon: Daemon, outcome: str, job: str = "sla-check") -> float:
     return daemon.metric("tocsin_job_runs_total", job_name=job, outcome=outcome) or 0
+
+
+def baselines(daemon: Daemon) -> dict[str, int]:
+    """The jobs that the ledger knows, and in which roster they were named last."""
+    with contextlib.closing(sqlite3.connect(f"file:{daemon.folder}/var/ledger.sqlite?mode=ro", uri=True)) as db:
+        return dict(db.execute("SELECT job, roster FROM jobs"))
 
 
 def test_a_fire_goes_the_whole_way(running: Start, endpoint: Endpoint) -> None:
@@ -207,6 +215,8 @@ def test_reload_touches_only_what_changed(running: Start, endpoint: Endpoint) ->
     daemon.child("job other", other_than=changed)
     until(lambda: {"/changed", "/new"} <= {call.path for call in endpoint.calls}, "calls by the new file")
     assert daemon.child("job sla-check") == kept
+    until(lambda: len(baselines(daemon)) == 3, "the new job in the ledger")
+    assert len(set(baselines(daemon).values())) == 1, "no new roster: the others are not named again"
 
     daemon.write(EVERY_SECOND)
     daemon.signal(signal.SIGHUP)
@@ -214,6 +224,7 @@ def test_reload_touches_only_what_changed(running: Start, endpoint: Endpoint) ->
     assert daemon.child("job sla-check") == kept
     assert [one["name"] for one in daemon.json("jobs")] == ["sla-check"]
     assert 'job_name="other"' not in daemon.get("/metrics")
+    until(lambda: baselines(daemon).keys() == {"sla-check"}, "the ledger to forget the removed jobs")
 
 
 def test_a_bad_file_changes_nothing(running: Start, endpoint: Endpoint) -> None:

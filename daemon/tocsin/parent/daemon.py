@@ -172,7 +172,10 @@ class Daemon:
         return ""
 
     def _take_over(self, old: Mapping[str, Job], new: Config) -> None:
-        self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
+        """The ledger is told of the jobs that changed; of all, as a new roster, where it has to forget one."""
+        forget = not old or any(job.enabled and not self._is_enabled(name) for name, job in old.items())
+        if forget:
+            self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
         for name in old.keys() - new.jobs.keys():
             self.news.remove(name)
             self._retire(name)
@@ -186,10 +189,11 @@ class Daemon:
                 if before:
                     seat.why_missed = "the job was being reloaded"
                 self._retire(name)
-            if job.enabled:
+            if job.enabled and (forget or before != job or self._seats[name].accounted is None):
                 expression = f"{job.schedule.expression} {job.schedule.timezone}"
                 self._outbox.put(Enroll(name, expression, self._roster, time.time()))
-        self._outbox.put(Enrolled(self._roster))
+        if forget:
+            self._outbox.put(Enrolled(self._roster))
         self._pump()
         self.news.tell(ConfigLoaded(new.hash, time.time()))
         gc.collect()
@@ -359,7 +363,7 @@ class Daemon:
             self.news.tell(Started(process.child.job, begins))
 
     def _past(self, past: Past) -> None:
-        """What the ledger knows of a job. It says so at each load; what the parent saw itself is newer."""
+        """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
         seat = self._seats.get(past.job)
         if seat and seat.accounted is None and self._is_enabled(past.job):
             seat.accounted = int(past.last_due)
