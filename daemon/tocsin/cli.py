@@ -35,7 +35,8 @@ def main(ctx: click.Context) -> None:
 @job_file_option
 def run(file: Path) -> None:
     """Run the daemon in the foreground (what supervisord starts)."""
-    settings = loaded(file)
+    known = config.Known()
+    settings = loaded(file, known)
     log.set_up(settings.log_level, settings.log_format)
     # Everything the children need is imported here, before the first fork, so that they share it.
     from tocsin.exporter import main as exporter
@@ -52,7 +53,7 @@ def run(file: Path) -> None:
         rehearse=rehearse,
     )
     try:
-        code = run.run(settings, lambda: config.load(file), programs)
+        code = run.run(settings, lambda: config.load(file, known=known), programs)
     except ConfigError as error:
         fail(str(error), USAGE)
     except lock.HeldByAnother as error:

@@ -121,21 +121,40 @@ def find(named: str | None = None, environment: Mapping[str, str] = os.environ) 
     return Path(named or environment.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
 
 
-def load(file: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read and check the job file. Raises ConfigError with every fault; changes nothing."""
-    return parse(_read(file), file, environment)
+@dataclass
+class Known:
+    """The jobs of the last load, so that the next one makes only those that changed: a reload takes a third.
+
+    A job is made of its table and of what it was `read_with`: file, defaults, target and environment. What its files
+    hold is looked at again each time. `jobs` holds for each name the job's table as its repr, in which 1 is not true
+    and keys have an order, and the job.
+    """
+
+    read_with: object = None
+    jobs: dict[str, tuple[str, Job]] = field(default_factory=dict)
 
 
-def parse(text: bytes, file: Path, environment: Mapping[str, str]) -> Config:
+def load(file: Path, environment: Mapping[str, str] = os.environ, known: Known | None = None) -> Config:
+    """Read and check the job file. Raises ConfigError with every fault; changes nothing but what is known."""
+    return parse(_read(file), file, environment, known)
+
+
+def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known | None = None) -> Config:
     """As `load`, of a text that is to become the file."""
     try:
         written = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
-    loader = _Loader(file, written, {**dotenv(file), **environment})
+    held = {**dotenv(file), **environment}
+    loader = _Loader(file, written, held, known or Known())
     config = loader.config(hashlib.sha256(text))
+    if loader.faults and known and known.jobs:  # say what is wrong as if nothing had been known
+        loader = _Loader(file, written, held, Known())
+        config = loader.config(hashlib.sha256(text))
     if loader.faults or config is None:
         raise ConfigError(loader.faults)
+    if known:
+        known.read_with, known.jobs = loader.read_with, loader.read
     return config
 
 
@@ -145,11 +164,20 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
     held: Mapping[str, str] = environment
     with contextlib.suppress(ConfigError, ValueError, RecursionError):
         held = {**dotenv(file), **environment}
-        table = tomllib.loads(_read(file).decode()).get("daemon")
+        table = _daemon_table(_read(file).decode())
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
     filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
     return file.parent / filled
+
+
+def _daemon_table(text: str) -> Any:
+    """What stands in [daemon], as a rule before the jobs: to read a thousand of them takes longer than a reload."""
+    head, jobs, rest = text.partition("\n[jobs")
+    if jobs and "daemon" not in rest:
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # it was no table's head, but stood in a longer text
+            return tomllib.loads(head).get("daemon")
+    return tomllib.loads(text).get("daemon")
 
 
 def dotenv(file: Path) -> dict[str, str]:
@@ -177,8 +205,11 @@ def _read(file: Path) -> bytes:
 class _Loader(Reader):
     """Turns the tables of one job file into a Config."""
 
-    def __init__(self, file: Path, written: dict[str, Any], environment: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, written: dict[str, Any], environment: Mapping[str, str], known: Known) -> None:
         super().__init__(file, environment)
+        self.known = known
+        self.read_with: object = None
+        self.read: dict[str, tuple[str, Job]] = {}
         self.warnings: list[str] = []
         self.written = written
         self.adopted: dict[str, Any] = {}  # tables of the files that the daemon's table names
@@ -191,6 +222,9 @@ class _Loader(Reader):
         daemon = self.daemon()
         target = self.model(TargetTable, self.table("target"), "target")
         defaults = self.defaults()
+        self.read_with = self.file, repr(defaults), target, self.environment
+        if self.read_with != self.known.read_with:
+            self.known = Known()
         jobs = {}
         for name, table in self.table("jobs").items():
             if job := self.job(name, table, defaults, target):
@@ -261,6 +295,25 @@ class _Loader(Reader):
         return {key: value for key, value in written.items() if key not in faulty}
 
     def job(self, name: str, written: Any, defaults: dict[str, Any], target: TargetTable | None) -> Job | None:
+        """As it is known, or made anew; None after adding its faults."""
+        now = repr(written)
+        before, job = self.known.jobs.get(name, ("", None))
+        if job is None or before != now or not self.still_holds(job):
+            job = self.made(name, written, defaults, target)
+        if job:
+            self.read[name] = now, job
+        return job
+
+    def still_holds(self, job: Job) -> bool:
+        """Whether the files of a job hold what they held, or for TLS: whether they can still be used."""
+        try:
+            if job.tls != TlsFiles():
+                job.tls.context()
+            return job.secret is None or job.secret.reread() == job.secret
+        except (SecretError, TlsError):
+            return False
+
+    def made(self, name: str, written: Any, defaults: dict[str, Any], target: TargetTable | None) -> Job | None:
         table = f"jobs.{name[:70]}"
         before = len(self.faults)
         if not JOB_NAME.fullmatch(name):

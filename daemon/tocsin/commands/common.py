@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from tocsin import config, display
-from tocsin.config import Config
+from tocsin.config import Config, Known
 from tocsin.faults import ConfigError
 
 FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes, beside 0
@@ -50,9 +50,9 @@ def job_file_option(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def loaded(file: Path) -> Config:
+def loaded(file: Path, known: Known | None = None) -> Config:
     try:
-        return config.load(file)
+        return config.load(file, known=known)
     except ConfigError as error:
         faults = len(error.faults)
         fail(f"{error}\n{faults} fault{'s' if faults > 1 else ''} in {file}; nothing was done", USAGE)
