@@ -6,13 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from harness import until
 from tocsin import config, log
 from tocsin.config import Job
-from tocsin.job import rehearsal
+from tocsin.job import rehearsal, wire
 from tocsin.job.run import Endpoint as Target
 
 MakeJob = Callable[..., Job]
@@ -43,7 +45,7 @@ def test_all_calls_succeed_and_no_process_is_left(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(rehearsal, "Endpoint", Counted)
     before = children()
     rehearsal.rehearse(loaded(tmp_path, 'headers = { authorization = "Bearer abc" }\nexpect.json = { ok = true }\n'))
-    assert len(calls) == rehearsal.CALLS
+    assert len(calls) == 2 * rehearsal.CALLS  # the plain way and the libraries'
     assert children() == before
 
 
@@ -58,7 +60,26 @@ def test_each_scheme_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(rehearsal, "_call", counted)
     rehearsal.rehearse(loaded(tmp_path, '[jobs.b]\nevery = "1h"\nurl = "https://example.invalid/b"\n'))
-    assert sorted(made) == ["http:/"] * rehearsal.CALLS + ["https:"] * rehearsal.CALLS
+    assert sorted(made) == ["http:/"] * 2 * rehearsal.CALLS + ["https:"] * rehearsal.CALLS
+
+
+def test_both_ways_of_a_call_are_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without and with urllib3: a job whose host is a name must not begin cold."""
+    ways: list[str] = []
+
+    def noted(of: Any, name: str) -> None:
+        work = getattr(of, name)
+
+        def wrapper(self: Any) -> Any:
+            ways.append(name)
+            return work(self)
+
+        monkeypatch.setattr(of, name, wrapper)
+
+    noted(HTTPConnection, "connect")
+    noted(wire.Connection, "reply")
+    rehearsal.rehearse(loaded(tmp_path))
+    assert ways == ["connect", "reply"] * rehearsal.CALLS
 
 
 def test_without_jobs_there_is_nothing_to_rehearse(tmp_path: Path) -> None:
