@@ -56,7 +56,7 @@ picture: $(VENV)/dev ## draw the README's picture of the status page
 dist: $(VENV)/dev ## build wheel and sdist, and the list of what a wheel is installed with
 	@$(BIN)/python scripts/dist.py
 
-bench: $(VENV)/run ## who calls on time? About 70 minutes; QUICK=1: 15; ARGS="--help": more; see docs/performance.md
+bench: $(VENV)/run ## who calls on time? About 45 minutes; QUICK=1: 15; ARGS="--help": more; see docs/performance.md
 	@scripts/need 'gcc=gcc libc6-dev' openssl=openssl
 	@test -e /usr/include/openssl/ssl.h || scripts/need openssl/ssl.h=libssl-dev
 	@PYTHONPATH=bench $(BIN)/python -m punctuality $(if $(QUICK),--quick) $(ARGS)

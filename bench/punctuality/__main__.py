@@ -36,7 +36,11 @@ PEERS: list[Peer] = [
 KNOWN = [peer.name for peer in PEERS]
 SIZES = [1, 100, 1000]
 ALONE = (6, 11)  # period and instants of one job where seconds are known: one value an instant, so more of them
-ONLY = {"floor-single": [1000], "tocsin-tls": [1, 1000]}  # what these two are there to show needs no more
+ONLY = {  # what these are there to show needs no more; --sizes measures others
+    "floor-single": [1000],
+    "tocsin-tls": [1, 1000],
+    **{peer.name: [1000] for peer in PEERS if not peer.seconds},  # five minutes each
+}
 QUICK = {
     "floor": [1, 1000],
     "floor-single": [1000],

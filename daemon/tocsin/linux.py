@@ -13,6 +13,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc_holding_the_gil = ctypes.PyDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG = 1
+# As numbers: each use of an enum in C makes Python look up half of it.
+_SIGKILL, _SIG_SETMASK = int(signal.SIGKILL), int(signal.SIG_SETMASK)
 _PR_SET_TIMERSLACK = 29
 _STA_UNSYNC = 0x0040
 _CLOCK_REALTIME = 0
@@ -26,6 +28,8 @@ _ALL_SIGNALS = b"\xff" * _SIGSET_SIZE
 NO_SIGNALS = bytes(_SIGSET_SIZE)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
+
+Ranges = tuple[tuple[int, int], ...]  # of descriptors: the first, and the one after the last
 
 _pack_itimerspec = struct.Struct("@llll").pack  # interval and value, each in seconds and nanoseconds
 
@@ -42,7 +46,7 @@ def die_with_parent(parent: int) -> None:
 
     The parent may have died before the call; then this process has a new one already and exits here.
     """
-    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(1)
 
@@ -59,12 +63,12 @@ def bare_fork() -> int:
 def block_signals() -> bytes:
     """Block all signals; returns what `restore_signals` takes to undo it. (Python's wrapper makes enums of them.)"""
     before = ctypes.create_string_buffer(_SIGSET_SIZE)
-    _checked(_libc.pthread_sigmask(signal.SIG_SETMASK.value, _ALL_SIGNALS, before))
+    _checked(_libc.pthread_sigmask(_SIG_SETMASK, _ALL_SIGNALS, before))
     return before.raw
 
 
 def restore_signals(before: bytes) -> None:
-    _checked(_libc.pthread_sigmask(signal.SIG_SETMASK.value, before, None))
+    _checked(_libc.pthread_sigmask(_SIG_SETMASK, before, None))
 
 
 def may_yield() -> bool:
@@ -111,14 +115,25 @@ def arm_timerfd(descriptor: int, until: float) -> None:
         _checked(-1)
 
 
-def close_all_but(kept: Iterable[int]) -> None:
-    """Close every descriptor of this process but those (close_range(2) underneath)."""
-    low = 0
+def all_but(kept: Iterable[int]) -> Ranges:
+    """Every descriptor that a process may have but those."""
+    low, ranges = 0, []
     for descriptor in sorted(set(kept)):
         if descriptor > low:  # os.closerange(0, 0) closes everything (seen with CPython 3.11)
-            os.closerange(low, descriptor)
+            ranges.append((low, descriptor))
         low = descriptor + 1
-    os.closerange(low, 2**31 - 1)
+    return (*ranges, (low, 2**31 - 1))
+
+
+def close_ranges(ranges: Ranges) -> None:
+    """Close the descriptors of this process that lie in these (close_range(2) underneath)."""
+    for low, high in ranges:
+        os.closerange(low, high)
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor of this process but those."""
+    close_ranges(all_but(kept))
 
 
 def resident_memory(pid: int) -> int | None:

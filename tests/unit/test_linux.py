@@ -31,14 +31,19 @@ def in_child(work: Callable[[], int]) -> int:
 
 def test_a_timer_wakes_at_its_instant_and_not_before() -> None:
     timer = linux.timerfd()
-    try:
+    times = None
+    while times is None:
         until = time.time() + 0.05
         linux.arm_timerfd(timer, until)
         assert select.select([timer], [], [], PATIENCE)[0] == [timer]
-        assert time.time() >= until
-        assert int.from_bytes(os.read(timer, 8), "little") == 1
-    finally:
-        os.close(timer)
+        woken = time.time()
+        try:
+            times = int.from_bytes(os.read(timer, 8), "little")
+        except OSError as error:  # another test has set the clock of this machine, to what it showed
+            assert error.errno == errno.ECANCELED
+    assert woken >= until
+    assert times == 1
+    os.close(timer)
 
 
 def test_an_instant_that_has_passed_wakes_at_once() -> None:

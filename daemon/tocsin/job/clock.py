@@ -15,7 +15,7 @@ Woken = Literal["due", "message", "line", "stepped"]
 
 
 class Readable(Protocol):
-    """Something that select(2) can wait for."""
+    """Something that poll(2) can wait for."""
 
     def fileno(self) -> int: ...
 
@@ -84,13 +84,14 @@ class Clock:
         return poll
 
     def _wait_in_slices(self, until: float, channel: Readable, line: Readable | None) -> Woken:
-        watched = [channel] if line is None else [channel, line]
+        heard, seen = channel.fileno(), -1 if line is None else line.fileno()
+        poll = self._polls.get((heard, seen)) or self._new_poll(-1, heard, seen)
         while True:
             left = until - self.now()
             started = time.monotonic()
-            ready = select.select(watched, [], [], max(0.0, min(left, SLICE)))[0]
+            ready = [descriptor for descriptor, _ in poll.poll(max(0.0, min(left, SLICE)) * 1000)]
             if ready:
-                return "message" if channel in ready else "line"
+                return "message" if heard in ready else "line"
             if left <= SLICE:
                 return "due"
             slept = time.monotonic() - started

@@ -55,9 +55,11 @@ def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
     next_prune = time.monotonic()
     committed = -GATHER
     stopping = False
+    spoken = select.poll()
+    spoken.register(channel, select.POLLIN)
     while not stopping:
         idle = max(0.0, next_prune - time.monotonic())
-        if not select.select([channel], [], [], idle)[0]:
+        if not spoken.poll(idle * 1000):
             pruned = _prune(ledger, keep)
             next_prune = time.monotonic() + (0 if pruned == PRUNE_AT_ONCE else PRUNE_EVERY)
             continue

@@ -10,6 +10,7 @@ import setproctitle
 from tocsin import channel as channels
 from tocsin import linux, log
 from tocsin.channel import Channel, ChannelClosed
+from tocsin.linux import Ranges
 from tocsin.parent.lifecycle import Child, ExitStatus
 
 CRASHED = 70  # exit code of a child that an exception ended (EX_SOFTWARE of sysexits.h)
@@ -66,20 +67,21 @@ def fork(batch: Iterable[tuple[Process, Callable[[Channel], None]]], kept: Itera
         except OSError as error:
             failed[process] = error
         else:
-            ready.append((process, ours, theirs, process.title, main))
-    parent, keep = os.getpid(), tuple(kept)
+            others = linux.all_but({0, 1, 2, theirs.fileno(), *kept})
+            ready.append((process, ours, theirs, process.title, others, main))
+    parent = os.getpid()
     pids: list[int | OSError] = [0] * len(ready)
     before = linux.block_signals()
-    for number, (_, _, theirs, title, main) in enumerate(ready):
+    for number, (_, _, theirs, title, others, main) in enumerate(ready):
         try:
             pids[number] = pid = linux.bare_fork()
         except OSError as error:
             pids[number] = error
         else:
             if pid == 0:
-                _child(title, parent, theirs.detach(), keep, main)
+                _child(title, parent, theirs.detach(), others, main)
     linux.restore_signals(before)
-    for (process, ours, theirs, _, _), pid_or_error in zip(ready, pids, strict=True):
+    for (process, ours, theirs, title, _, _), pid_or_error in zip(ready, pids, strict=True):
         theirs.close()
         try:
             if isinstance(pid_or_error, OSError):
@@ -89,6 +91,7 @@ def fork(batch: Iterable[tuple[Process, Callable[[Channel], None]]], kept: Itera
             ours.close()
             failed[process] = error
         else:
+            _offer_first(pid_or_error, title)
             process.pid = pid_or_error
             process.channel = Channel(ours, blocking=False)
     return failed
@@ -103,14 +106,21 @@ def _pidfd(pid: int) -> int:
         raise
 
 
-def _child(title: str, parent: int, descriptor: int, kept: tuple[int, ...], main: Callable[[Channel], None]) -> None:
+def _offer_first(pid: int, title: str) -> None:
+    """To the kernel, when memory runs out: before the parent."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as score:
+            score.write(OOM_SCORE_ADJ)
+    except OSError as error:
+        log.debug("cannot raise oom_score_adj", process=title, why=str(error))
+
+
+def _child(title: str, parent: int, descriptor: int, others: Ranges, main: Callable[[Channel], None]) -> None:
     """The life of the child; never returns."""
     code = CRASHED
     try:
-        _become(title, parent, descriptor, kept)
-        lowest = os.dup(descriptor)  # select(2) takes no descriptor from 1024 on, and a big parent has many
-        os.close(descriptor)
-        main(Channel(channels.adopt(lowest), blocking=True))
+        _become(title, parent, others)
+        main(Channel(channels.adopt(descriptor), blocking=True))
         code = 0
     except ChannelClosed:
         code = 0  # the parent is gone: nobody to work for
@@ -123,21 +133,15 @@ def _child(title: str, parent: int, descriptor: int, kept: tuple[int, ...], main
         os._exit(code)
 
 
-def _become(title: str, parent: int, descriptor: int, kept: tuple[int, ...]) -> None:
-    """Everything of the parent that a child must not keep.
+def _become(title: str, parent: int, others: Ranges) -> None:
+    """Leave behind everything of the parent that a child must not keep, `others` among its descriptors.
 
     The parent's handlers of SIGINT, SIGHUP and SIGTERM do nothing, and stay: what Ctrl-C, a hang-up or systemd
     send reaches the whole group, but the parent decides and its children wait for word. CANCEL is heard only
     during a call (`tocsin.job.deadline`): one that comes right after it must not cost the report.
     """
     signal.set_wakeup_fd(-1)
-    linux.close_all_but({0, 1, 2, descriptor, *kept})
+    linux.close_ranges(others)
     linux.die_with_parent(parent)
     linux.restore_signals(linux.NO_SIGNALS)
-    try:
-        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(score, OOM_SCORE_ADJ)
-        os.close(score)
-    except OSError as error:
-        log.debug("cannot raise oom_score_adj", process=title, why=str(error))
     setproctitle.setproctitle(f"tocsin: {title}")
