@@ -101,6 +101,30 @@ def test_nothing_is_sent_before_the_instant_and_all_of_it_then(server: Server, t
     assert target.line is None
 
 
+@pytest.mark.parametrize(
+    ("family", "address", "host"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "[::1]"),
+        (socket.AF_INET, "127.0.0.1", "localhost"),
+        (socket.AF_INET, "127.0.0.1", "127.1"),  # an address only for who looks it up (inet(3))
+    ],
+)
+def test_an_address_and_a_name_are_armed_alike(
+    make_job: MakeJob, family: socket.AddressFamily, address: str, host: str
+) -> None:
+    with socket.create_server((address, 0), family=family) as listener:
+        target = Endpoint(make_job(url=f"http://{host}:{listener.getsockname()[1]}/api", retries=0, timeout=PATIENCE))
+        arm(target)
+        listener.settimeout(PATIENCE)
+        sock = listener.accept()[0]
+        target.fire()
+        request = request_on(sock)
+        assert call(target).outcome == "success"
+        assert f"\r\nHost: {host}:".encode() in request
+        sock.close()
+
+
 def test_one_that_the_server_closed_is_opened_anew_before_the_instant(server: Server, target: Endpoint) -> None:
     arm(target)
     server.accept().close()

@@ -44,6 +44,14 @@ def test_an_instant_that_has_passed_is_due_at_once(clock: Clock, ends: Ends) -> 
     assert clock.wait(0, ends[1]) == "due"
 
 
+def test_a_clock_that_is_set_back_in_that_moment_changes_nothing(
+    clock: Clock, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1000.0, 1000.0, 500.0, 500.0])
+    monkeypatch.setattr(time, "time", lambda: next(times))
+    assert clock.wait(999.0, ends[1]) == "due"
+
+
 def test_a_message_ends_the_wait(clock: Clock, ends: Ends) -> None:
     ends[0].send(Stop())
     assert clock.wait(clock.now() + 3600, ends[1]) == "message"

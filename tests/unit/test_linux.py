@@ -39,8 +39,9 @@ def test_a_timer_wakes_at_its_instant_and_not_before() -> None:
         woken = time.time()
         try:
             times = int.from_bytes(os.read(timer, 8), "little")
-        except OSError as error:  # another test has set the clock of this machine, to what it showed
-            assert error.errno == errno.ECANCELED
+        except OSError as error:
+            if error.errno != errno.ECANCELED:  # as it is when another test has set this machine's clock
+                raise
     assert woken >= until
     assert times == 1
     os.close(timer)

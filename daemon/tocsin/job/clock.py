@@ -49,7 +49,8 @@ class Clock:
             return self._wait_in_slices(until, channel, line)
         heard, seen = channel.fileno(), -1 if line is None else line.fileno()
         poll = self._polls.get((heard, seen)) or self._new_poll(timer, heard, seen)
-        if until <= time.time():  # still look for a message: a job that is always late must hear Stop
+        passed = until <= time.time()
+        if passed:  # still look for a message: a job that is always late must hear Stop
             ready = poll.poll(0)
         else:
             if until != self._armed:
@@ -64,7 +65,7 @@ class Clock:
         if line_ready:
             return "line"
         self._armed = None
-        if time.time() >= until:
+        if passed or time.time() >= until:
             return "due"
         try:
             os.read(timer, 8)
