@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from tocsin.cli import main as tocsin
-from tocsin.config import DAEMON_VARIABLES
 from tocsin.exporter.metrics import Metrics
 from tocsin.jobschema import OF_A_JOB, schema
+from tocsin.loader import DAEMON_VARIABLES
 from tocsin.messages import ConfigLoaded, JobStatus
 
 ROOT = Path(__file__).resolve().parent.parent

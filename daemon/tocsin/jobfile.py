@@ -1,4 +1,4 @@
-"""The job file as it is written: tables, keys, types, defaults. `config.py` turns it into what the daemon uses.
+"""The job file as it is written: tables, keys, types, defaults. `loader.py` turns it into what the daemon uses.
 
 Every key stands here once, with the rule for its value, what an editor may know of that rule (its JSON Schema,
 `jobschema.py`) and what it is for. A validator raises ValueError with "why"; who reports it adds the file, the
