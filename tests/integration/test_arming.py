@@ -91,7 +91,7 @@ def test_nothing_is_sent_before_the_instant_and_all_of_it_then(server: Server, t
     arm(target)
     sock = server.accept()
     assert not select.select([sock], [], [], 0.05)[0]
-    target.fire()
+    assert target.fire()
     request = request_on(sock)
     finished = call(target)
     assert finished.outcome == "success"
@@ -163,7 +163,7 @@ def test_a_reset_that_the_send_meets_costs_nothing(server: Server, target: Endpo
     arm(target)
     reset(server.accept())
     wait_for_word(target)
-    target.fire()  # without a look
+    assert not target.fire()  # without a look
     assert target.line is None
     server.listener.setblocking(True)
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin import channel as channels
+from tocsin import linux
 from tocsin.channel import Channel
 from tocsin.config import Job
 from tocsin.job.clock import Readable, Woken
@@ -66,6 +67,7 @@ class World:
         self.said: list[Message] = []
         self.armed: Ask | None = None
         self.fired_at = 0.0
+        self.sends = True  # what is armed, at the instant
         self.called: list[tuple[Ask, float]] = []  # and the wall clock at the call
         self.rested: list[bool] = []
         self.rests: list[float] = []
@@ -147,8 +149,9 @@ class World:
     def disarm(self) -> None:
         self.armed = None
 
-    def fire(self) -> None:
+    def fire(self) -> bool:
         self.fired_at = self.wall
+        return self.sends
 
     def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
         self._hear()
@@ -647,3 +650,16 @@ def test_every_job_has_its_own_lead_and_always_the_same(name: str) -> None:
 def test_a_thousand_jobs_ask_one_after_the_other() -> None:
     tenths = [int(10 * lead(f"job-{number}")) for number in range(1000)]
     assert all(50 < tenths.count(tenth) < 150 for tenth in range(10, 20))
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_only_who_has_sent_gives_way_to_who_has_not(world: Make, monkeypatch: pytest.MonkeyPatch, sends: bool) -> None:
+    ways: list[bool] = []
+    monkeypatch.setattr(linux, "give_way", ways.append)
+    one = world()
+    one.process.gives_way, one.sends = True, sends
+    while not one.called:
+        one.process.step()
+    assert ways == ([False, True] if sends else [False])
+    one.process.step()
+    assert ways == ([False, True, False, True] if sends else [False, False])  # no longer, before it sleeps again

@@ -79,15 +79,16 @@ class Caller:
         if armed:
             armed.close()
 
-    def fire(self) -> None:
-        """The instant: send what is armed. `attempt` goes on from there; where nothing could be sent, from the
-        beginning."""
+    def fire(self) -> bool:
+        """The instant: send what is armed, if anything is. `attempt` goes on from there; where nothing could be sent,
+        from the beginning."""
         if self.armed:
             progress = Progress(time.time(), time.monotonic())
             if self.armed.send():
                 self._fired = progress
-            else:
-                self.disarm()
+                return True
+            self.disarm()
+        return False
 
     def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
         """One request, judged. Raises only what the `deadline` around it raises."""

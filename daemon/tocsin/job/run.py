@@ -86,9 +86,9 @@ class Endpoint:
         """There will be no call after all."""
         self._caller.disarm()
 
-    def fire(self) -> None:
-        """The instant has come."""
-        self._caller.fire()
+    def fire(self) -> bool:
+        """The instant has come. Whether the request was armed and is on its way."""
+        return self._caller.fire()
 
     def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
         """The rest of the run, or all of it where nothing was armed."""
