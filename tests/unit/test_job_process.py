@@ -558,13 +558,13 @@ def fates(world: World) -> None:
                     slots += 1
                     due = schedule.next_due(int(due))
                 assert slots == count, message
+                assert first in found
+                assert last in found
             case Release(due=due):
                 assert message is world.said[-1], "it hands a slot back when it stops"
                 assert due not in ended
                 ended.add(due)
                 denied.add(due)
-                assert first in found
-                assert last in found
     for ask in world.asks:
         assert ask.due in ended or ask.due in denied, f"asked and never ended: {ask}"
     slots_with_fate = sorted({*found, *(int(due) for due in denied if due == int(due) and due not in ended)})
