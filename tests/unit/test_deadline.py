@@ -3,8 +3,10 @@
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
@@ -105,3 +107,21 @@ def test_blocks_follow_each_other() -> None:
             left, repeat = signal.getitimer(signal.ITIMER_REAL)
             assert 0 < left <= NEVER
             assert repeat == pytest.approx(module.REPEAT)
+
+
+def test_an_alarm_at_the_door_does_not_keep_the_deadline_running() -> None:
+    """Where a process is starved, the second alarm comes before the first has left the block."""
+    one = deadline(NEVER)
+    one.__enter__()
+
+    def ring(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is deadline.__exit__.__code__:
+            module._on_alarm(signal.SIGALRM, frame)
+            module._on_cancel(CANCEL, frame)
+
+    sys.setprofile(ring)
+    try:
+        one.__exit__()
+    finally:
+        sys.setprofile(None)
+    module._on_alarm(signal.SIGALRM, None)  # does nothing any more

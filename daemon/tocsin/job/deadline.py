@@ -53,14 +53,20 @@ class deadline:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _on_alarm(_number: int, _frame: FrameType | None) -> None:
-    if _running:
+def _on_alarm(_number: int, frame: FrameType | None) -> None:
+    if _running and not _is_leaving(frame):
         raise DeadlinePassed
 
 
-def _on_cancel(_number: int, _frame: FrameType | None) -> None:
-    if _running:
+def _on_cancel(_number: int, frame: FrameType | None) -> None:
+    if _running and not _is_leaving(frame):
         raise Cancelled
+
+
+def _is_leaving(frame: FrameType | None) -> bool:
+    """Whether the block is being left: raised at the door of `__exit__`, the deadline would go on without a block.
+    A starved process comes there later than REPEAT after its first alarm."""
+    return frame is not None and frame.f_code is deadline.__exit__.__code__
 
 
 def listen() -> None:
