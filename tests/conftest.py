@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from config_rig import ENVIRONMENT, Load
 from container import Image, built
 from harness import Daemon, Endpoint
+from job_world import Event, Make, MakeJob, T, World
+from ledger_rig import Books
 from tocsin import config
-from tocsin.config import Job
+from tocsin.config import Config, Job
+from tocsin.messages import Beginning
+from tocsin.secret import redact
 
 settings.register_profile(
     "tocsin",
@@ -46,6 +51,12 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
 
 
 @pytest.fixture
+def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What earlier tests in this process taught the log to hide is forgotten."""
+    monkeypatch.setattr(redact, "_forms", ())
+
+
+@pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     one = Endpoint()
     one.start()
@@ -77,3 +88,59 @@ def image() -> Iterator[Image]:
     """What the Dockerfile builds, in a folder."""
     with built() as one:
         yield one
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads the text of a job file, with these variables and this .env beside it."""
+
+    def load(text: str, environment: dict[str, str] | None = None, dotenv: str | bytes | None = None) -> Config:
+        file = tmp_path / "tocsin.toml"
+        file.write_text(text)
+        if dotenv is not None:
+            (tmp_path / ".env").write_bytes(dotenv if isinstance(dotenv, bytes) else dotenv.encode())
+        return config.load(file, ENVIRONMENT if environment is None else environment)
+
+    return load
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    """An empty ledger."""
+    one = Books(tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def again(books: Books) -> Iterator[Callable[[str], Books]]:
+    """The ledger opened anew, by another process of the same or the next daemon."""
+    opened = []
+
+    def reopen(session: str) -> Books:
+        books.close()
+        opened.append(Books(books.folder, session))
+        return opened[-1]
+
+    yield reopen
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def world(make_job: MakeJob) -> Iterator[Make]:
+    """A job's process in a world of its own, with what happens there and when."""
+    made: list[World] = []
+
+    def make(
+        *events: tuple[float, Event], last: int = T, start: float = T + 5.0, paused: bool = False, **changes: Any
+    ) -> World:
+        again = changes.pop("again", None)
+        one = World(make_job(**changes), Beginning(last, paused, "it was away", again), start, list(events))
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.parent.close()
+        one.child.close()

@@ -87,6 +87,19 @@ def wait_for_word(target: Endpoint) -> None:
     assert select.select([target.line], [], [], PATIENCE)[0]
 
 
+def look_after_word(target: Endpoint) -> None:
+    wait_for_word(target)
+    target.look(ASK, time.time() + PATIENCE)
+
+
+def succeeds(server: Server, target: Endpoint) -> bool:
+    """The whole of a run on the connection that is armed now."""
+    sock = server.accept()
+    target.fire()
+    request_on(sock)
+    return call(target).outcome == "success"
+
+
 def test_nothing_is_sent_before_the_instant_and_all_of_it_then(server: Server, target: Endpoint) -> None:
     arm(target)
     sock = server.accept()
@@ -128,12 +141,8 @@ def test_an_address_and_a_name_are_armed_alike(
 def test_one_that_the_server_closed_is_opened_anew_before_the_instant(server: Server, target: Endpoint) -> None:
     arm(target)
     server.accept().close()
-    wait_for_word(target)
-    target.look(ASK, time.time() + PATIENCE)
-    sock = server.accept()
-    target.fire()
-    request_on(sock)
-    assert call(target).outcome == "success"
+    look_after_word(target)
+    assert succeeds(server, target)
     assert server.nobody_else()
 
 
@@ -141,8 +150,7 @@ def test_a_server_that_closes_whatever_comes_is_asked_anew_once(server: Server, 
     arm(target)
     for _ in range(2):
         server.accept().close()
-        wait_for_word(target)
-        target.look(ASK, time.time() + PATIENCE)
+        look_after_word(target)
     assert target.line is None
     assert server.nobody_else()
 
@@ -150,12 +158,8 @@ def test_a_server_that_closes_whatever_comes_is_asked_anew_once(server: Server, 
 def test_a_server_that_speaks_first_does_not_get_the_request_there(server: Server, target: Endpoint) -> None:
     arm(target)
     server.accept().sendall(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-    wait_for_word(target)
-    target.look(ASK, time.time() + PATIENCE)
-    sock = server.accept()
-    target.fire()
-    request_on(sock)
-    assert call(target).outcome == "success"
+    look_after_word(target)
+    assert succeeds(server, target)
 
 
 def test_a_reset_that_the_send_meets_costs_nothing(server: Server, target: Endpoint) -> None:

@@ -26,12 +26,13 @@ from tocsin.config import Job
 from tocsin.faults import ConfigError
 from tocsin.job import run
 from tocsin.job.deadline import DeadlinePassed, deadline, listen
-from tocsin.job.failures import retry_after
 from tocsin.job.request import Caller
 from tocsin.job.run import perform
 from tocsin.messages import CANCEL, Ask, Finished, scheduled_run_id
 from tocsin.secret import Secret, redact
 from tocsin.tls import TlsFiles
+
+pytestmark = pytest.mark.usefixtures("nothing_is_secret_yet")
 
 DUE = 1_800_000_000.0
 RUN = scheduled_run_id("sla-check", DUE)
@@ -90,11 +91,6 @@ def make(server: HostileServer, make_job: Callable[..., Job]) -> Callable[..., J
         return make_job(url=f"http://127.0.0.1:{server.port}{path}", **changes)
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "_forms", ())
 
 
 @pytest.fixture(autouse=True)
@@ -473,66 +469,6 @@ def test_an_authority_and_a_client_certificate_of_ones_own(
     with HostileServer(app.serve, context) as server:
         finished = call(make_job(url=f"https://127.0.0.1:{server.port}/api", tls=files, retries=0))
     assert finished.outcome == ("success" if shown else "connection_error")
-
-
-# ---- Retry-After
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("0", 0.0),
-        (" 120 ", 120.0),
-        ("9" * 400, 86400.0),
-        ("Fri, 15 Jan 2027 08:01:00 GMT", 60.0),
-        ("Friday, 15-Jan-27 08:01:00 GMT", 60.0),
-        ("Fri Jan 15 08:01:00 2027", 60.0),
-        ("Fri, 15 Jan 2027 10:01:00 +0200", 60.0),
-        ("Fri, 15 Jan 2027 08:01:00 -0000", 60.0),
-        ("Fri, 15 Jan 2027 07:00:00 GMT", 0.0),
-        ("Fri, 15 Jan 9999 07:00:00 GMT", 86400.0),
-        ("", None),
-        ("-1", None),
-        ("1.5", None),
-        ("٣", None),
-        ("soon", None),
-        ("Fri, 99 Jan 2027 07:00:00 GMT", None),
-    ],
-)
-def test_retry_after(header: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        assert retry_after(header, DUE) == seconds
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-WORDS = [
-    "Fri",
-    ",",
-    "15",
-    "Jan",
-    "2027",
-    "08:01:00",
-    "GMT",
-    "+0200",
-    "-",
-    ":",
-    "0",
-    "99999999999",
-    "AM",
-    ".",
-    "\0",
-    "é",
-]
-
-
-@given(st.text() | st.lists(st.sampled_from(WORDS)).map(" ".join) | st.lists(st.sampled_from(WORDS)).map("".join))
-def test_any_retry_after_is_seconds_or_nothing(header: str) -> None:
-    seconds = retry_after(header, DUE)
-    assert seconds is None or 0 <= seconds <= 86400
 
 
 # ---- whatever comes over the wire

@@ -31,8 +31,9 @@ from tocsin.doctor import state, target
 from tocsin.doctor.state import State
 from tocsin.ledger.sqlite import FILE, SqliteLedger
 from tocsin.parent import lock
-from tocsin.secret import redact
 from tocsin.tls import TlsFiles
+
+pytestmark = pytest.mark.usefixtures("nothing_is_secret_yet")
 
 JOB = '[jobs.sla-check]\nschedule = "* * * * *"\npath = "/api/cron/sla-check"\n'
 NOBODY = 65534  # a user without rights
@@ -92,11 +93,6 @@ class Site:
         assert self.code == any(one["status"] == "FAIL" for one in found), self.output
         (finding,) = [one for one in found if one["check"] == check]
         return finding
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "_forms", ())
 
 
 @pytest.fixture

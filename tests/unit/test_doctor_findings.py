@@ -284,11 +284,9 @@ def test_what_is_the_same_for_many_stands_in_one_line() -> None:
     assert "9 ok, 2 warnings, 6 failed" in lines[-1]
 
 
+@pytest.mark.usefixtures("nothing_is_secret_yet")
 @pytest.mark.parametrize("write", [as_text, as_json])
-def test_a_secret_that_got_into_a_finding_is_taken_out(
-    write: Callable[[list[Finding]], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redact, "_forms", ())
+def test_a_secret_that_got_into_a_finding_is_taken_out(write: Callable[[list[Finding]], str]) -> None:
     redact.learn([ONE_SECRET])
     assert ONE_SECRET.value not in write([fail("a.path", ONE_SECRET.value, ONE_SECRET.value, ONE_SECRET.value)])
 

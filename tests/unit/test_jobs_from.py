@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from test_config import ENVIRONMENT, TARGET, Load, faults, load
-
-__all__ = ["load"]  # the fixture
+from config_rig import ENVIRONMENT, TARGET, Load, faults
 
 SYNC = '{"path": "/api/cron/sync", "schedule": "0 5 * * *"}'
 CRONS = f'{{"crons": [{SYNC}, {{"path": "/api/cron/two", "schedule": "* * * * *"}}]}}'

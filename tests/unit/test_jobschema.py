@@ -14,27 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from test_config import (
-    BAD_DAEMON,
-    BAD_JOB_KEYS,
-    BAD_URLS,
-    ENVIRONMENT,
-    EVERY_KEY,
-    GOOD,
-    JOB,
-    SECRET,
-    SIGNING,
-    TARGET,
-    Load,
-    load,
-    outcome,
-    values,
-)
+from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, SIGNING, TARGET, Load, outcome
+from test_config import EVERY_KEY
+from test_config_any import values
+from test_config_faults import BAD_DAEMON, BAD_JOB_KEYS, BAD_URLS
 from tocsin import config
 from tocsin.jobfile import DaemonTable, JobTable, Table, TargetTable
 from tocsin.jobschema import OF_A_JOB, schema
-
-__all__ = ["load"]  # the fixture
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = schema()

@@ -39,7 +39,7 @@ _ODD_REPLY = b"%b\r\n%b" % (_HEAD, _BODY)  # not plain (`plain.py`): the librari
 # 127.1 is 127.0.0.1 for who looks it up as a name (inet(3)), which `wire.py` then leaves to urllib3.
 _URLS = {
     "http": ("http://127.0.0.1:%d/rehearsal", "http://127.1:%d/odd"),
-    "https": ("https://127.0.0.1:%d/rehearsal",),
+    "https": ("https://127.0.0.1:%d/rehearsal", "https://127.0.0.1:%d/odd"),
 }
 
 

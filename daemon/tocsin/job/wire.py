@@ -12,7 +12,7 @@ import io
 import logging
 import socket
 import ssl
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
@@ -20,6 +20,9 @@ from urllib3 import exceptions as u3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tocsin.job.plain import PlainReply, plain_reply
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 HEAD_SIZE = 256 * 1024  # bytes of status lines and headers, interim replies included: Node sends at most 16 KiB
 LINE_SIZE, FIELDS = 64 * 1024, 100  # bytes of a header line, number of headers: as http.client has them
@@ -29,6 +32,29 @@ PIECE = 16 * 1024  # bytes of body read at once: http.client keeps some 100 more
 logging.getLogger("urllib3.connection").disabled = True  # it would name the whole URL of a reply that it finds odd
 # What a connection and a reply can end in, but for the exceptions of `deadline`.
 ERRORS = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
+
+
+class _Whole(io.RawIOBase):
+    """What was read already, and then the rest."""
+
+    def __init__(self, begun: bytes, rest: io.RawIOBase) -> None:
+        self._begun = begun
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        if not self._begun:
+            return self._rest.readinto(buffer)
+        room = memoryview(buffer)
+        size = min(len(room), len(self._begun))
+        room[:size], self._begun = self._begun[:size], self._begun[size:]
+        return size
+
+    def close(self) -> None:
+        self._rest.close()
+        super().close()
 
 
 class _Stream(io.BufferedReader):
@@ -60,9 +86,9 @@ class _Reply(http.client.HTTPResponse):
 
     headers: HTTPHeaderDict  # type: ignore[assignment]
 
-    def __init__(self, sock: socket.socket, method: str) -> None:
+    def __init__(self, sock: socket.socket, begun: bytes, method: str) -> None:
         super().__init__(sock, method=method)
-        self._stream = self.fp = _Stream(self.fp.detach())
+        self._stream = self.fp = _Stream(_Whole(begun, self.fp.detach()))
 
     def begin(self) -> None:
         """Read the head. Interim replies (100, 102, 103) are passed over (RFC 9110, 15.2)."""
@@ -158,6 +184,7 @@ class Connection:
 
     def __init__(self, line: Line, timeout: float) -> None:
         self._reply: _Reply | None = None
+        self._begun = b""  # of the reply
         self._method = ""
         self._held: list[bytes] = []  # what is written and not sent
         self._sock = line.open(timeout)
@@ -223,16 +250,15 @@ class Connection:
         self._held = [b""]
 
     def plain_reply(self) -> PlainReply | None:
-        """A reply that came in one piece and is as plain as most are. Of any other nothing is read, and `reply` takes
-        it: urllib3 and http.client know all of HTTP, and touch half a megabyte of memory for it, which each of a
-        thousand processes would have to copy."""
-        if isinstance(self._sock, ssl.SSLSocket):  # it cannot peek
-            return None
-        return plain_reply(self._sock.recv(PIECE, socket.MSG_PEEK))
+        """A reply that came in one piece and is as plain as most are. Any other is for `reply`: urllib3 and http.client
+        know all of HTTP, and touch half a megabyte of memory for it, which each of a thousand processes would have to
+        copy."""
+        self._begun = self._sock.recv(PIECE)
+        return plain_reply(self._begun)
 
     def reply(self) -> BaseHTTPResponse:
-        """The head of the reply; its body is for `read_body`."""
-        self._reply = reply = _Reply(self._sock, self._method)
+        """The head of the reply, with what `plain_reply` saw of it; its body is for `read_body`."""
+        self._reply = reply = _Reply(self._sock, self._begun, self._method)
         reply.begin()
         return HTTPResponse(
             body=reply,

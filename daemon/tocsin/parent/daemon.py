@@ -3,31 +3,25 @@
 Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `news.py`'s.
 """
 
-import gc
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tocsin import linux, log
-from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.config import Config, Job
+from tocsin import log
+from tocsin.channel import Channel, ChannelGarbage
+from tocsin.config import Config
 from tocsin.faults import ConfigError
-from tocsin.instants import rfc3339
 from tocsin.messages import (
     Ask,
-    Beginning,
     Committed,
     ConfigLoaded,
     Deny,
-    Enroll,
-    Enrolled,
     Finished,
     Grant,
     LedgerReady,
-    LedgerState,
     LedgerTrouble,
     LedgerUnusable,
     Message,
@@ -40,15 +34,15 @@ from tocsin.messages import (
     Started,
 )
 from tocsin.parent import lifecycle
+from tocsin.parent.books import Books
 from tocsin.parent.children import Children
+from tocsin.parent.jobs import Jobs, Program
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.loop import Loop
 from tocsin.parent.news import News
-from tocsin.parent.outbox import Outbox
 from tocsin.parent.process import Process
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
-CROWD = 50  # jobs from which on those that have sent give way to those that have not: fewer take milliseconds
 SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 LEDGER, EXPORTER = "ledger", "exporter"
@@ -59,26 +53,10 @@ RESTART_KEYS = ("state_dir", "ledger", "node", "keep")  # of [daemon]: what a re
 class Programs:
     """What runs in the children. The parent knows no more of it than this."""
 
-    job: Callable[[Job], Callable[[Channel, Beginning], None]]  # called in the parent: what it builds is shared
+    job: Program
     ledger: Callable[[Channel, Config, str], None]
     exporter: Callable[[Channel, Config], None]
     rehearse: Callable[[Config], None]  # done once in the parent, so that no child does it for the first time
-
-
-@dataclass
-class Seat:
-    """The place of one job: it outlives the job's processes."""
-
-    accounted: int | None = None  # slots up to this instant have a fate; None until the ledger has told
-    why_missed: str = "the daemon was not running"
-    process: Process | None = None
-    forked_as: Job | None = None  # the definition under which the process was forked
-    owner: str = ""  # which life of the process holds a slot
-    again: Ask | None = None  # a lost run that the next process is to deliver once more
-
-    def account(self, until: float) -> None:
-        if self.accounted is not None:
-            self.accounted = max(self.accounted, int(until))
 
 
 class Daemon:
@@ -86,7 +64,6 @@ class Daemon:
 
     def __init__(self, config: Config, loop: Loop, programs: Programs, kept: Iterable[int]) -> None:
         self.config = config
-        self.stopping = False
         self.exit_code = 0
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
@@ -96,13 +73,12 @@ class Daemon:
         self._session = uuid.uuid4().hex
         self._children = Children(loop, kept, self)
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
-        self._seats: dict[str, Seat] = {}
-        self._outbox = Outbox()
-        self._ledger = LedgerState(False, 0)
-        self._ledger_lost = False  # for good
-        self._lives = 0
-        self._roster = 0
-        self._may_yield = linux.may_yield()
+        self._books = Books(lambda: self._services.get(LEDGER), self._children, self.news)
+        self._jobs = Jobs(programs.job, self._session, self._children, self._books, self.news)
+
+    @property
+    def stopping(self) -> bool:
+        return self._jobs.stopping
 
     # ---- beginning and end
 
@@ -110,7 +86,7 @@ class Daemon:
         """Fork the ledger and the exporter; the jobs follow as the ledger tells their past."""
         for service in self._services.values():
             self._children.begin(service)
-        self._take_over({}, self.config)
+        self._take_over()
         self._heartbeat()
 
     def work(self) -> bool:
@@ -119,23 +95,18 @@ class Daemon:
     def stop(self, why: str, exit_code: int = 0) -> None:
         """Start no more runs, let calls finish for `drain` seconds, then end. A second call hurries."""
         self.exit_code = max(self.exit_code, exit_code)
-        jobs = [seat.process for seat in self._seats.values() if seat.process]
         if self.stopping:
             log.warning("stopping at once", why=why)
-            for process in jobs:
-                self._children.hurry(process)
+            self._jobs.hurry()
             return
-        self.stopping = True
-        running = sum(1 for one in jobs if one.child.slot and one.child.slot.granted)
+        running = sum(1 for one in self._jobs.processes if one.child.slot and one.child.slot.granted)
         log.info("stopping", why=why, running_calls=running, drain=self.config.drain)
-        for process in jobs:
-            self._children.stop(process, self.config.drain)
+        self._jobs.stop(self.config.drain)
         self._loop.at(self._loop.now() + self.config.drain + FINISH, self._end_services)
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        idle = not any(seat.process for seat in self._seats.values())
-        if self.stopping and idle and (self._ledger_lost or not len(self._outbox)):
+        if self.stopping and not self._jobs.processes and self._books.settled:
             self._end_services()
 
     def _end_services(self) -> None:
@@ -144,15 +115,14 @@ class Daemon:
         self._loop.done = not self._services
 
     def _heartbeat(self) -> None:
-        self.news.heartbeat(self._outbox.dropped)
-        self._tell_ledger()
+        self.news.heartbeat(self._books.dropped)
+        self._books.tell()
         self._loop.at(self._loop.now() + HEARTBEAT, self._heartbeat)
 
     # ---- configuration
 
     def reload(self, load: Callable[[], Config]) -> str:
-        """Take over what `load` returns; "" or why everything stays as it was. Jobs that did not change keep
-        their process and their running call; changed and removed ones finish theirs first."""
+        """Take over what `load` returns; "" or why everything stays as it was."""
         if self.stopping:
             return "the daemon is stopping"
         try:
@@ -168,54 +138,12 @@ class Daemon:
         old, self.config = self.config, new
         if (new.listen, new.access) != (old.listen, old.access):
             self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)
-        self._take_over(old.jobs, new)
+        self._take_over()
         return ""
 
-    def _take_over(self, old: Mapping[str, Job], new: Config) -> None:
-        """The ledger is told of the jobs that changed; of all, as a new roster, where it has to forget one."""
-        forget = not old or any(job.enabled and not self._is_enabled(name) for name, job in old.items())
-        if forget:
-            self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
-        for name in old.keys() - new.jobs.keys():
-            self.news.remove(name)
-            self._retire(name)
-        for name, job in new.jobs.items():
-            before = old.get(name)
-            if before != job:
-                self.news.define(job)
-                seat = self._seats.setdefault(name, Seat())
-                if before and before.schedule != job.schedule and seat.accounted is not None:
-                    seat.accounted = int(time.time())  # the old slots mean nothing to the new schedule
-                if before:
-                    seat.why_missed = "the job was being reloaded"
-                self._retire(name)
-            if job.enabled and (forget or before != job or self._seats[name].accounted is None):
-                expression = f"{job.schedule.expression} {job.schedule.timezone}"
-                self._outbox.put(Enroll(name, expression, self._roster, time.time()))
-        if forget:
-            self._outbox.put(Enrolled(self._roster))
-        self._pump()
-        self.news.tell(ConfigLoaded(new.hash, time.time()))
-        gc.collect()
-        gc.freeze()  # what stands now is shared with the children; collecting would copy its pages
-
-    def _retire(self, name: str) -> None:
-        """End the process of a job that changed, or was removed or disabled, after its running call."""
-        seat = self._seats[name]
-        if not self._is_enabled(name):
-            seat.accounted = None  # its slots are not due any more
-        if seat.process:
-            self._children.stop(seat.process, None)
-
-    def _is_enabled(self, name: str) -> bool:
-        return name in self.config.jobs and self.config.jobs[name].enabled
-
-    def _begin(self, name: str) -> None:
-        """Give the job a process, unless it has one that must go first, or its past is not known yet."""
-        seat = self._seats[name]
-        if self._is_enabled(name) and seat.process is None and seat.accounted is not None and not self.stopping:
-            seat.process = Process(Child("job", name))
-            self._children.begin(seat.process)
+    def _take_over(self) -> None:
+        self._jobs.take_over(self.config)
+        self.news.tell(ConfigLoaded(self.config.hash, time.time()))
 
     # ---- children (what `Children` asks its boss)
 
@@ -225,46 +153,27 @@ class Daemon:
             return lambda channel: programs.ledger(channel, config, self._session)
         if child.process == EXPORTER:
             return lambda channel: programs.exporter(channel, config)
-        seat, job = self._seats[child.job], config.jobs[child.job]
-        assert seat.accounted is not None
-        self._lives += 1
-        seat.forked_as, seat.owner = job, f"{self._session}/{self._lives}"
-        again, seat.again = seat.again, None
-        if again and time.time() > again.due + job.grace:
-            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(again.due))
-            again = None
-        paused, crowded = self.news.statuses[job.name].paused, len(config.enabled_jobs) >= CROWD
-        beginning = Beginning(seat.accounted, paused, seat.why_missed, again, crowded and self._may_yield)
-        seat.why_missed = "the job's process was not running"
-        job.schedule.next_due(beginning.last)  # remembered in the child
-        main = programs.job(job)
-        return lambda channel: main(channel, beginning)
+        return self._jobs.main_of(child.job)
 
     def forked(self, process: Process) -> None:
         child = process.child
         assert process.pid is not None
         self.news.tell(ProcessUp(child.process, child.job, process.pid, time.time()))
         if child.process == LEDGER:
-            self._outbox.rewind()
-            self._pump()
+            self._books.forked()
         elif child.process == EXPORTER:
             self.news.repeat()
 
     def exited(self, process: Process) -> None:
         if process.child.process == LEDGER:
-            self._ledger = LedgerState(False, 0, "its process died")
-            self._tell_ledger()
+            self._books.died()
         elif process.child.process == "job":
             self.on_job_exit(process.child.job)
 
     def gone(self, process: Process) -> None:
         child = process.child
         if child.process == "job":
-            self._seats[child.job].process = None
-            if child.job not in self.config.jobs:
-                del self._seats[child.job]
-            else:
-                self._begin(child.job)
+            self._jobs.gone(child.job)
             self._end_if_idle()
         elif self.stopping:
             del self._services[child.process]
@@ -278,7 +187,7 @@ class Daemon:
 
     def writable(self, process: Process) -> None:
         if process.child.process == LEDGER:
-            self._pump()
+            self._books.pump()
 
     # ---- messages in
 
@@ -299,7 +208,7 @@ class Daemon:
             case Sleeping():
                 self.news.tell(message)
             case Ask():
-                owned = replace(message, owner=self._seats[name].owner)
+                owned = replace(message, owner=self._jobs.seats[name].owner)
                 self._children.step(process, lifecycle.asked(process.child, owned))
             case Finished():
                 self._children.step(process, lifecycle.finished(process.child, message))
@@ -314,37 +223,29 @@ class Daemon:
         match message:
             case Grant() | Deny():
                 self._answered(message)
-            case Committed(seq=seq):
-                self._outbox.committed(seq)
-                self.news.tell(message)
-                self._pump()
+            case Committed():
+                self._books.committed(message)
                 self._end_if_idle()
             case Past():
-                self._past(message)
+                self._jobs.past(message)
             case Finished():  # cut off by the death of an earlier daemon; the ledger has it already
                 self._over(message)
             case LedgerReady(before=before):
                 if before:
-                    for seat in self._seats.values():
+                    for seat in self._jobs.seats.values():
                         seat.why_missed = before
-                self._ledger = LedgerState(True, 0)
-                self._tell_ledger()
+                self._books.ready()
             case LedgerTrouble(detail=detail):
-                self._ledger = LedgerState(not detail, 0, detail)
-                self._tell_ledger()
-                if detail:
-                    log.error("the ledger cannot write: no job runs until it can", why=detail)
-                else:
-                    log.info("the ledger can write again")
+                self._books.trouble(detail)
             case LedgerUnusable(detail=detail):
                 log.error("the ledger cannot be used", why=detail)
-                self._ledger_lost = True
+                self._books.lost = True
                 self.stop("the ledger cannot be used", exit_code=1)
             case _:
                 raise ChannelGarbage(f"{type(message).__name__} from the ledger")
 
     def _answered(self, answer: Grant | Deny) -> None:
-        seat = self._seats.get(answer.job)
+        seat = self._jobs.seats.get(answer.job)
         if seat is None or seat.process is None or seat.forked_as is None:
             return
         process, before = seat.process, seat.process.child.slot
@@ -362,76 +263,42 @@ class Daemon:
         if process.child.slot is slot:
             self.news.tell(Started(process.child.job, begins))
 
-    def _past(self, past: Past) -> None:
-        """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
-        seat = self._seats.get(past.job)
-        if seat and seat.accounted is None and self._is_enabled(past.job):
-            seat.accounted = int(past.last_due)
-            self.news.tell(past)
-        if seat:
-            self._begin(past.job)
-
     # ---- messages out
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """For the ledger first, then for everyone who counts."""
-        self._outbox.put(body)
-        self._pump()
-        seat = self._seats[body.job]
-        match body:
-            case Ask(due=due, trigger=trigger) if trigger != "manual":
-                seat.account(due)
-            case Release(due=due) if seat.accounted is not None:
-                seat.accounted = min(seat.accounted, int(due) - 1)
-            case Finished():
-                self._over(body)
-            case Skipped(last=last):
-                if last == int(last):  # a manual run says nothing about the schedule's slots before it
-                    seat.account(last)
-                self._over(body)
+        self._books.put(body)
+        self._jobs.seats[body.job].record(body)
+        if isinstance(body, Finished | Skipped):
+            self._over(body)
 
     def _over(self, event: Finished | Skipped) -> None:
         self.news.tell(event)
         self.on_run_over(event)
-        job = self.config.jobs.get(event.job)
-        if job and job.delivery == "at-least-once" and isinstance(event, Finished) and event.outcome == "lost":
-            again = Ask(event.job, event.due, event.run_id, event.trigger, event.attempt + 1)
-            self._seats[event.job].again = again
-
-    def _pump(self) -> None:
-        ledger = self._services.get(LEDGER)
-        if ledger and ledger.channel:
-            try:
-                self._outbox.pump(ledger.channel)
-            except ChannelClosed:
-                return  # its exit follows, and its successor gets it all
-            self._children.await_room(ledger)
+        if isinstance(event, Finished):
+            self._jobs.over(event)
 
     def _to_exporter(self, message: Message) -> bool:
         """Whether it was taken; while there is no exporter nothing is lost, since its successor hears all anew."""
         exporter = self._services.get(EXPORTER)
         return exporter is None or exporter.channel is None or self._children.send(exporter, message)
 
-    def _tell_ledger(self) -> None:
-        self.news.tell(replace(self._ledger, backlog=len(self._outbox)))
-
     # ---- what operators ask for
 
     def send_to_job(self, name: str, message: Message) -> bool:
         """Whether the job has a process that takes it."""
-        process = self._seats[name].process
+        process = self._jobs.seats[name].process
         return process is not None and process.child.state == "up" and self._children.send(process, message)
 
     def is_running(self, name: str) -> bool:
         """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
-        process = self._seats[name].process
+        process = self._jobs.seats[name].process
         slot = process.child.slot if process else None
         return slot is not None and slot.ask.due <= time.time()
 
     def pause(self, name: str, paused: bool) -> None:
         event = Pause(name, paused)
-        self._outbox.put(event)
-        self._pump()
+        self._books.put(event)
         self.send_to_job(name, event)
         self.news.tell(event)
         log.info(f"{name}: {'paused' if paused else 'resumed'}")

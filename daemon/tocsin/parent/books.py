@@ -1,0 +1,97 @@
+"""The parent's side of the ledger's protocol: what the ledger must know, and how it is doing."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from tocsin import log
+from tocsin.channel import ChannelClosed
+from tocsin.config import Job
+from tocsin.messages import Committed, Enroll, Enrolled, LedgerState
+from tocsin.parent.children import Children
+from tocsin.parent.news import News
+from tocsin.parent.outbox import Body, Outbox
+from tocsin.parent.process import Process
+
+
+class Books:
+    """`ledger` is the ledger's process while there is one; whatever it must know is kept until it has it for good."""
+
+    def __init__(self, ledger: Callable[[], Process | None], children: Children, news: News) -> None:
+        self.lost = False  # for good: the store cannot be used
+        self._ledger = ledger
+        self._children = children
+        self._news = news
+        self._outbox = Outbox()
+        self._state = LedgerState(False, 0)
+        self._roster = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits to become durable, or can."""
+        return self.lost or not len(self._outbox)
+
+    @property
+    def dropped(self) -> int:
+        """Entries that found no room since the start."""
+        return self._outbox.dropped
+
+    def put(self, body: Body) -> None:
+        self._outbox.put(body)
+        self.pump()
+
+    def enroll(self, jobs: Iterable[Job], *, anew: bool) -> None:
+        """These jobs are new or defined anew; `anew`: they are all that there are, every other is to be forgotten."""
+        if anew:
+            self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
+        for job in jobs:
+            expression = f"{job.schedule.expression} {job.schedule.timezone}"
+            self._outbox.put(Enroll(job.name, expression, self._roster, time.time()))
+        if anew:
+            self._outbox.put(Enrolled(self._roster))
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what the ledger can take now."""
+        ledger = self._ledger()
+        if ledger and ledger.channel:
+            try:
+                self._outbox.pump(ledger.channel)
+            except ChannelClosed:
+                return  # its exit follows, and its successor gets it all
+            self._children.await_room(ledger)
+
+    def tell(self) -> None:
+        """Whoever watches: how the ledger is doing."""
+        self._news.tell(replace(self._state, backlog=len(self._outbox)))
+
+    # ---- what became of the ledger
+
+    def forked(self) -> None:
+        """It has a new process, which gets again what the old one did not commit."""
+        self._outbox.rewind()
+        self.pump()
+
+    def died(self) -> None:
+        self._is(LedgerState(False, 0, "its process died"))
+
+    def ready(self) -> None:
+        self._is(LedgerState(True, 0))
+
+    def trouble(self, detail: str) -> None:
+        """It cannot write, and why; "" when it can again."""
+        self._is(LedgerState(not detail, 0, detail))
+        if detail:
+            log.error("the ledger cannot write: no job runs until it can", why=detail)
+        else:
+            log.info("the ledger can write again")
+
+    def committed(self, commit: Committed) -> None:
+        self._outbox.committed(commit.seq)
+        self._news.tell(commit)
+        self.pump()
+
+    def _is(self, state: LedgerState) -> None:
+        self._state = state
+        self.tell()

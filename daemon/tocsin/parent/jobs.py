@@ -1,0 +1,170 @@
+"""Which jobs there are, what of each has a fate already, and which process works on it."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tocsin import linux, log
+from tocsin.channel import Channel
+from tocsin.config import Config, Job
+from tocsin.instants import rfc3339
+from tocsin.messages import Ask, Beginning, Finished, Past, Release, Skipped
+from tocsin.parent.books import Books
+from tocsin.parent.children import Children
+from tocsin.parent.lifecycle import Child
+from tocsin.parent.news import News
+from tocsin.parent.process import Process
+
+CROWD = 50  # jobs from which on those that have sent give way to those that have not: fewer take milliseconds
+
+Program = Callable[[Job], Callable[[Channel, Beginning], None]]
+
+
+@dataclass
+class Seat:
+    """The place of one job: it outlives the job's processes."""
+
+    accounted: int | None = None  # slots up to this instant have a fate; None until the ledger has told
+    why_missed: str = "the daemon was not running"
+    process: Process | None = None
+    forked_as: Job | None = None  # the definition under which the process was forked
+    owner: str = ""  # which life of the process holds a slot
+    again: Ask | None = None  # a lost run that the next process is to deliver once more
+
+    def record(self, body: Ask | Finished | Skipped | Release) -> None:
+        """What it says of the schedule's slots: a manual run says nothing about those before it."""
+        match body:
+            case Ask(due=due, trigger=trigger) if trigger != "manual":
+                self._account(due)
+            case Release(due=due) if self.accounted is not None:
+                self.accounted = min(self.accounted, int(due) - 1)
+            case Skipped(last=last) if last == int(last):
+                self._account(last)
+
+    def _account(self, until: float) -> None:
+        if self.accounted is not None:
+            self.accounted = max(self.accounted, int(until))
+
+
+class Jobs:
+    """`program` is called in the parent for each process of a job: what it builds there is shared; what it returns
+    runs in the process. `session` names this life of the daemon."""
+
+    def __init__(self, program: Program, session: str, children: Children, books: Books, news: News) -> None:
+        self.seats: dict[str, Seat] = {}
+        self.defined: Mapping[str, Job] = {}
+        self.stopping = False
+        self._program = program
+        self._session = session
+        self._children = children
+        self._books = books
+        self._news = news
+        self._lives = 0
+        self._crowded = False
+        self._may_yield = linux.may_yield()
+
+    # ---- definitions
+
+    def take_over(self, config: Config) -> None:
+        """Jobs that did not change keep their process and their running call; changed and removed ones finish theirs
+        first. The ledger is told of the jobs that changed; of all, as a new roster, where it has to forget one."""
+        old, self.defined = self.defined, config.jobs
+        self._crowded = len(config.enabled_jobs) >= CROWD
+        forget = not old or any(job.enabled and not self.is_enabled(name) for name, job in old.items())
+        to_enroll = []
+        for name in old.keys() - self.defined.keys():
+            self._news.remove(name)
+            self._retire(name)
+        for name, job in self.defined.items():
+            before = old.get(name)
+            if changed := before is not job and before != job:
+                self._news.define(job)
+                seat = self.seats.setdefault(name, Seat())
+                if before and before.schedule != job.schedule and seat.accounted is not None:
+                    seat.accounted = int(time.time())  # the old slots mean nothing to the new schedule
+                if before:
+                    seat.why_missed = "the job was being reloaded"
+                self._retire(name)
+            if job.enabled and (forget or changed or self.seats[name].accounted is None):
+                to_enroll.append(job)
+        self._books.enroll(to_enroll, anew=forget)
+        gc.collect()
+        gc.freeze()  # what stands now is shared with the children; collecting would copy its pages
+
+    def is_enabled(self, name: str) -> bool:
+        return name in self.defined and self.defined[name].enabled
+
+    def _retire(self, name: str) -> None:
+        """End the process of a job that changed, or was removed or disabled, after its running call."""
+        seat = self.seats[name]
+        if not self.is_enabled(name):
+            seat.accounted = None  # its slots are not due any more
+        if seat.process:
+            self._children.stop(seat.process, None)
+
+    # ---- processes
+
+    @property
+    def processes(self) -> list[Process]:
+        return [seat.process for seat in self.seats.values() if seat.process]
+
+    def begin(self, name: str) -> None:
+        """Give the job a process, unless it has one that must go first, or its past is not known yet."""
+        seat = self.seats[name]
+        if self.is_enabled(name) and seat.process is None and seat.accounted is not None and not self.stopping:
+            seat.process = Process(Child("job", name))
+            self._children.begin(seat.process)
+
+    def main_of(self, name: str) -> Callable[[Channel], None]:
+        """What the job's next process does, from here on."""
+        seat, job = self.seats[name], self.defined[name]
+        assert seat.accounted is not None
+        self._lives += 1
+        seat.forked_as, seat.owner = job, f"{self._session}/{self._lives}"
+        again, seat.again = seat.again, None
+        if again and time.time() > again.due + job.grace:
+            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(again.due))
+            again = None
+        paused, gives_way = self._news.statuses[name].paused, self._crowded and self._may_yield
+        beginning = Beginning(seat.accounted, paused, seat.why_missed, again, gives_way)
+        seat.why_missed = "the job's process was not running"
+        job.schedule.next_due(beginning.last)  # remembered in the child
+        main = self._program(job)
+        return lambda channel: main(channel, beginning)
+
+    def gone(self, name: str) -> None:
+        """Its process has ended for good."""
+        self.seats[name].process = None
+        if name in self.defined:
+            self.begin(name)
+        else:
+            del self.seats[name]
+
+    def stop(self, drain: float) -> None:
+        """Start no more runs; calls may finish within `drain` seconds."""
+        self.stopping = True
+        for process in self.processes:
+            self._children.stop(process, drain)
+
+    def hurry(self) -> None:
+        """The time to drain is over."""
+        for process in self.processes:
+            self._children.hurry(process)
+
+    # ---- slots
+
+    def past(self, past: Past) -> None:
+        """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
+        seat = self.seats.get(past.job)
+        if seat and seat.accounted is None and self.is_enabled(past.job):
+            seat.accounted = int(past.last_due)
+            self._news.tell(past)
+        if seat:
+            self.begin(past.job)
+
+    def over(self, run: Finished) -> None:
+        """A run that was lost is for the next process to deliver again, where the job wants that."""
+        job = self.defined.get(run.job)
+        if job and job.delivery == "at-least-once" and run.outcome == "lost":
+            self.seats[run.job].again = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)

@@ -1,0 +1,55 @@
+"""A ledger on real files, and what it is told."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from tocsin.ledger.history import history
+from tocsin.ledger.sqlite import SqliteLedger
+from tocsin.messages import Ask, Deny, Enroll, Entry, Finished, Grant, NotRunReason, Outcome, Past, Skipped, Trigger
+from tocsin.parent.outbox import Body
+
+T = 1_800_000_000
+
+
+class Books:
+    """A ledger and the number of its next entry."""
+
+    def __init__(self, folder: Path, session: str = "s1") -> None:
+        self.folder = folder
+        self.ledger = SqliteLedger(folder, session)
+        self._seq = itertools.count(1)
+        self.last: list[Entry] = []
+
+    def put(self, *bodies: Body) -> list[Grant | Deny | Past]:
+        """Commit in one transaction."""
+        self.last = [Entry(next(self._seq), body) for body in bodies]
+        return self.ledger.commit(self.last)
+
+    def rows(self, **filters: Any) -> list[dict[str, Any]]:
+        return history(self.folder, **{"limit": 1000, **filters})
+
+    def brief(self) -> list[tuple[float, str, str | None, int]]:
+        return [(row["due"] - T, row["state"], row["outcome"] or row["reason"], row["count"]) for row in self.rows()]
+
+    def past(self, job: str = "a", schedule: str = "* * * * * UTC", roster: int = 1, now: float = T + 0.5) -> Past:
+        (past,) = self.put(Enroll(job, schedule, roster, now))
+        assert isinstance(past, Past)
+        return past
+
+    def close(self) -> None:
+        self.ledger._db.close()
+
+
+def ask(due: float = T, attempt: int = 0, trigger: Trigger = "schedule", owner: str = "s1/1", job: str = "a") -> Ask:
+    return Ask(job, due, f"run-{due}-{attempt}", trigger, attempt, owner)
+
+
+def finished(
+    due: float = T, outcome: Outcome = "success", attempt: int = 0, job: str = "a", at: float = T + 1
+) -> Finished:
+    return Finished(job, due, f"run-{due}-{attempt}", "schedule", attempt, outcome, f"it was {outcome}", finished=at)
+
+
+def skipped(first: float, last: float, count: int, reason: NotRunReason = "missed", detail: str = "") -> Skipped:
+    return Skipped("a", first, last, count, reason, detail)

@@ -1,0 +1,253 @@
+"""The job file as it should not be: every fault at once, by its place."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from config_rig import GOOD, JOB, TARGET, Load, faults, outcome
+from tocsin import config
+from tocsin.config import Config
+from tocsin.faults import ConfigError
+
+
+def test_five_faults_are_listed_at_once_each_with_its_place(load: Load) -> None:
+    found = faults(
+        load,
+        """
+[daemon]
+listen = "nowhere"
+[target]
+base_url = "app.example.com"
+[defaults]
+retries = 99
+[jobs.a]
+schedule = "* * * *"
+path = "/x"
+timout = "5s"
+[jobs.b]
+every = "90s"
+path = "x"
+[other]
+""",
+    )
+    assert set(found) == {
+        'tocsin.toml: [daemon] listen = "nowhere": is no address; write host:port, as "127.0.0.1:9911" or "[::1]:9911"',
+        'tocsin.toml: [target] base_url = "app.example.com": is no URL; write it in full, as '
+        '"https://app.example.com/path"',
+        "tocsin.toml: [defaults] retries = 99: must be less than or equal to 20",
+        'tocsin.toml: [jobs.a] timout = "5s": unknown key; did you mean "timeout"?',
+        'tocsin.toml: [jobs.b] path = "x": must start with "/", without spaces or "#", percent-encoded where needed',
+        "tocsin.toml: other: is not a table of the job file",
+    }
+    assert len(found) == 6
+
+
+BAD_JOB_KEYS = [
+    ("timeout = 5", 'timeout = 5: is no duration; write a number with its unit, as "90s", "5m", "1h30m" or "500ms"'),
+    ('timeout = "0s"', 'timeout = "0s": must be more than nothing and at most 366 days'),
+    ('timeout = "367d"', 'timeout = "367d": must be more than nothing and at most 366 days'),
+    (
+        'grace = "soon"',
+        'grace = "soon": is no duration; write a number with its unit, as "90s", "5m", "1h30m" or "500ms"',
+    ),
+    ('method = "HEAD"', "method = \"HEAD\": must be 'GET', 'POST', 'PUT', 'PATCH' or 'DELETE'"),
+    ('catch_up = "some"', "catch_up = \"some\": must be 'last', 'all' or 'none'"),
+    ('delivery = "once"', "delivery = \"once\": must be 'at-most-once' or 'at-least-once'"),
+    ("retries = -1", "retries = -1: must be greater than or equal to 0"),
+    ("retries = 21", "retries = 21: must be less than or equal to 20"),
+    ('retry_on = ["timeout", "4xx"]', "retry_on.1 = \"4xx\": must be 'timeout', '5xx' or 'reset'"),
+    ("description = 5", "description = 5: must be text, in quotes"),
+    (
+        'timezone = "Europe/Berln"',
+        'timezone = "Europe/Berln": no such zone; did you mean Europe/Berlin or Europe/Dublin or Europe/Belfast?',
+    ),
+    ('max_reply = "1 meg"', 'max_reply = "1 meg": is no size; write a number with its unit, as "64KiB" or "1MiB"'),
+    ('max_reply = "0B"', 'max_reply = "0B": must be greater than or equal to 1'),
+    ("memory_limit = 5", 'memory_limit = 5: is no size; write a number with its unit, as "64KiB" or "1MiB"'),
+    (
+        'totals = { "Un-assigned" = "x" }',
+        'totals = {"Un-assigned": "x"}: has the name "Un-assigned"; use a-z, 0-9 and _ (at most 40, a letter first)',
+    ),
+    ('totals = { a = "b..c" }', 'totals = {"a": "b..c"}: "a" must name a place in the reply, as "summary.breached"'),
+    (
+        "totals = { a='x',b='x',c='x',d='x',e='x',f='x',g='x',h='x',i='x' }",
+        'totals = {"a": "x", "b": "x", "c": "x", "d": "x", "e": "x", "f": "x", "g": "x", "h": "x"…: '
+        "has 9 names; at most 8",
+    ),
+    ('expect = { status = ["6xx"] }', 'expect.status = ["6xx"]: has what is no status; write "2xx" or "204"'),
+    ("expect = { status = [] }", 'expect.status = []: is empty; write the statuses that are right, as ["2xx"]'),
+    ("expect = { json = { a = [1] } }", "expect.json.a = [1]: must be text, a number, true or false"),
+    ("expect = { body = 'x' }", 'expect.body = "x": unknown key'),
+    (
+        "json = { when = 2026-01-01 }",
+        "json: cannot be written as JSON; dates and times go in quotes, nan and inf nowhere",
+    ),
+    ("json = [nan]", "json: cannot be written as JSON; dates and times go in quotes, nan and inf nowhere"),
+    ("json = {}\nbody = 'x'", "body: stands beside json; a request has one body"),
+    ('content_type = "text/plain\\r\\nX: y"', None),
+    ('send_secret = "cookie"', None),
+    ('send_secret = "header:a b"', 'send_secret = "header:a b": is no header name (letters, digits and hyphens)'),
+    ('every = "90s"', 'schedule: is missing; write schedule = "* * * * *" or every = "90s", one of the two'),
+    ('url = "https://x.example/"', 'path: is missing; write path = "/api/…" or url = "https://…", one of the two'),
+    ("schedul = 'x'", 'schedul = "x": unknown key; did you mean "schedule"?'),
+    ("json_ = 1", 'json_ = 1: unknown key; did you mean "json"?'),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD_JOB_KEYS, ids=[line[:40] for line, _ in BAD_JOB_KEYS])
+def test_bad_keys_of_a_job(load: Load, line: str, message: str | None) -> None:
+    (fault,) = faults(load, GOOD + line)
+    key = line.split(" ")[0]
+    if message is None:
+        assert fault.startswith(f"tocsin.toml: [jobs.a] {key} = ")
+    else:
+        assert fault == f"tocsin.toml: [jobs.a] {message}"
+    assert "\n" not in fault
+    assert "\r" not in fault
+
+
+BAD_SCHEDULES = [
+    ("* * * *", "schedule: cannot read schedule '* * * *': it has 4 fields"),
+    ("61 * * * *", "schedule: cannot read schedule '61 * * * *': minute 61"),
+    ("@sometimes", "schedule: cannot read schedule '@sometimes'"),
+]
+
+
+@pytest.mark.parametrize(("expression", "message"), BAD_SCHEDULES)
+def test_bad_schedules(load: Load, expression: str, message: str) -> None:
+    (fault,) = faults(load, GOOD.replace("* * * * *", expression))
+    assert fault.startswith(f"tocsin.toml: [jobs.a] {message[:40]}")
+
+
+@pytest.mark.parametrize(
+    ("every", "why"),
+    [
+        ("500ms", '= "500ms": must be whole seconds'),
+        ("0s", "at least 1s"),
+        ("400d", "at most 366d"),
+        ("99", "is no duration"),
+    ],
+)
+def test_bad_intervals(load: Load, every: str, why: str) -> None:
+    (fault,) = faults(load, GOOD.replace('schedule = "* * * * *"', f'every = "{every}"'))
+    assert fault.startswith("tocsin.toml: [jobs.a] every")
+    assert why in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "tocsin.toml: [jobs]: has no job; add a table such as [jobs.sla-check]"),
+        ("jobs = 3", "tocsin.toml: [jobs] = 3: must be a table"),
+        ("[jobs]\na = 3", "tocsin.toml: [jobs] a = 3: must be a table"),
+        (
+            JOB.replace(".a]", ".A]").replace("path", "url").replace("/x", "https://x.example/"),
+            "tocsin.toml: [jobs.A]: a job's name has a-z, 0-9, '.', '_' and '-', a letter or digit first, at most 63",
+        ),
+        (JOB, "tocsin.toml: [target] base_url: is required by job a, which gives a path"),
+        ("jobs = [", "tocsin.toml: is not TOML: Invalid value (at end of document)"),
+        (f"target = 1\n{JOB}", "tocsin.toml: [target] = 1: must be a table"),
+        (f"[targt]\n{GOOD}", 'tocsin.toml: targt: is not a table of the job file; did you mean "target"?'),
+    ],
+)
+def test_bad_files(load: Load, text: str, message: str) -> None:
+    assert message in faults(load, text)
+
+
+BAD_DAEMON = [
+    ('listen = "127.0.0.1"', "is no address"),
+    ('listen = "127.0.0.1:0"', "is no address"),
+    ('listen = "127.0.0.1:65536"', "is no address"),
+    ('listen = "me@127.0.0.1:1"', "is no address"),
+    ("listen = 9911", "is no address"),
+    ('log_level = "loud"', "must be 'debug', 'info', 'warning' or 'error'"),
+    ('log_format = "xml"', "must be 'console' or 'json'"),
+    ('state_dir = ""', "at least 1 character"),
+    ('drain = "long"', "is no duration"),
+    ('keep = "0s"', "must be more than nothing"),
+    ('listen_user = "a:b"', "must be printable ASCII without a colon"),
+    ('listen_user = "ü"', "must be printable ASCII without a colon"),
+    ('listen_cert = "a\\u0000b"', "is no file's name"),
+    ('ledger = "postgresql://u@h/db"', 'must be "sqlite" in this version'),
+    ('lissten = ""', 'unknown key; did you mean "listen"?'),
+]
+
+
+@pytest.mark.parametrize(("line", "why"), BAD_DAEMON)
+def test_bad_keys_of_the_daemon(load: Load, line: str, why: str) -> None:
+    (fault,) = faults(load, f"[daemon]\n{line}\n{GOOD}")
+    assert fault.startswith(f"tocsin.toml: [daemon] {line.split()[0]}")
+    assert why in fault
+
+
+BAD_URLS = [
+    "app.example.com",
+    "ftp://app.example.com",
+    "https://",
+    "https://user:pass@app.example.com",
+    "https://app.example.com/#top",
+    "https://app.example.com:0/",
+    "https://app.example.com:99999/",
+    "https://[::1/",
+    "https://app.example.com/a b",
+    "https://äpp.example.com/",
+    "https://app.example.com/" + "x" * 2000,
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_bad_urls(load: Load, url: str) -> None:
+    for key, text in (
+        ("[jobs.a] url", f'{TARGET}[jobs.a]\nschedule = "* * * * *"\nurl = "{url}"'),
+        ("[target] base_url", f'[target]\nbase_url = "{url}"\n{JOB}'),
+    ):
+        (fault,) = faults(load, text)
+        assert fault.startswith(f"tocsin.toml: {key} = ")
+
+
+@pytest.mark.parametrize("path", ["x", "", "/a b", "/a#b", "/ü", "/a\\n", "/" + "x" * 2000])
+def test_bad_paths(load: Load, path: str) -> None:
+    (fault,) = faults(load, GOOD.replace('"/x"', f'"{path}"'))
+    assert fault.startswith("tocsin.toml: [jobs.a] path = ")
+
+
+def test_the_base_url_has_no_query(load: Load) -> None:
+    (fault,) = faults(load, GOOD.replace(".com", ".com/?a=1"))
+    assert fault.endswith("must end before the query: the path of a job follows it")
+
+
+@pytest.mark.parametrize("given", ["neither", "both"])
+def test_schedule_or_every_and_path_or_url(load: Load, given: str) -> None:
+    keys = 'schedule = "* * * * *"\nevery = "5s"\npath = "/x"\nurl = "https://x.example"' if given == "both" else ""
+    found = faults(load, f"{TARGET}[jobs.a]\n{keys}")
+    assert len(found) == 2
+    assert "schedule: is missing; write schedule" in found[0]
+    assert "path: is missing; write path" in found[1]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the job file .*tocsin.toml: No such file or directory"):
+        config.load(tmp_path / "tocsin.toml", {})
+    with pytest.raises(ConfigError, match="Is a directory"):
+        config.load(tmp_path, {})
+
+
+def test_a_file_that_is_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "tocsin.toml"
+    for raw, why in ((b"\xff\xfe", "is not TOML"), (b"#" * (config.FILE_SIZE + 1), "is it the job file?")):
+        file.write_bytes(raw)
+        with pytest.raises(ConfigError, match=re.escape(why)):
+            config.load(file, {})
+
+
+@pytest.mark.parametrize("depth", [300, 420, 480, 800, 5000])
+def test_a_list_in_a_list_in_a_list(load: Load, depth: int) -> None:
+    found = outcome(lambda: load(GOOD + "json = " + "[" * depth + "]" * depth))
+    assert isinstance(found, Config) or len(found) == 1
+
+
+def test_a_value_in_an_error_is_cut(load: Load) -> None:
+    (fault,) = faults(load, GOOD + f'catch_up = "{"x" * 500}"')
+    assert len(fault) < 200
+    assert "…" in fault

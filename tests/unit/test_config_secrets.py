@@ -1,0 +1,248 @@
+"""Nothing of what a variable holds in any error, and no secret where it does not belong."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, TARGET, Load, faults, job
+
+# ---- variables
+
+
+def test_variables_come_from_the_environment_and_from_dotenv(load: Load) -> None:
+    text = GOOD.replace("https://app.example.com", "${BASE}").replace("/x", "/${A:-x}/${B:-}")
+    dotenv = "BASE=https://dot.example\nCRON_SECRET=from-the-dotenv-file\n# a comment\nA=\n"
+    one = load(text, {}, dotenv).jobs["a"]
+    assert one.url == "https://dot.example/x/"
+    assert one.secret is not None
+    assert one.secret.value == "from-the-dotenv-file"
+    assert load(text, {"BASE": "https://env.example", "A": "a", "B": "b"}).jobs["a"].url == "https://env.example/a/b"
+
+
+def test_variables_deep_in_a_table(load: Load) -> None:
+    one = job(
+        load, 'json = { a = ["${X}", { b = "-${X}-${X}" }] }\nheaders = { X-A = "${X}" }', "", {**ENVIRONMENT, "X": "v"}
+    )
+    assert one.body == b'{"a":["v",{"b":"-v-v"}]}'
+    assert dict(one.headers)["X-A"] == "v"
+
+
+def test_what_looks_almost_like_a_reference_stays(load: Load) -> None:
+    assert (
+        job(load, 'description = "$X ${1X} ${} {X} $${HOME"', "", ENVIRONMENT).description == "$X ${1X} ${} {X} $${HOME"
+    )
+
+
+@pytest.mark.parametrize(("environment", "state"), [({}, "not set"), ({"BASE": ""}, "empty")])
+def test_a_variable_that_is_missing_is_named_once(load: Load, environment: dict[str, str], state: str) -> None:
+    (fault,) = faults(load, GOOD.replace("https://app.example.com", "${BASE}"), {**ENVIRONMENT, **environment})
+    assert fault == (
+        f'tocsin.toml: [target] base_url = "${{BASE}}": environment variable BASE is {state} '
+        "(set it, or put it into .env)"
+    )
+
+
+def test_dotenv_that_is_not_text(load: Load) -> None:
+    (fault,) = faults(load, GOOD, ENVIRONMENT, b"A=\xff\xfe")
+    assert fault.startswith(".env: cannot read ")
+    assert fault.endswith(": is not UTF-8")
+
+
+LEAK = "Leak:of-a_secret 0*?/x"
+LEAKS = [
+    'schedule = "${LEAK}"\npath = "/x"',
+    'schedule = "${LEAK} * * * *"\npath = "/x"',
+    'every = "${LEAK}"\npath = "/x"',
+    *(
+        f'schedule = "* * * * *"\npath = "/x"\n{key}'
+        for key in (
+            'timezone = "${LEAK}"',
+            'timeout = "${LEAK}"',
+            'max_reply = "${LEAK}"',
+            'method = "${LEAK}"',
+            'enabled = "${LEAK}"',
+            'retries = "${LEAK}"',
+            'retry_on = ["${LEAK}"]',
+            'catch_up = "${LEAK}"',
+            'headers = { a = "${LEAK}\\n" }',
+            'headers = { Host = "${LEAK}" }',
+            'expect = { status = ["${LEAK}"] }',
+            'expect = { "${LEAK}" = 1, json = { a = ["${LEAK}"] } }',
+            'totals = { a = "${LEAK}..x" }',
+            'secret_env = "${LEAK}"',
+            'secret_file = "${LEAK}"',
+            'send_secret = "${LEAK}"',
+            'json = ["${LEAK}", nan]',
+            'body = "${LEAK}"\njson = 1',
+            'content_type = "${LEAK}\\n"',
+            'url = "${LEAK}"',
+            'description = "' + "${LEAK}" * 40 + '"',
+        )
+    ),
+    'schedule = "* * * * *"\npath = "${LEAK}"',
+]
+
+
+@pytest.mark.parametrize("keys", LEAKS, ids=[keys.replace("\n", " ")[-40:] for keys in LEAKS])
+@pytest.mark.parametrize("leak", [LEAK, LEAK.replace(" ", "") * 4])
+@pytest.mark.parametrize("table", ["[jobs.a]", "[defaults]"])
+def test_what_a_variable_holds_never_reaches_an_error(load: Load, keys: str, leak: str, table: str) -> None:
+    text = TARGET + (f"[jobs.a]\n{keys}" if table == "[jobs.a]" else f"{JOB}[defaults]\n{keys}")
+    found = faults(load, text, {**ENVIRONMENT, "LEAK": leak})
+    pieces = {piece for piece in re.split(r"[ :/*?]", leak) if len(piece) > 3} | {leak[:10]}
+    for fault in found:
+        assert not any(piece in fault for piece in pieces), fault
+
+
+@pytest.mark.parametrize("key", ["base_url", "secret_env", "secret_file", "send_secret", "allow_insecure"])
+def test_nor_from_the_target(load: Load, key: str) -> None:
+    text = f'[target]\n{key} = "${{LEAK}}"\n{JOB}'
+    for fault in faults(load, text, {"LEAK": LEAK}):
+        assert "Leak:of" not in fault
+
+
+@pytest.mark.parametrize("mistake", ["my-own secret!", "0123456789abcdef0123", "deadbeefcafe0123", "MixedCase0123abc"])
+@pytest.mark.parametrize("table", ["target", "defaults", "jobs.a"])
+def test_a_secret_written_into_secret_env_is_not_repeated(load: Load, mistake: str, table: str) -> None:
+    line = f'secret_env = "{mistake}"\n'
+    text = {
+        "target": TARGET + line + JOB,
+        "defaults": f"[defaults]\n{line}{GOOD}",
+        "jobs.a": GOOD + line,
+    }[table]
+    found = faults(load, text)
+    assert len(found) == 1
+    assert "secret_env" in found[0]
+    assert mistake not in found[0]
+
+
+# ---- in the clear
+
+PRIVATE = ["localhost", "127.0.0.1", "[::1]", "10.1.2.3", "192.168.1.1", "app", "app.internal", "x.local", "[fd00::1]"]
+PUBLIC = ["app.example.com", "8.8.8.8", "[2606:4700::1111]", "localhost.example.com", "localhost.."]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_plain_http_within_the_house(load: Load, host: str) -> None:
+    assert load(f'[target]\nbase_url = "http://{host}:8080"\n{JOB}').jobs["a"].url == f"http://{host}:8080/x"
+
+
+@pytest.mark.parametrize("host", PUBLIC[:4])
+def test_plain_http_to_the_world_is_refused_unless_allowed(load: Load, host: str) -> None:
+    text = f'[target]\nbase_url = "http://{host}"\n{JOB}{JOB.replace("jobs.a", "jobs.b")}'
+    why = "would go in the clear to a public host; use https://, or set allow_insecure = true in [target]"
+    assert faults(load, text) == [f"tocsin.toml: [target] base_url: {why}"]
+    assert load(text.replace("[target]", "[target]\nallow_insecure = true")).jobs["a"].url == f"http://{host}/x"
+    url = f'{TARGET}[jobs.a]\nschedule = "* * * * *"\nurl = "http://{host}/x"\n'
+    assert faults(load, url) == [f"tocsin.toml: [jobs.a] url: {why}"]
+
+
+# ---- secrets
+
+
+def elsewhere(keys: str = "", url: str = "https://elsewhere.example/x") -> str:
+    return f'{TARGET}[jobs.a]\nschedule = "* * * * *"\nurl = "{url}"\n{keys}'
+
+
+ORIGINS = [
+    ("https://app.example.com/other", True),
+    ("https://APP.example.com:443/other", True),
+    ("https://app.example.com:8443/x", False),
+    ("https://elsewhere.example/x", False),
+    ("https://app.example.com.evil.example/x", False),
+    ("https://sub.app.example.com/x", False),
+]
+
+
+@pytest.mark.parametrize(("url", "sent"), ORIGINS)
+@pytest.mark.parametrize("how", ["", '[defaults]\nsend_secret = "bearer"\n', None])
+def test_the_secret_of_the_target_is_sent_to_its_origin_alone(
+    load: Load, url: str, sent: bool, how: str | None
+) -> None:
+    """However a job or [defaults] say that it is to be sent."""
+    text = elsewhere('send_secret = "bearer"\n', url) if how is None else how + elsewhere("", url)
+    assert (load(text).jobs["a"].secret is not None) == sent
+
+
+def test_plain_and_encrypted_are_two_origins(load: Load) -> None:
+    text = elsewhere("", "http://app.example.com/x").replace("[target]", "[target]\nallow_insecure = true")
+    assert load(text).jobs["a"].secret is None
+
+
+def test_a_secret_of_its_own_goes_where_the_job_says(load: Load) -> None:
+    one = load(elsewhere('secret_env = "OTHER"\nsend_secret = "query:key"'), {"OTHER": SECRET}).jobs["a"]
+    assert one.secret is not None
+    assert (one.secret.source, one.secret.sent) == ("OTHER", "query:key")
+
+
+def test_no_secret_where_none_is_sent(load: Load) -> None:
+    assert job(load, 'send_secret = "none"', "", {}).secret is None
+    assert job(load, "", 'send_secret = "none"\n', {}).secret is None
+
+
+def test_the_secret_of_a_file_beside_the_job_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "cron").write_text(SECRET + "\n")
+    for text in (TARGET + 'secret_file = "cron"\n' + JOB, GOOD + 'secret_file = "cron"\n'):
+        one = load(text, {}).jobs["a"]
+        assert one.secret is not None
+        assert (one.secret.value, one.secret.file) == (SECRET, tmp_path / "cron")
+
+
+REFUSED = ["", "  ", "a-secret-with\nnewline", "sécret-of-a-kind", "undefined", "null", "NULL"]
+
+
+@pytest.mark.parametrize("value", REFUSED)
+def test_secrets_that_are_none(load: Load, tmp_path: Path, value: str) -> None:
+    more = JOB.replace("jobs.a", "jobs.b")
+    (fault,) = faults(load, GOOD + more, {"CRON_SECRET": value})
+    assert fault.startswith("tocsin.toml: [target] secret_env: environment variable CRON_SECRET ")
+    assert "a-secret" not in fault
+    assert "cret-of" not in fault
+    (tmp_path / "cron").write_text(value)
+    (fault,) = faults(load, f'{TARGET}secret_file = "cron"\n{JOB}{more}')
+    assert fault.startswith("tocsin.toml: [target] secret_file: ")
+
+
+def test_a_short_secret_is_warned_of(load: Load) -> None:
+    loaded = load(GOOD, {"CRON_SECRET": "fifteen-letters"})
+    (warning,) = loaded.warnings
+    assert "the secret from CRON_SECRET has fewer than 16 characters" in warning
+    assert "fifteen-letters" not in warning
+    assert load(GOOD, {"CRON_SECRET": "sixteen--letters"}).warnings == ()
+
+
+def test_nothing_of_a_config_shows_a_secret(load: Load) -> None:
+    loaded = load(GOOD)
+    assert SECRET not in repr(loaded)
+    assert [secret.value for secret in loaded.secrets] == [SECRET]
+
+
+# ---- headers
+
+BAD_HEADERS = [
+    ('{ X-A = "a\\r\\nX-B: b" }', "has a value of X-A that would break the request; use printable ASCII"),
+    ('{ X-A = "a\\u0000" }', "has a value of X-A that would break the request; use printable ASCII"),
+    ('{ X-A = "ü" }', "has a value of X-A that would break the request; use printable ASCII"),
+    ('{ "X A" = "a" }', "is no header name (letters, digits and hyphens)"),
+    ('{ "X-A:" = "a" }', "is no header name (letters, digits and hyphens)"),
+    ('{ "" = "a" }', "is no header name (letters, digits and hyphens)"),
+    ('{ "X\\r\\nY" = "a" }', "is no header name (letters, digits and hyphens)"),
+    ('{ Host = "a" }', "sets Host, which Tocsin sets itself"),
+    ('{ content-length = "1" }', "sets content-length, which Tocsin sets itself"),
+    ('{ Transfer-Encoding = "chunked" }', "sets Transfer-Encoding, which Tocsin sets itself"),
+    ('{ X-A = "1", x-a = "2" }', "names one header twice"),
+]
+
+
+@pytest.mark.parametrize(("headers", "why"), BAD_HEADERS)
+def test_headers_that_would_break_the_request(load: Load, headers: str, why: str) -> None:
+    (fault,) = faults(load, GOOD + f"headers = {headers}")
+    assert fault.startswith("tocsin.toml: [jobs.a] headers = ")
+    assert fault.endswith(f": {why}")
+    assert "\n" not in fault
+
+
+def test_a_content_type_of_the_headers_stays(load: Load) -> None:
+    one = job(load, 'headers = { content-type = "text/csv" }\nbody = "a,b"')
+    assert one.headers == (("content-type", "text/csv"),)

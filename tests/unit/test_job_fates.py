@@ -1,0 +1,100 @@
+"""Whatever happens to a job, every slot has one fate."""
+
+import heapq
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from job_world import GIVE_UP, LATENCY, LEAD, Event, Make, MakeJob, T, World, fates
+from tocsin import linux
+from tocsin.job.main import LEADS, lead
+from tocsin.messages import Beginning, Fire, Pause, Stop
+from tocsin.schedule import Schedule
+
+gaps = st.floats(0, 200)
+kinds: st.SearchStrategy[Event] = st.one_of(
+    st.tuples(st.just("step"), st.sampled_from([0.5, 30.0, 61.0, 3600.0, 40_000.0])),
+    st.tuples(st.just("step"), st.sampled_from([-0.5, -30.0, -61.0, -900.0])),
+    st.tuples(st.just("suspend"), st.sampled_from([0.1, 30.0, 90.0, 3600.0])),
+    st.tuples(st.just("ledger"), st.sampled_from(["grant", "grant", "deny", "silent"])),
+    st.tuples(st.just("answer_after"), st.sampled_from([0.0, 0.1, 0.3, 5.0, 70.0])),
+    st.tuples(st.just("call_takes"), st.sampled_from([0.0, 0.1, 30.0, 100.0])),
+    st.tuples(st.just("send"), st.builds(Pause, st.just("sla-check"), st.booleans())),
+    st.tuples(st.just("fire"), st.none()),
+)
+
+
+@settings(max_examples=250)
+@given(
+    st.lists(st.tuples(gaps, kinds), max_size=10),
+    st.sampled_from(["* * * * *", "*/20 * * * * *", "@every 7s", "0 * * * *"]),
+    st.sampled_from([0.0, 0.5, 20.0, 60.0, 4000.0]),
+    st.sampled_from(["last", "all", "none"]),
+    st.integers(0, 4000),
+    st.booleans(),
+)
+def test_any_history_gives_every_slot_one_fate(
+    make_job: MakeJob,
+    drawn: list[tuple[float, Event]],
+    expression: str,
+    grace: float,
+    catch_up: Literal["last", "all", "none"],
+    down: int,
+    paused: bool,
+) -> None:
+    """Steps back add up to less than three hours: beyond, the clock counts as wrong, and only runs are unique."""
+    events: list[tuple[float, Event]] = []
+    at = 0.0
+    for number, (gap, (kind, value)) in enumerate(drawn):
+        at += gap
+        if kind == "fire":
+            kind, value = "send", Fire(T + round(at, 0) + 0.001 * (number + 1), f"manual-{number}")
+        events.append((at, (kind, value)))
+    job = make_job(schedule=Schedule(expression), grace=grace, catch_up=catch_up)
+    last = job.schedule.next_due(T - down) - 1
+    one = World(job, Beginning(last, paused, "it was away"), T + 5.0, events)
+    try:
+        heapq.heappush(one.events, (at + 300, 10_000, ("send", Stop())))
+        for _ in range(GIVE_UP):
+            if one.process.stopping:
+                break
+            one.process.step()
+        one._hear()
+        assert one.process.stopping
+        fates(one)
+        runs = [ask.due for ask, _ in one.called]
+        assert len(runs) == len(set(runs)), "never an instant twice"
+        for ask, called_at in one.called:
+            if ask.trigger != "manual":
+                assert ask.due <= called_at <= ask.due + grace + LEAD + LATENCY
+                assert job.schedule.next_due(int(ask.due) - 1) == ask.due
+    finally:
+        one.parent.close()
+        one.child.close()
+
+
+@given(st.text(min_size=1))
+def test_every_job_has_its_lead_and_always_the_same(name: str) -> None:
+    assert lead(name) in LEADS
+    assert lead(name) == lead(name)
+
+
+def test_a_thousand_jobs_do_not_ask_all_at_once() -> None:
+    leads = [lead(f"job-{number}") for number in range(1000)]
+    assert all(200 < leads.count(one) < 300 for one in LEADS)
+    assert all(one % 1 for one in LEADS), "on a whole second other jobs fire"
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_only_who_has_sent_gives_way_to_who_has_not(world: Make, monkeypatch: pytest.MonkeyPatch, sends: bool) -> None:
+    ways: list[bool] = []
+    monkeypatch.setattr(linux, "give_way", ways.append)
+    one = world()
+    one.process.gives_way, one.sends = True, sends
+    while not one.called:
+        one.process.step()
+    assert ways == ([False, True] if sends else [False])
+    one.process.step()
+    assert ways == ([False, True, False, True] if sends else [False, False])  # no longer, before it sleeps again

@@ -1,0 +1,107 @@
+"""What the ledger is sent again is not applied twice."""
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger_rig import Books, T, ask, finished, skipped
+from tocsin.messages import Enroll, Entry, Grant, Pause, Release
+from tocsin.parent.outbox import Body
+
+
+def test_entries_that_come_again_change_nothing(books: Books, again: Callable[[str], Books]) -> None:
+    """The ledger died after its commit and before it could say so."""
+    books.past(now=T - 60)
+    bodies: list[Body] = [ask(), finished(), ask(T + 60), skipped(T + 120, T + 240, 3), Pause("a", True)]
+    answers = books.put(*bodies)
+    entries, kept, past = books.last, books.rows(), books.past()
+    for session in ("s1", "s1"):
+        books = again(session)
+        assert books.ledger.commit(entries)[1:] == answers[1:], "who still waits for an answer gets it"
+        assert books.rows() == kept
+    books._seq = itertools.count(100)
+    assert books.past() == past
+
+
+def test_what_counts_up_is_counted_once(books: Books, again: Callable[[str], Books]) -> None:
+    books.past(now=T - 60)
+    books.put(skipped(T, T, 1), skipped(T + 60, T + 60, 1), finished(T + 120, "timeout"))
+    entries, kept, past = books.last, books.rows(), books.past()
+    assert past.consecutive_failures == 1
+    books = again("s1")
+    books.ledger.commit(entries)
+    assert books.rows() == kept
+    books._seq = itertools.count(100)
+    assert books.past() == past
+
+
+def test_a_release_that_comes_again_leaves_no_open_slot(books: Books, again: Callable[[str], Books]) -> None:
+    books.put(ask(), Release("a", T, 0, "s1/1"))
+    entries = books.last
+    books = again("s1")
+    answers = books.ledger.commit(entries)
+    assert books.rows() == []
+    assert not any(isinstance(answer, Grant) for answer in answers)
+    books._seq = itertools.count(100)
+    assert books.put(ask(owner="s1/2")) == [Grant("a", T)]
+
+
+def test_part_known_part_new(books: Books, again: Callable[[str], Books]) -> None:
+    books.put(skipped(T, T, 1))
+    entries = [*books.last, Entry(2, skipped(T + 60, T + 60, 1))]
+    books = again("s1")
+    books.ledger.commit(entries)
+    assert books.brief() == [(0, "missed", "missed", 2)]
+
+
+def test_the_next_daemon_numbers_from_one_again(books: Books, again: Callable[[str], Books]) -> None:
+    books.put(skipped(T, T, 1), skipped(T + 60, T + 60, 1))
+    books = again("s2")
+    books.put(skipped(T + 120, T + 120, 1))
+    assert books.brief() == [(0, "missed", "missed", 3)]
+
+
+bodies_of_a_life = st.lists(
+    st.one_of(
+        st.builds(
+            ask, st.sampled_from([T, T + 60, T + 120]), st.sampled_from([0, 1]), owner=st.sampled_from(["s1/1", "s1/2"])
+        ),
+        st.builds(finished, st.sampled_from([T, T + 60, T + 120]), st.sampled_from(["success", "timeout"])),
+        st.builds(skipped, st.just(T + 180), st.just(T + 240), st.just(2), st.sampled_from(["missed", "paused"])),
+        st.builds(Release, st.just("a"), st.sampled_from([T, T + 60]), st.just(0), st.sampled_from(["s1/1", "s1/2"])),
+        st.builds(Pause, st.just("a"), st.booleans()),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25)
+@given(bodies_of_a_life, st.integers(0, 12), st.integers(0, 12))
+def test_any_entries_that_come_again_leave_the_same_books(bodies: list[Body], committed: int, said: int) -> None:
+    """Dying after `committed` entries, having said so of `said`, is the same as not dying."""
+    committed = min(committed, len(bodies))
+    said = min(said, committed)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        whole, broken = Books(Path(one)), Books(Path(two))
+        enroll: Body = Enroll("a", "* * * * * UTC", 1, T - 60)
+        for books in (whole, broken):
+            books.put(enroll)
+        whole.put(*bodies)
+        entries = whole.last
+        if committed:
+            broken.ledger.commit(entries[:committed])
+        broken.close()
+        broken = Books(Path(two))
+        if entries[said:]:
+            broken.ledger.commit(entries[said:])
+        assert broken.rows() == whole.rows()
+        for books in (whole, broken):
+            books._seq = itertools.count(100)
+        assert broken.past() == whole.past()
+        for books in (whole, broken):
+            books.close()

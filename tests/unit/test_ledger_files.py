@@ -1,0 +1,199 @@
+"""Rows that are read and deleted; files that are none, and a full disk, which leaves nothing half done."""
+
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger_rig import Books, T, ask, finished, skipped
+from tocsin.ledger.history import history
+from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger, Unusable
+from tocsin.messages import Finished, Grant
+from tocsin.parent.outbox import Body
+
+# ---- pruning
+
+
+def test_old_rows_are_deleted_some_at_a_time(books: Books) -> None:
+    books.put(*[finished(T + number) for number in range(PRUNE_AT_ONCE + 5)])
+    before = T + PRUNE_AT_ONCE + 3
+    assert books.ledger.prune(before) == PRUNE_AT_ONCE
+    assert books.ledger.prune(before) == 3
+    assert books.ledger.prune(before) == 0
+    assert len(books.rows()) == 2
+
+
+def test_what_is_open_or_reaches_into_the_kept_time_stays(books: Books) -> None:
+    books.put(ask(), skipped(T + 60, T + 600, 10))
+    assert books.ledger.prune(T + 300) == 0
+    assert books.ledger.prune(T + 601) == 1
+    assert books.brief() == [(0, "started", None, 1)]
+
+
+# ---- reading
+
+
+@pytest.fixture
+def filled(books: Books) -> Books:
+    books.put(ask(), finished(), finished(T + 60, "timeout"), skipped(T + 120, T + 240, 3), ask(T + 300))
+    books.put(finished(T + 30, job="b"), skipped(T + 360, T + 360, 1, "overlap"), finished(T + 420, "cancelled"))
+    return books
+
+
+@pytest.mark.parametrize(
+    ("filters", "dues"),
+    [
+        ({}, [0, 30, 60, 120, 300, 360, 420]),
+        ({"job": "a"}, [0, 60, 120, 300, 360, 420]),
+        ({"job": "nobody"}, []),
+        ({"since": T + 60}, [60, 120, 300, 360, 420]),
+        ({"since": T + 200}, [120, 300, 360, 420]),
+        ({"failed": True}, [60, 120, 420]),
+        ({"limit": 2}, [360, 420]),
+        ({"job": "a", "since": T + 60, "failed": True, "limit": 1}, [420]),
+        ({"job": "' OR 1=1 --"}, []),
+    ],
+)
+def test_history(filled: Books, filters: dict[str, Any], dues: list[float]) -> None:
+    assert [row["due"] - T for row in filled.rows(**filters)] == dues
+
+
+def test_history_reads_while_the_daemon_writes(filled: Books) -> None:
+    kept = filled.rows()
+    filled.ledger._db.execute("BEGIN IMMEDIATE")
+    filled.ledger._ask(ask(T + 900), new=True)
+    assert filled.rows() == kept
+    filled.ledger._db.execute("COMMIT")
+    assert len(filled.rows()) == len(kept) + 1
+
+
+def test_no_ledger_is_no_history(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        history(tmp_path)
+    assert not list(tmp_path.iterdir()), "reading makes no file"
+    (tmp_path / FILE).write_bytes(b"garbage, and long enough to look like something " * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        history(tmp_path)
+
+
+def test_history_of_a_folder_with_an_odd_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b#c %20"
+    folder.mkdir()
+    books = Books(folder)
+    books.put(finished())
+    assert len(books.rows()) == 1
+    books.close()
+
+
+# ---- files that are none
+
+
+def test_the_file_is_for_this_user_alone(books: Books) -> None:
+    books.put(ask())
+    for file in books.folder.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+
+
+def test_a_power_cut_loses_no_commit(books: Books) -> None:
+    assert books.ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    assert books.ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_a_newer_schema_is_refused_and_left_alone(books: Books, again: Callable[[str], Books]) -> None:
+    books.put(finished())
+    books.ledger._db.execute("PRAGMA user_version = 99")
+    with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 1\)"):
+        again("s2")
+    assert len(history(books.folder)) == 1
+
+
+def test_a_damaged_file_is_said_and_left_alone(tmp_path: Path) -> None:
+    garbage = b"this is not a database " * 500
+    (tmp_path / FILE).write_bytes(garbage)
+    with pytest.raises(Unusable) as raised:
+        SqliteLedger(tmp_path, "s1")
+    why = str(raised.value)
+    assert str(tmp_path / FILE) in why
+    for word in ("is damaged", "Nothing was changed", "backup", ".recover", "-wal"):
+        assert word in why
+    assert (tmp_path / FILE).read_bytes() == garbage
+
+
+def test_a_folder_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(Unusable, match=r"cannot open the ledger .*unable to open database file"):
+        SqliteLedger(tmp_path, "s1")
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_folder_that_this_user_may_not_write(existing: bool) -> None:
+    """Root may write everywhere, so a root that tests becomes nobody for a moment."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        if existing:
+            Books(folder).close()
+            (folder / FILE).chmod(0o444)
+        folder.chmod(0o555)
+        if root := os.geteuid() == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(Unusable, match=r"cannot open the ledger .*may this user write"):
+                SqliteLedger(folder, "s2")
+        finally:
+            if root:
+                os.seteuid(0)
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+# ---- a full disk
+
+
+def test_a_full_disk_leaves_nothing_half_applied(books: Books) -> None:
+    books.past(now=T - 60)
+    books.put(ask())
+    db = books.ledger._db
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    kept, open_before = books.rows(), books.ledger._seq
+    bodies: list[Body] = [
+        finished(),
+        *[skipped(T + 60 * n, T + 60 * n, 1, "missed", f"{n} " + "x" * 400) for n in range(1, 200)],
+    ]
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        books.put(*bodies)
+    entries = books.last
+    assert not db.in_transaction
+    assert (books.rows(), books.ledger._seq) == (kept, open_before)
+    with pytest.raises(sqlite3.OperationalError):
+        books.ledger.commit(entries)
+    db.execute("PRAGMA max_page_count = 1000000")
+    assert books.ledger.commit(entries) == []
+    assert len(books.rows()) == 200
+    assert books.rows()[0]["outcome"] == "success"
+
+
+def test_an_error_in_the_middle_leaves_nothing_half_applied(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after which SQLite itself does not roll back."""
+    apply = books.ledger._apply
+
+    def failing(body: Any, *, new: bool) -> Any:
+        if isinstance(body, Finished):
+            raise sqlite3.OperationalError("disk I/O error")
+        return apply(body, new=new)
+
+    monkeypatch.setattr(books.ledger, "_apply", failing)
+    with pytest.raises(sqlite3.OperationalError):
+        books.put(ask(), finished())
+    assert books.rows() == []
+    assert not books.ledger._db.in_transaction
+    monkeypatch.undo()
+    assert books.ledger.commit(books.last) == [Grant("a", T)]
+    assert books.brief() == [(0, "finished", "success", 1)]
