@@ -7,6 +7,8 @@ import select
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -187,3 +189,24 @@ def test_the_kernel_says_whether_something_keeps_the_clock_right() -> None:
     (status, seconds) = struct.unpack_from("=40xi28xq", timex.raw)  # adjtimex(2), where a long has 8 bytes
     assert abs(seconds - time.time()) < 60  # so the places are right
     assert linux.clock_is_synchronised() == (not status & 0x40)
+
+
+HOLES = """
+import ctypes
+from tocsin import linux
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+taken = [libc.malloc(size) for size in (24, 100, 700, 3000, 20_000) for _ in range(200)]
+for one in taken[::2]:
+    libc.free(one)
+linux.fill_heap()
+end = libc.malloc(100)
+print(end > max(taken))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc (2.33 or newer)")
+def test_nothing_is_free_but_the_end_of_the_heap() -> None:
+    """In a process of its own, which keeps what it takes."""
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
