@@ -264,8 +264,7 @@ def test_session_tickets_of_tls_are_no_end(server: Server, make_job: MakeJob, tm
     arm(target)
     thread.join()
     line = target.line
-    wait_for_word(target)  # the tickets
-    target.look(ASK, time.time() + PATIENCE)
+    look_after_word(target)  # the tickets
     assert target.line is line
     target.fire()
     request_on(sockets[0])

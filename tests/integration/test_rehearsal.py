@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from harness import until
 from tocsin import config, log
@@ -17,7 +17,8 @@ from tocsin.config import Job
 from tocsin.job import rehearsal, wire
 from tocsin.job.run import Endpoint as Target
 
-MakeJob = Callable[..., Job]
+Noted = Callable[..., list[str]]
+HTTPS = '[jobs.b]\nevery = "1h"\nurl = "https://example.invalid/b"\n'
 
 
 def loaded(tmp_path: Path, text: str = "") -> config.Config:
@@ -49,6 +50,27 @@ def test_all_calls_succeed_and_no_process_is_left(tmp_path: Path, monkeypatch: p
     assert children() == before
 
 
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    """Which of these methods are called, in order."""
+
+    def note(*methods: tuple[Any, str]) -> list[str]:
+        called: list[str] = []
+
+        def wrapped(work: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+            def wrapper(self: Any) -> Any:
+                called.append(name)
+                return work(self)
+
+            return wrapper
+
+        for of, name in methods:
+            monkeypatch.setattr(of, name, wrapped(getattr(of, name), name))
+        return called
+
+    return note
+
+
 def test_each_scheme_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "info", lambda text, **why: pytest.fail(f"{text}: {why}"))
     made: list[str] = []
@@ -59,27 +81,22 @@ def test_each_scheme_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         call(job)
 
     monkeypatch.setattr(rehearsal, "_call", counted)
-    rehearsal.rehearse(loaded(tmp_path, '[jobs.b]\nevery = "1h"\nurl = "https://example.invalid/b"\n'))
-    assert sorted(made) == ["http:/"] * 2 * rehearsal.CALLS + ["https:"] * rehearsal.CALLS
+    rehearsal.rehearse(loaded(tmp_path, HTTPS))
+    assert sorted(made) == ["http:/"] * 2 * rehearsal.CALLS + ["https:"] * 2 * rehearsal.CALLS
 
 
-def test_both_ways_of_a_call_are_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_of_a_call_are_rehearsed(tmp_path: Path, noted: Noted) -> None:
     """Without and with urllib3: a job whose host is a name must not begin cold."""
-    ways: list[str] = []
-
-    def noted(of: Any, name: str) -> None:
-        work = getattr(of, name)
-
-        def wrapper(self: Any) -> Any:
-            ways.append(name)
-            return work(self)
-
-        monkeypatch.setattr(of, name, wrapper)
-
-    noted(HTTPConnection, "connect")
-    noted(wire.Connection, "reply")
+    ways = noted((HTTPConnection, "connect"), (wire.Connection, "reply"))
     rehearsal.rehearse(loaded(tmp_path))
     assert ways == ["connect", "reply"] * rehearsal.CALLS
+
+
+def test_over_tls_too_a_plain_reply_is_read_without_the_libraries(tmp_path: Path, noted: Noted) -> None:
+    ways = noted((HTTPSConnection, "connect"), (wire.Connection, "reply"))
+    rehearsal.rehearse(loaded(tmp_path, HTTPS))
+    assert ways.count("connect") == 2 * rehearsal.CALLS
+    assert ways.count("reply") == 2 * rehearsal.CALLS, "the odd ones, with and without TLS"
 
 
 def test_without_jobs_there_is_nothing_to_rehearse(tmp_path: Path) -> None:
