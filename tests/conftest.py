@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, settings
 
 from config_rig import ENVIRONMENT, Load
 from container import Image, built
-from harness import Daemon, Endpoint
+from harness import Daemon, Endpoint, Ends
 from job_world import Event, Make, MakeJob, T, World
 from ledger_rig import Books
+from tocsin import channel as channels
 from tocsin import config
+from tocsin.channel import Channel
 from tocsin.config import Config, Job
 from tocsin.messages import Beginning
 from tocsin.secret import redact
@@ -54,6 +56,16 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
 def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What earlier tests in this process taught the log to hide is forgotten."""
     monkeypatch.setattr(redact, "_forms", ())
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """A channel: the end that never waits, and the one that does."""
+    a, b = channels.pair()
+    ours, theirs = Channel(a, blocking=False), Channel(b, blocking=True)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
 
 
 @pytest.fixture

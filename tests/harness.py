@@ -16,10 +16,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+from tocsin.channel import Channel
+
 SECRET = "correct-horse-battery-staple"
 TOCSIN = Path(sys.executable).parent / "tocsin"
 PATIENCE = 30.0  # seconds until a test gives up: a bound against hanging, not an expectation
 T = TypeVar("T")
+Ends = tuple[Channel, Channel]
 STARTED: "set[Daemon]" = set()  # and not waited for: one that dies meanwhile ends every waiting
 
 

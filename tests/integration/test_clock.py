@@ -3,25 +3,13 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
+from harness import Ends
 from tocsin import channel as channels
-from tocsin.channel import Channel
 from tocsin.job.clock import Clock
 from tocsin.messages import Stop
-
-Ends = tuple[Channel, Channel]
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    ours, theirs = channels.pair()
-    one, other = Channel(ours, blocking=False), Channel(theirs, blocking=True)
-    yield one, other
-    one.close()
-    other.close()
 
 
 @pytest.fixture(params=["timerfd", "slices"])

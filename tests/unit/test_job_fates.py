@@ -3,13 +3,10 @@
 import heapq
 from typing import Literal
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job_world import GIVE_UP, LATENCY, LEAD, Event, Make, MakeJob, T, World, fates
-from tocsin import linux
-from tocsin.job.main import LEADS, lead
+from job_world import GIVE_UP, LATENCY, LEAD, Event, MakeJob, T, World, fates
 from tocsin.messages import Beginning, Fire, Pause, Stop
 from tocsin.schedule import Schedule
 
@@ -73,28 +70,3 @@ def test_any_history_gives_every_slot_one_fate(
     finally:
         one.parent.close()
         one.child.close()
-
-
-@given(st.text(min_size=1))
-def test_every_job_has_its_lead_and_always_the_same(name: str) -> None:
-    assert lead(name) in LEADS
-    assert lead(name) == lead(name)
-
-
-def test_a_thousand_jobs_do_not_ask_all_at_once() -> None:
-    leads = [lead(f"job-{number}") for number in range(1000)]
-    assert all(200 < leads.count(one) < 300 for one in LEADS)
-    assert all(one % 1 for one in LEADS), "on a whole second other jobs fire"
-
-
-@pytest.mark.parametrize("sends", [True, False])
-def test_only_who_has_sent_gives_way_to_who_has_not(world: Make, monkeypatch: pytest.MonkeyPatch, sends: bool) -> None:
-    ways: list[bool] = []
-    monkeypatch.setattr(linux, "give_way", ways.append)
-    one = world()
-    one.process.gives_way, one.sends = True, sends
-    while not one.called:
-        one.process.step()
-    assert ways == ([False, True] if sends else [False])
-    one.process.step()
-    assert ways == ([False, True, False, True] if sends else [False, False])  # no longer, before it sleeps again

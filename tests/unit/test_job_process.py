@@ -3,8 +3,12 @@
 import heapq
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from job_world import LATENCY, LEAD, Make, T, fates, send
+from tocsin import linux
+from tocsin.job.main import LEADS, lead
 from tocsin.messages import Finished, Fire, Pause, Sleeping, scheduled_run_id
 
 # ---- on time
@@ -37,6 +41,31 @@ def test_a_slow_ledger_makes_the_call_late_not_lost(world: Make) -> None:
     one = world((0, ("answer_after", 7.0))).run(T + 100)
     assert one.runs == [60]
     assert one.called[0][1] - T == pytest.approx(60 + 7 - LEAD, abs=0.01)
+
+
+@given(st.text(min_size=1))
+def test_every_job_has_its_lead_and_always_the_same(name: str) -> None:
+    assert lead(name) in LEADS
+    assert lead(name) == lead(name)
+
+
+def test_a_thousand_jobs_do_not_ask_all_at_once() -> None:
+    leads = [lead(f"job-{number}") for number in range(1000)]
+    assert all(200 < leads.count(one) < 300 for one in LEADS)
+    assert all(one % 1 for one in LEADS), "on a whole second other jobs fire"
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_only_who_has_sent_gives_way_to_who_has_not(world: Make, monkeypatch: pytest.MonkeyPatch, sends: bool) -> None:
+    ways: list[bool] = []
+    monkeypatch.setattr(linux, "give_way", ways.append)
+    one = world()
+    one.process.gives_way, one.sends = True, sends
+    while not one.called:
+        one.process.step()
+    assert ways == ([False, True] if sends else [False])
+    one.process.step()
+    assert ways == ([False, True, False, True] if sends else [False, False])  # no longer, before it sleeps again
 
 
 # ---- late

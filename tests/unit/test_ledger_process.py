@@ -2,30 +2,18 @@
 
 import gc
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import Ends
 from ledger_rig import Books, T, ask, finished
-from tocsin import channel as channels
 from tocsin.channel import Channel, ChannelClosed
 from tocsin.ledger import main as process
 from tocsin.ledger.history import history
 from tocsin.ledger.sqlite import FILE
 from tocsin.messages import Committed, Entry, Finished, Grant, LedgerReady, LedgerTrouble, LedgerUnusable, Message, Stop
-
-Ends = tuple[Channel, Channel]
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    a, b = channels.pair()
-    ours, theirs = Channel(a, blocking=False), Channel(b, blocking=True)
-    yield ours, theirs
-    ours.close()
-    theirs.close()
 
 
 def said(channel: Channel) -> list[Message]:
@@ -103,15 +91,11 @@ def test_pruning_that_fails_is_no_failure(books: Books) -> None:
     assert process._prune(books.ledger, 1.0) == 0
 
 
-def test_its_process_collects_garbage_though_the_parent_does_not(tmp_path: Path) -> None:
-    ours, theirs = channels.pair()
-    parent, child = Channel(ours, blocking=False), Channel(theirs, blocking=True)
-    parent.send(Stop())
+def test_its_process_collects_garbage_though_the_parent_does_not(ends: Ends, tmp_path: Path) -> None:
+    ends[0].send(Stop())
     gc.disable()
     try:
-        process.main(child, tmp_path, "session", 3600.0)
+        process.main(ends[1], tmp_path, "session", 3600.0)
         assert gc.isenabled()
     finally:
         gc.enable()
-        parent.close()
-        child.close()

@@ -1,12 +1,11 @@
 """The outbox: kept until durable, sent again after the ledger's death, bounded."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from harness import Ends
 from tocsin import channel as channels
 from tocsin.channel import Channel, ChannelClosed
 from tocsin.messages import Entry, Pause, Stop
@@ -16,18 +15,6 @@ from tocsin.parent.outbox import Outbox
 
 def body(number: int) -> Pause:
     return Pause(f"job-{number}", True)
-
-
-@pytest.fixture
-def ends() -> Iterator[tuple[Channel, Channel]]:
-    a, b = channels.pair()
-    ours, theirs = Channel(a, blocking=False), Channel(b, blocking=True)
-    yield ours, theirs
-    ours.close()
-    theirs.close()
-
-
-Ends = tuple[Channel, Channel]
 
 
 def heard(channel: Channel) -> list[int]:

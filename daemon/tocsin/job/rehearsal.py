@@ -69,7 +69,6 @@ def rehearse(config: Config) -> None:
                 os.waitpid(server, 0)
     except OSError as error:
         log.info("cannot rehearse a call: the first ones will be slower", why=str(error))
-    linux.fill_heap()
 
 
 class _Nobody(TlsFiles):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import setproctitle
 
-from tocsin import __version__, log
+from tocsin import __version__, linux, log
 from tocsin.config import Config
 from tocsin.faults import ConfigError, Fault
 from tocsin.parent import limits, lock
@@ -49,6 +49,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secret
     setproctitle.getproctitle()  # finds out where the title stands: shared by the children
     programs.rehearse(config)
+    linux.fill_heap()
     loop = Loop()
     daemon = Daemon(config, loop, programs, {held, writer.descriptor})
 
