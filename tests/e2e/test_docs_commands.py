@@ -96,7 +96,7 @@ def named(command: str) -> list[str]:
 
 
 def ignored(_: str, names: list[str]) -> set[str]:
-    return {name for name in names if name in NOT_OURS | {".env"} or name.startswith(".venv") or "_cache" in name}
+    return {n for n in names if n in NOT_OURS | {".env"} or n.startswith((".venv", ".coverage")) or "cache" in n}
 
 
 class House:
