@@ -34,6 +34,7 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._numbers = itertools.count(1)
+        self._loaded: set[str] = set()  # the loaders whose documents are complete
         self.complaints: list[str] = []
         self.requests: list[str] = []
 
@@ -58,6 +59,8 @@ class Page:
                 self.complaints.append(json.dumps(event["params"]))
             case "Network.requestWillBeSent":
                 self.requests.append(event["params"]["request"]["url"])
+            case "Page.lifecycleEvent" if event["params"]["name"] == "load":
+                self._loaded.add(event["params"]["loaderId"])
 
     async def value(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
@@ -76,8 +79,10 @@ class Page:
             await asyncio.sleep(0.05)
 
     async def open(self, url: str) -> None:
-        await self.call("Page.navigate", url=url)
-        await self.until("document.readyState", "complete".__eq__)
+        """Returns when that very document is complete: until it is there, the one before it would answer."""
+        loader = (await self.call("Page.navigate", url=url))["loaderId"]
+        while loader not in self._loaded:
+            self._note(await self._socket.receive_json(timeout=PATIENCE))
 
     async def click(self, selector: str) -> None:
         await self.value(f"document.querySelector({json.dumps(selector)}).click()")
@@ -88,6 +93,18 @@ class Page:
             f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input')); }})"
             f"(document.querySelector({json.dumps(selector)}))"
         )
+
+
+async def _first_page(session: aiohttp.ClientSession, port: str) -> str:
+    """The socket of the page it was started with, which comes after the port is announced."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        async with session.get(f"http://127.0.0.1:{port}/json/list") as reply:
+            for one in await reply.json():
+                if one["type"] == "page":
+                    return str(one["webSocketDebuggerUrl"])
+        assert time.monotonic() < give_up, "the browser has no page"
+        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -102,14 +119,15 @@ async def browser(profile: Path, width: int = 1280) -> AsyncIterator[Page]:
     try:
         announced = profile / "DevToolsActivePort"
         port = until(lambda: announced.exists() and announced.read_text().partition("\n")[0], "the browser")
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as reply:
-                [target] = [one for one in await reply.json() if one["type"] == "page"]
-            async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                page = Page(socket)
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await page.call(f"{domain}.enable")
-                yield page
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(await _first_page(session, str(port)), max_msg_size=0) as socket,
+        ):
+            page = Page(socket)
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                await page.call(f"{domain}.enable")
+            await page.call("Page.setLifecycleEventsEnabled", enabled=True)
+            yield page
     finally:
         process.kill()
         process.wait()

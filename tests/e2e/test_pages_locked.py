@@ -21,10 +21,13 @@ async def _open(tmp_path: Path) -> None:
     with exporter(tmp_path / "log", *world(job(), job("other"), now=time.time()), more=LOCKED) as one:
         async with browser(tmp_path / "profile") as page:
             # what a person types into the browser's dialog stands in the first address
-            await page.open(f"http://me:{PASSWORD}@127.0.0.1:{one.port}/")
-            await page.open(f"http://127.0.0.1:{one.port}/")
-            await page.until("[...document.querySelectorAll('#jobs tr')].length", (2).__eq__)
-            one.send(run(due=time.time(), outcome="http_error"))  # seen without a reload
-            await page.until("document.querySelector('h1').innerText", "1 of 2 jobs is failing".__eq__)
+            for address, failing, heading in (
+                (f"http://me:{PASSWORD}@127.0.0.1:{one.port}/", "sla-check", "1 of 2 jobs is failing"),
+                (f"http://127.0.0.1:{one.port}/", "other", "2 of 2 jobs are failing"),
+            ):
+                await page.open(address)
+                await page.until("[...document.querySelectorAll('#jobs tr')].length", (2).__eq__)
+                one.send(run(failing, due=time.time(), outcome="http_error"))  # seen without a reload
+                await page.until("document.querySelector('h1').innerText", heading.__eq__)
             assert page.complaints == []
         assert one.ask("/", Authorization=f"Basic {base64.b64encode(b'me:wrong').decode()}")[0] == 401

@@ -135,7 +135,8 @@ function swap(fresh) {
 async function refresh() {
   const lost = find("#lost");
   try {
-    const reply = await fetch(location.pathname, { signal: AbortSignal.timeout(PATIENCE), headers: { Accept: "text/html" }, cache: "no-store" });
+    // the origin said outright: a path alone would take over a password of the address, which fetch refuses
+    const reply = await fetch(location.origin + location.pathname, { signal: AbortSignal.timeout(PATIENCE), headers: { Accept: "text/html" }, cache: "no-store" });
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     document.title = page.title;
     swap(find("#live", page));
