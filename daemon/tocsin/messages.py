@@ -213,9 +213,11 @@ class Committed(Message, frozen=True):
 
 
 class LedgerReady(Message, frozen=True):
-    """Ledger to parent: open for entries. `before` says what kept slots from running until this daemon began."""
+    """Ledger to parent: open for entries. `before` says what kept slots from running until this daemon began; this
+    daemon's entries up to `seq` are durable."""
 
     before: str = ""
+    seq: int = 0
 
 
 class LedgerTrouble(Message, frozen=True):

@@ -249,6 +249,26 @@ def test_a_damaged_ledger_is_refused(running: Start, endpoint: Endpoint) -> None
     assert len(endpoint.calls) == calls
 
 
+@pytest.mark.parametrize("kinds", [("", "-wal", "-shm"), ("-wal",)])
+def test_a_ledger_that_is_deleted_is_begun_anew(running: Start, endpoint: Endpoint, kinds: tuple[str, ...]) -> None:
+    """What was in it is gone, which is said; from there on everything is known again."""
+    daemon = running(f'{EVERY_SECOND}[jobs.off]\nevery = "1s"\npath = "/off"\n')
+    until(lambda: len(endpoint.of("tick")) >= 2, "calls")
+    assert daemon.run("pause", "off").returncode == 0
+    for kind in kinds:
+        (daemon.folder / "var" / f"ledger.sqlite{kind}").unlink()
+    daemon.said("was deleted or replaced while it was in use")
+    daemon.said("the ledger has lost what it had committed")
+    calls = len(endpoint.of("tick"))
+    until(lambda: len(endpoint.of("tick")) >= calls + 2, "calls to go on")
+    assert daemon.stop() == 0
+    daemon.start()
+    until(lambda: len(endpoint.of("tick")) >= calls + 4, "calls after a restart")
+    assert {job["name"]: job["paused"] for job in daemon.json("jobs")} == {"tick": False, "off": True}
+    assert daemon.stop() == 0
+    accounted_once(daemon, endpoint)
+
+
 def test_garbage_on_the_control_socket_disturbs_nobody(running: Start, endpoint: Endpoint) -> None:
     daemon = running(EVERY_SECOND)
     until(lambda: endpoint.calls, "a call")

@@ -81,6 +81,7 @@ SAMPLES: list[Message] = [
     *[messages.Entry(seq, body) for seq, body in enumerate(BODIES)],
     messages.Committed(9, 0.001),
     messages.LedgerReady("the daemon had died"),
+    messages.LedgerReady(seq=12),
     messages.LedgerTrouble("disk full"),
     messages.LedgerUnusable("damaged"),
     STATUS,

@@ -1,6 +1,7 @@
 """Rows that are read and deleted; files that are none, and a full disk, which leaves nothing half done."""
 
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -13,7 +14,7 @@ import pytest
 
 from ledger_rig import Books, T, ask, finished, skipped
 from tocsin.ledger.history import history
-from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger, Unusable
+from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, Moved, SqliteLedger, Unusable
 from tocsin.messages import Finished, Grant
 from tocsin.parent.outbox import Body
 
@@ -100,6 +101,41 @@ def test_the_file_is_for_this_user_alone(books: Books) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
 
 
+def test_its_files_stay_the_same_while_it_is_used(books: Books) -> None:
+    for due in range(5):
+        books.put(ask(T + due))
+        books.rows()  # opens and closes the database beside it
+        books.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        books.ledger.look()
+
+
+@pytest.mark.parametrize("kind", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_files_that_were_deleted_or_replaced_are_noticed(books: Books, kind: str, replaced: bool) -> None:
+    books.put(ask())
+    file = Path(f"{books.ledger.file}{kind}")
+    content = file.read_bytes()
+    file.rename(books.folder / "away")
+    if replaced:
+        file.write_bytes(content)
+    with pytest.raises(Moved, match=re.escape(f"{books.ledger.file} (or its -wal or -shm file) was deleted or repl")):
+        books.ledger.look()
+
+
+def test_who_lost_its_files_leaves_those_alone_that_took_their_place(books: Books) -> None:
+    books.put(ask())
+    for file in books.folder.iterdir():
+        file.rename(books.folder / f"away{file.name}")
+    other = Books(books.folder, "s2")
+    other.put(ask(T + 60))
+    with pytest.raises(Moved):
+        books.ledger.look()
+    books.ledger.close()
+    assert [row["due"] for row in other.rows()] == [T + 60]
+    other.ledger.look()
+    other.close()
+
+
 def test_a_power_cut_loses_no_commit(books: Books) -> None:
     assert books.ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
     assert books.ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -162,7 +198,7 @@ def test_a_full_disk_leaves_nothing_half_applied(books: Books) -> None:
     db = books.ledger._db
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages}")
-    kept, open_before = books.rows(), books.ledger._seq
+    kept, open_before = books.rows(), books.ledger.seq
     bodies: list[Body] = [
         finished(),
         *[skipped(T + 60 * n, T + 60 * n, 1, "missed", f"{n} " + "x" * 400) for n in range(1, 200)],
@@ -171,7 +207,7 @@ def test_a_full_disk_leaves_nothing_half_applied(books: Books) -> None:
         books.put(*bodies)
     entries = books.last
     assert not db.in_transaction
-    assert (books.rows(), books.ledger._seq) == (kept, open_before)
+    assert (books.rows(), books.ledger.seq) == (kept, open_before)
     with pytest.raises(sqlite3.OperationalError):
         books.ledger.commit(entries)
     db.execute("PRAGMA max_page_count = 1000000")

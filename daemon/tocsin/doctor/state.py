@@ -17,7 +17,7 @@ from tocsin.config import Config, Job
 from tocsin.display import size
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.instants import rfc3339
-from tocsin.ledger import sqlite
+from tocsin.ledger import schema, sqlite
 from tocsin.messages import Done, JobStatus, ListJobs
 from tocsin.parent import control, lock
 
@@ -144,9 +144,9 @@ def _judged(file: Path, db: sqlite3.Connection, state: State) -> Finding:
     give_up = time.monotonic() + LEDGER
     db.set_progress_handler(lambda: int(time.monotonic() > give_up), STEP)
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != sqlite.VERSION:
-        detail = f"has schema {version}, and this Tocsin knows {sqlite.VERSION}"
-        advice = "run the Tocsin that wrote it" if version > sqlite.VERSION else "is it a ledger? move it away"
+    if version != schema.VERSION:
+        detail = f"has schema {version}, and this Tocsin knows {schema.VERSION}"
+        advice = "run the Tocsin that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
         return fail("state.ledger", file.name, detail, advice)
     state.succeeded = {job for (job,) in db.execute("SELECT job FROM jobs WHERE last_outcome = 'success'")}
     (said,) = db.execute("PRAGMA quick_check(1)").fetchone()

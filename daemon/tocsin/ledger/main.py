@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tocsin import log
 from tocsin.channel import Channel
-from tocsin.ledger.sqlite import PRUNE_AT_ONCE, SqliteLedger, Unusable
+from tocsin.ledger.sqlite import PRUNE_AT_ONCE, Moved, SqliteLedger, Unusable
 from tocsin.messages import (
     Committed,
     Deny,
@@ -27,6 +27,7 @@ from tocsin.messages import (
 BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
 GATHER = 0.02  # seconds from one commit to the next: what came meanwhile becomes one, and slots are asked for ahead
 RETRY = 1.0  # seconds between tries while the store refuses to write
+LOOK_EVERY = 5.0  # seconds between looks at the files while nothing is to be committed
 PRUNE_EVERY = 600.0  # seconds between looks for rows older than `keep`
 
 T = TypeVar("T")
@@ -43,9 +44,11 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
     try:
         for one in lost:
             channel.send(one)
-        channel.send(LedgerReady(ledger.before))
+        channel.send(LedgerReady(ledger.before, ledger.seq))
         _serve(channel, ledger, keep)
         ledger.stopped(time.time())
+    except Moved as moved:  # the next process takes what is there, or begins a new one
+        log.error(f"{moved}: what stands there from now on knows nothing of what was in it")
     finally:
         ledger.close()
 
@@ -58,10 +61,13 @@ def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
     spoken = select.poll()
     spoken.register(channel, select.POLLIN)
     while not stopping:
-        idle = max(0.0, next_prune - time.monotonic())
-        if not spoken.poll(idle * 1000):
-            pruned = _prune(ledger, keep)
-            next_prune = time.monotonic() + (0 if pruned == PRUNE_AT_ONCE else PRUNE_EVERY)
+        idle = max(0.0, min(next_prune - time.monotonic(), LOOK_EVERY))
+        heard = spoken.poll(idle * 1000)
+        ledger.look()
+        if not heard:
+            if time.monotonic() >= next_prune:
+                pruned = _prune(ledger, keep)
+                next_prune = time.monotonic() + (0 if pruned == PRUNE_AT_ONCE else PRUNE_EVERY)
             continue
         gather = committed + GATHER - time.monotonic()
         if gather > 0:

@@ -4,6 +4,7 @@ One process writes, in WAL mode with synchronous=FULL: what was committed surviv
 (sqlite.org/pragma.html#pragma_synchronous). `tocsin history` reads beside it.
 """
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from msgspec.json import encode
 from msgspec.structs import asdict
 
+from tocsin.ledger.schema import SCHEMA, VERSION
 from tocsin.messages import (
     Ask,
     Deny,
@@ -27,54 +29,23 @@ from tocsin.messages import (
 )
 
 FILE = "ledger.sqlite"
-VERSION = 1  # of the schema, kept in user_version
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
 PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # worth a new try
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
-
-_SCHEMA = """
-CREATE TABLE slots (
-    job TEXT NOT NULL,
-    due REAL NOT NULL,                    -- Unix time; of a run of slots, the first
-    attempt INTEGER NOT NULL DEFAULT 0,   -- of delivery: more than 0 only with at-least-once
-    last REAL NOT NULL,                   -- of a run of slots, the last; else = due
-    count INTEGER NOT NULL DEFAULT 1,     -- slots in this row
-    state TEXT NOT NULL CHECK (state IN ('started', 'finished', 'skipped', 'missed')),
-    reason TEXT,                          -- of skipped and missed: overlap, paused, missed
-    trigger TEXT,
-    run_id TEXT,
-    owner TEXT,                           -- session/child that was granted the slot
-    started REAL, finished REAL, lateness REAL, duration REAL,
-    outcome TEXT, status INTEGER, detail TEXT NOT NULL DEFAULT '', reported TEXT,
-    PRIMARY KEY (job, due, attempt)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX slots_due ON slots (due);
-CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
-CREATE TABLE jobs (
-    job TEXT PRIMARY KEY,
-    schedule TEXT NOT NULL,
-    roster INTEGER NOT NULL,              -- the load of the job file that named it last
-    last_due REAL NOT NULL,               -- slots up to here are accounted for
-    paused INTEGER NOT NULL DEFAULT 0,
-    last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
-    consecutive_failures INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE TABLE progress (                   -- entries of this session up to seq are in
-    one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
-    stopped REAL                          -- when this session was ended in order; NULL while it lasts, or if it died
-) STRICT;
-INSERT INTO progress VALUES (1, '', 0, NULL);
-"""
 
 
 class Unusable(Exception):
     """The file cannot serve as a ledger, and trying again will not help."""
 
 
+class Moved(Exception):
+    """The ledger's files are not those any more that are written to: somebody deleted or replaced them."""
+
+
 class SqliteLedger:
     """`session` names one life of the daemon; entries are numbered within it and applied once.
 
-    Raises Unusable, and sqlite3.OperationalError for what may pass (disk full, locked).
+    `seq` is the last that is in. Raises Unusable, and sqlite3.OperationalError for what may pass (disk full, locked).
     """
 
     def __init__(self, folder: Path, session: str) -> None:
@@ -85,7 +56,8 @@ class SqliteLedger:
             self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
             try:
                 self._set_up()
-                self._seq = self._resume()
+                self.seq = self._resume()
+                self._files = self._files_there()
             except BaseException:
                 self._db.close()
                 raise
@@ -110,7 +82,7 @@ class SqliteLedger:
         if version > VERSION:
             raise Unusable(f"{self.file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
         if version == 0:
-            db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            db.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _resume(self) -> int:
         session, seq, stopped = self._db.execute("SELECT session, seq, stopped FROM progress").fetchone()
@@ -126,7 +98,20 @@ class SqliteLedger:
 
     def close(self) -> None:
         """Leaves one file behind, without -wal and -shm: easier to copy."""
-        self._db.close()
+        if self._db not in _abandoned:
+            self._db.close()
+
+    # ---- its files
+
+    def look(self) -> None:
+        """Raises Moved where what is committed would go into files that nobody can find any more."""
+        if self._files_there() != self._files:
+            _abandoned.append(self._db)
+            raise Moved(f"{self.file} (or its -wal or -shm file) was deleted or replaced while it was in use")
+
+    def _files_there(self) -> list[tuple[int, int] | None]:
+        """Device and inode of each: SQLite keeps them as long as the database is open."""
+        return [_identity(f"{self.file}{kind}") for kind in ("", "-wal", "-shm")]
 
     # ---- writing
 
@@ -157,17 +142,17 @@ class SqliteLedger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for entry in entries:
-                answer = self._apply(entry.body, new=entry.seq > self._seq)
+                answer = self._apply(entry.body, new=entry.seq > self.seq)
                 if answer:
                     answers.append(answer)
-            seq = max(self._seq, entries[-1].seq)
+            seq = max(self.seq, entries[-1].seq)
             self._db.execute("UPDATE progress SET seq = ?", (seq,))
             self._db.execute("COMMIT")
         except sqlite3.Error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        self._seq = seq
+        self.seq = seq
         return answers
 
     def prune(self, before: float) -> int:
@@ -288,6 +273,19 @@ class SqliteLedger:
             (body.job,),
         ).fetchone()
         return Past(row[0], row[1], bool(row[2]), *row[3:])
+
+
+# Connections to files that are gone. To close one, or to lose the last reference to it, would have SQLite delete the
+# -wal file beside whatever stands there now.
+_abandoned: list[sqlite3.Connection] = []
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _what_to_do(file: Path, error: sqlite3.DatabaseError) -> str:

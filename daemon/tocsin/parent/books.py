@@ -26,6 +26,7 @@ class Books:
         self._outbox = Outbox()
         self._state = LedgerState(False, 0)
         self._roster = 0
+        self._durable = 0  # entries up to here were committed
 
     @property
     def settled(self) -> bool:
@@ -76,8 +77,13 @@ class Books:
     def died(self) -> None:
         self._is(LedgerState(False, 0, "its process died"))
 
-    def ready(self) -> None:
+    def ready(self, seq: int) -> bool:
+        """It is open, and has the entries up to `seq`. False where it has lost some that it had committed."""
         self._is(LedgerState(True, 0))
+        if seq < self._durable:
+            log.error("the ledger has lost what it had committed", up_to=seq, committed=self._durable)
+        kept, self._durable = seq >= self._durable, seq
+        return kept
 
     def trouble(self, detail: str) -> None:
         """It cannot write, and why; "" when it can again."""
@@ -88,6 +94,7 @@ class Books:
             log.info("the ledger can write again")
 
     def committed(self, commit: Committed) -> None:
+        self._durable = commit.seq
         self._outbox.committed(commit.seq)
         self._news.tell(commit)
         self.pump()

@@ -230,11 +230,8 @@ class Daemon:
                 self._jobs.past(message)
             case Finished():  # cut off by the death of an earlier daemon; the ledger has it already
                 self._over(message)
-            case LedgerReady(before=before):
-                if before:
-                    for seat in self._jobs.seats.values():
-                        seat.why_missed = before
-                self._books.ready()
+            case LedgerReady():
+                self._jobs.ledger_ready(message)
             case LedgerTrouble(detail=detail):
                 self._books.trouble(detail)
             case LedgerUnusable(detail=detail):

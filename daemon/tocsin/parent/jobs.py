@@ -9,7 +9,7 @@ from tocsin import linux, log
 from tocsin.channel import Channel
 from tocsin.config import Config, Job
 from tocsin.instants import rfc3339
-from tocsin.messages import Ask, Beginning, Finished, Past, Release, Skipped
+from tocsin.messages import Ask, Beginning, Finished, LedgerReady, Past, Pause, Release, Skipped
 from tocsin.parent.books import Books
 from tocsin.parent.children import Children
 from tocsin.parent.lifecycle import Child
@@ -152,7 +152,18 @@ class Jobs:
         for process in self.processes:
             self._children.hurry(process)
 
-    # ---- slots
+    # ---- the ledger
+
+    def ledger_ready(self, ready: LedgerReady) -> None:
+        """It is open: for the first time in this daemon's life, or again after its process died."""
+        if self._books.ready(ready.seq):
+            for seat in self.seats.values():
+                seat.why_missed = ready.before or seat.why_missed
+            return
+        enabled = [job for job in self.defined.values() if job.enabled]
+        self._books.enroll(enabled, anew=True)
+        for job in enabled:
+            self._books.put(Pause(job.name, self._news.statuses[job.name].paused))
 
     def past(self, past: Past) -> None:
         """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""

@@ -1,0 +1,37 @@
+"""The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
+
+VERSION = 1  # kept in user_version
+
+SCHEMA = """
+CREATE TABLE slots (
+    job TEXT NOT NULL,
+    due REAL NOT NULL,                    -- Unix time; of a run of slots, the first
+    attempt INTEGER NOT NULL DEFAULT 0,   -- of delivery: more than 0 only with at-least-once
+    last REAL NOT NULL,                   -- of a run of slots, the last; else = due
+    count INTEGER NOT NULL DEFAULT 1,     -- slots in this row
+    state TEXT NOT NULL CHECK (state IN ('started', 'finished', 'skipped', 'missed')),
+    reason TEXT,                          -- of skipped and missed: overlap, paused, missed
+    trigger TEXT,
+    run_id TEXT,
+    owner TEXT,                           -- session/child that was granted the slot
+    started REAL, finished REAL, lateness REAL, duration REAL,
+    outcome TEXT, status INTEGER, detail TEXT NOT NULL DEFAULT '', reported TEXT,
+    PRIMARY KEY (job, due, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX slots_due ON slots (due);
+CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
+CREATE TABLE jobs (
+    job TEXT PRIMARY KEY,
+    schedule TEXT NOT NULL,
+    roster INTEGER NOT NULL,              -- the load of the job file that named it last
+    last_due REAL NOT NULL,               -- slots up to here are accounted for
+    paused INTEGER NOT NULL DEFAULT 0,
+    last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
+    consecutive_failures INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE progress (                   -- entries of this session up to seq are in
+    one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
+    stopped REAL                          -- when this session was ended in order; NULL while it lasts, or if it died
+) STRICT;
+INSERT INTO progress VALUES (1, '', 0, NULL);
+"""
