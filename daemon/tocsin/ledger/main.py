@@ -62,9 +62,8 @@ def _serve(channel: Channel, ledger: SqliteLedger, keep: float) -> None:
     spoken.register(channel, select.POLLIN)
     while not stopping:
         idle = max(0.0, min(next_prune - time.monotonic(), LOOK_EVERY))
-        heard = spoken.poll(idle * 1000)
-        ledger.look()
-        if not heard:
+        if not spoken.poll(idle * 1000):
+            ledger.look()
             if time.monotonic() >= next_prune:
                 pruned = _prune(ledger, keep)
                 next_prune = time.monotonic() + (0 if pruned == PRUNE_AT_ONCE else PRUNE_EVERY)

@@ -135,9 +135,10 @@ class SqliteLedger:
     def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
         """Apply the entries in one transaction and return the answers they get.
 
-        Raises sqlite3.OperationalError when it cannot be written (disk full, read-only); nothing is applied
-        then and the same entries may come again.
+        Raises sqlite3.OperationalError when it cannot be written (disk full, read-only), and Moved; nothing is
+        applied then and the same entries may come again.
         """
+        self.look()
         answers: list[Grant | Deny | Past] = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
