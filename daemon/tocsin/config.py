@@ -7,6 +7,7 @@ variable holds never reaches an error.
 
 import contextlib
 import hashlib
+import io
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from dotenv.parser import Original, parse_stream
 
 from tocsin.definitions import Config, Job
 from tocsin.faults import ConfigError, Fault, Reader
@@ -40,7 +42,7 @@ def load(file: Path, environment: Mapping[str, str] = os.environ, known: Known |
 def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known | None = None) -> Config:
     """As `load`, of a text that is to become the file."""
     try:
-        written = tomllib.loads(text.decode())
+        written = tomllib.loads(text.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
     held = {**dotenv(file), **environment}
@@ -62,7 +64,7 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
     held: Mapping[str, str] = environment
     with contextlib.suppress(ConfigError, ValueError, RecursionError):
         held = {**dotenv(file), **environment}
-        table = _daemon_table(_read(file).decode())
+        table = _daemon_table(_read(file).decode("utf-8-sig"))
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
     filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
@@ -80,11 +82,28 @@ def _daemon_table(text: str) -> Any:
 
 def dotenv(file: Path) -> dict[str, str]:
     """The variables of the `.env` beside the job file. Raises ConfigError."""
+    beside = file.parent / ".env"
     try:
-        return {name: value for name, value in dotenv_values(file.parent / ".env").items() if value is not None}
+        text = "" if beside.is_dir() else beside.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise ConfigError([Fault(".env", "", "", "", f"cannot read {file.parent / '.env'}: {why}")]) from None
+        raise ConfigError([Fault(".env", "", "", "", f"cannot read {beside}: {why}")]) from None
+    faults = [
+        Fault(".env", "", f"line {_first_line(one.original)}", "", "is not NAME=VALUE (is a quote left open?)")
+        for one in parse_stream(io.StringIO(text))
+        if one.error
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
+
+
+def _first_line(original: Original) -> int:
+    """Of a statement in the `.env`: the parser counts the empty lines before it in."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _read(file: Path) -> bytes:

@@ -65,7 +65,7 @@ class Reader:
     def filled(self, value: Any, table: str, key: str) -> Any:
         """The value with its ${references} filled in; one that is not set is a fault."""
         if isinstance(value, dict):
-            return {k: self.filled(v, table, key) for k, v in value.items()}
+            return {k: self.filled(v, table, f"{key}.{k}") for k, v in value.items()}
         if isinstance(value, list):
             return [self.filled(v, table, key) for v in value]
         if not isinstance(value, str):
@@ -90,7 +90,7 @@ class Reader:
         """The table as its model, or None after adding its faults."""
         before = len(self.faults)
         filled = {key: self.filled(value, table, key) for key, value in written.items()}
-        unset = {fault.key for fault in self.faults[before:]}
+        unset = {fault.key.partition(".")[0] for fault in self.faults[before:]}
         try:
             model = kind.model_validate(filled)
         except ValidationError as error:
@@ -115,6 +115,18 @@ def _why(error: Any, kind: type[Table]) -> str:
             return f"must be {error['ctx']['expected']}"
         case "string_type":
             return "must be text, in quotes"
+        case "dict_type" | "model_type":
+            return "must be a table, as { … }"
+        case "list_type":
+            return "must be a list, as [ … ]"
+        case "int_parsing":
+            return "must be a whole number"
+        case "bool_type" | "bool_parsing":
+            return "must be true or false"
+        case "string_too_short" | "string_too_long" | "too_long" as kind_of_length:
+            least, most = error["ctx"].get("min_length"), error["ctx"].get("max_length")
+            what = "entries" if kind_of_length == "too_long" else "characters"
+            return f"must have at most {most} {what}" if most else f"must have at least {least} {what}"
     message: str = error["msg"]
     return message.replace("Input should be", "must be")
 

@@ -175,6 +175,21 @@ def _status(patterns: list[str]) -> list[str]:
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise ValueError("must be text, a number, true or false")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a number that JSON knows: nan and inf never match")
+    return value
+
+
+def _whole(value: object) -> object:
+    """Before pydantic, to which true is 1 and "3" is 3: a variable's text may fill it in."""
+    if isinstance(value, bool | float):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _switch(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("must be true or false")
     return value
 
 
@@ -200,6 +215,7 @@ _SENT = f"header:{_TOKEN.pattern}|bearer|authorization|query:.+|none"
 SendSecret = Annotated[str, AfterValidator(_send_secret), _as(_WAYS, _SENT)]
 OwnSendSecret = Annotated[str, AfterValidator(lambda text: text and _send_secret(text)), _as(_WAYS, f"|{_SENT}")]
 ContentType = Annotated[str, AfterValidator(_content_type), _as("text", "[ -~]*")]
+Switch = Annotated[bool, BeforeValidator(_switch)]
 User = Annotated[str, AfterValidator(_user), _as("text", "[ -9;-~]*", maxLength=100)]
 Headers = Annotated[
     dict[str, str],
@@ -298,7 +314,7 @@ class TargetTable(Table):
     signing_secret_env: Variable = Field(
         "", description="Environment variable that holds the key of Standard Webhooks signatures; empty: none are sent."
     )
-    allow_insecure: bool = Field(False, description="Lets calls go to public hosts over plain http://.")
+    allow_insecure: Switch = Field(False, description="Lets calls go to public hosts over plain http://.")
 
 
 class ExpectTable(Table):
@@ -318,7 +334,7 @@ class JobTable(Table):
     path: Path = Field("", description="What follows base_url, query included.")
     url: Url = Field("", description="Full address instead of a path. The target's secret goes to its own origin only.")
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field("POST", description="Method of the request.")
-    enabled: bool = Field(True, description="false: no process, no fires.")
+    enabled: Switch = Field(True, description="false: no process, no fires.")
     description: str = Field("", max_length=500, description="Shown on the status page.")
     headers: Headers = Field({}, description="More request headers, printable ASCII.")
     json_: Any = Field(None, alias="json", description="JSON body of the request.")
@@ -333,13 +349,13 @@ class JobTable(Table):
     )
     connect_timeout: Seconds = Field(10.0, description="For each address of the host, and once more for TLS.")
     grace: SecondsOrNone = Field(60.0, description="How late a slot may start; later it is missed.")
-    arm: bool = Field(
+    arm: Switch = Field(
         True, description="Connects shortly before the instant, so that at the instant one send is left to do."
     )
     catch_up: Literal["last", "all", "none"] = Field(
         "last", description="Which of the slots within grace run after downtime."
     )
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+    retries: Annotated[int, Field(ge=0, le=20), BeforeValidator(_whole)] = Field(
         3, description="Further attempts, of what surely was not processed and of 429 and 503."
     )
     retry_on: list[Literal["timeout", "5xx", "reset"]] = Field(

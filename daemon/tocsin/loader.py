@@ -160,14 +160,19 @@ class Loader(Reader):
         if not isinstance(written, dict):
             self.fault("jobs", name[:70], "must be a table", written)
             return None
-        model = self.model(JobTable, {**defaults, **written}, table)
+        whole = {**defaults, **written}
+        if isinstance(own := written.get("expect"), dict) and "expect" in defaults:
+            whole["expect"] = {**defaults["expect"], **own}  # two keys of a job, if in one table
+        model = self.model(JobTable, whole, table)
         if model is None:
             return None
-        schedule = self.schedule(model, {**defaults, **written}, table)
+        schedule = self.schedule(model, whole, table)
         url, secret = self.url_and_secret(model, target, table)
         signing_secret = self.signing_secret(url, target)
         headers = dict(model.headers)
         body = self.body(model, headers, table)
+        if body is None and "content_type" in written:
+            self.fault(table, "content_type", "has no body to be the type of", written["content_type"])
         if len(self.faults) > before or schedule is None:
             return None
         return Job(
@@ -216,7 +221,10 @@ class Loader(Reader):
         return jobs
 
     def schedule(self, model: JobTable, written: dict[str, Any], table: str) -> Schedule | None:
-        if bool(model.schedule) == bool(model.every):
+        if model.schedule and model.every:
+            self.fault(table, "every", "stands beside schedule; a job has one of the two", written["every"])
+            return None
+        if not model.schedule and not model.every:
             self.fault(table, "schedule", 'is missing; write schedule = "* * * * *" or every = "90s", one of the two')
             return None
         expression = model.schedule
@@ -241,7 +249,10 @@ class Loader(Reader):
             return None
 
     def url_and_secret(self, model: JobTable, target: TargetTable | None, table: str) -> tuple[str, Secret | None]:
-        if bool(model.path) == bool(model.url):
+        if model.path and model.url:
+            self.fault(table, "url", "stands beside path; a job has one of the two")
+            return "", None
+        if not model.path and not model.url:
             self.fault(table, "path", 'is missing; write path = "/api/…" or url = "https://…", one of the two')
             return "", None
         if target is None:  # its own faults are listed already
@@ -251,7 +262,7 @@ class Loader(Reader):
             return "", None
         base = target.base_url.rstrip("/")
         url = model.url or base + model.path
-        if url.startswith("http://") and not target.allow_insecure and is_public(urlsplit(url).hostname or ""):
+        if urlsplit(url).scheme == "http" and not target.allow_insecure and is_public(urlsplit(url).hostname or ""):
             where, key = ("target", "base_url") if model.path else (table, "url")
             why = "would go in the clear to a public host; use https://, or set allow_insecure = true in [target]"
             if not any(fault.why == why and fault.table == where for fault in self.faults):

@@ -63,6 +63,8 @@ class Secret:
 
 
 def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
+    if not variable:
+        raise SecretError('names no variable; to send none, write send_secret = "none"')
     if variable not in environment:  # one in small letters may be the secret itself, written there by mistake
         named = f"environment variable {variable}" if variable.isupper() else "the environment variable it names"
         raise SecretError(f"{named} is not set (set it, or put it into .env)")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from config_rig import GOOD, JOB, TARGET, Load, faults, outcome
+from config_rig import ENVIRONMENT, GOOD, JOB, TARGET, Load, faults, outcome
 from tocsin import config
 from tocsin.config import Config
 from tocsin.faults import ConfigError
@@ -88,8 +88,25 @@ BAD_JOB_KEYS = [
     ('content_type = "text/plain\\r\\nX: y"', None),
     ('send_secret = "cookie"', None),
     ('send_secret = "header:a b"', 'send_secret = "header:a b": is no header name (letters, digits and hyphens)'),
-    ('every = "90s"', 'schedule: is missing; write schedule = "* * * * *" or every = "90s", one of the two'),
-    ('url = "https://x.example/"', 'path: is missing; write path = "/api/…" or url = "https://…", one of the two'),
+    ('content_type = "text/csv"', 'content_type = "text/csv": has no body to be the type of'),
+    ('every = "90s"', 'every = "90s": stands beside schedule; a job has one of the two'),
+    ('url = "https://x.example/"', "url: stands beside path; a job has one of the two"),
+    ("expect = 200", "expect = 200: must be a table, as { … }"),
+    (
+        "expect = { json = { a = inf } }",
+        "expect.json.a = Infinity: must be a number that JSON knows: nan and inf never match",
+    ),
+    ('headers = "x: y"', 'headers = "x: y": must be a table, as { … }'),
+    (
+        'headers = { b = "${UNSET}" }',
+        'headers.b = "${UNSET}": environment variable UNSET is not set (set it, or put it into .env)',
+    ),
+    ('retry_on = "5xx"', 'retry_on = "5xx": must be a list, as [ … ]'),
+    ("retries = true", "retries = true: must be a whole number"),
+    ("retries = 3.0", "retries = 3.0: must be a whole number"),
+    ('retries = "three"', 'retries = "three": must be a whole number'),
+    ("enabled = 1", "enabled = 1: must be true or false"),
+    ('arm = "maybe"', 'arm = "maybe": must be true or false'),
     ("schedul = 'x'", 'schedul = "x": unknown key; did you mean "schedule"?'),
     ("json_ = 1", 'json_ = 1: unknown key; did you mean "json"?'),
 ]
@@ -217,13 +234,42 @@ def test_the_base_url_has_no_query(load: Load) -> None:
     assert fault.endswith("must end before the query: the path of a job follows it")
 
 
-@pytest.mark.parametrize("given", ["neither", "both"])
-def test_schedule_or_every_and_path_or_url(load: Load, given: str) -> None:
-    keys = 'schedule = "* * * * *"\nevery = "5s"\npath = "/x"\nurl = "https://x.example"' if given == "both" else ""
-    found = faults(load, f"{TARGET}[jobs.a]\n{keys}")
+def test_schedule_or_every_and_path_or_url(load: Load) -> None:
+    found = faults(load, f"{TARGET}[jobs.a]\n")
     assert len(found) == 2
     assert "schedule: is missing; write schedule" in found[0]
     assert "path: is missing; write path" in found[1]
+
+
+@pytest.mark.parametrize("url", ["HTTP://app.example.com", "Http://app.example.com"])
+def test_a_public_host_in_the_clear_however_written(load: Load, url: str) -> None:
+    (fault,) = faults(load, GOOD.replace("https://app.example.com", url))
+    assert "would go in the clear to a public host" in fault
+
+
+def test_a_host_that_was_meant_to_be_a_reference(load: Load) -> None:
+    (fault,) = faults(load, GOOD.replace("app.example.com", "${api-base}"))
+    assert fault.endswith("has a host that is none; a reference to a variable is ${NAME} or ${NAME:-default}")
+
+
+def test_the_name_of_a_variable_that_is_empty(load: Load) -> None:
+    (fault,) = faults(load, GOOD.replace("[jobs.a]", 'secret_env = ""\n[jobs.a]'))
+    assert fault == 'tocsin.toml: [target] secret_env: names no variable; to send none, write send_secret = "none"'
+
+
+def test_a_byte_order_mark_is_no_fault(load: Load) -> None:
+    assert load("\ufeff" + GOOD).jobs.keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [('CRON_SECRET="0123456789abcdef\nX=1\n', 1), ("A=1\n\n=two\n", 3), ("A='x' y z\n", 1)]
+)
+def test_a_line_of_dotenv_that_cannot_be_read(tmp_path: Path, text: str, line: int) -> None:
+    (tmp_path / "tocsin.toml").write_text(GOOD)
+    (tmp_path / ".env").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        config.load(tmp_path / "tocsin.toml", ENVIRONMENT)
+    assert str(raised.value) == f".env: line {line}: is not NAME=VALUE (is a quote left open?)"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tocsin.importing.found import PLACEHOLDER
 def read(file: Path) -> tuple[str, dict[str, Any]]:
     """Text and tables of the job file; empty when it is not there. Raises ConfigError."""
     try:
-        text = file.read_bytes().decode()
+        text = file.read_bytes().decode("utf-8-sig")
         return text, tomllib.loads(text)
     except FileNotFoundError:
         return "", {}
