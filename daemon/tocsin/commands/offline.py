@@ -77,12 +77,13 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
         rows = read_history(folder, job=job, since=start, failed=failed, limit=limit)
     except FileNotFoundError as error:
         fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
-    except sqlite3.Error as error:
-        fail(f"cannot read the ledger in {folder}: {error}", FAILED)
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        fail(f"cannot read the ledger in {folder}: {why}", FAILED)
+    if not rows and job is not None and job not in loaded(file).jobs:
+        fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
     if as_json:
         click.echo(json.dumps([display.row_as_json(row) for row in rows], indent=2))
-    elif not rows and job is not None and job not in loaded(file).jobs:
-        fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
     else:
         click.echo(display.history_table(rows) if rows else "no slots")
 
@@ -114,9 +115,12 @@ def next_(expression: str, timezone: str, after: str | None, count: int, as_json
     except ScheduleError as error:
         fail(str(error), USAGE)
     instants = []
-    for _ in range(count):
-        moment = schedule.next(moment)
-        instants.append(moment)
+    try:
+        for _ in range(count):
+            moment = schedule.next(moment)
+            instants.append(moment)
+    except ScheduleError as error:
+        fail(f"after {rfc3339(moment.timestamp())}: {error}", FAILED)
     if as_json:
         click.echo(json.dumps([rfc3339(one.timestamp()) for one in instants]))
         return
