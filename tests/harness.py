@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from tocsin.channel import Channel
@@ -116,6 +116,19 @@ def sla_checked(unassigned: int) -> tuple[int, dict[str, str], bytes]:
     """The reply of the ticketing app."""
     body = {"success": True, "unassignedCount": unassigned, "timestamp": "2026-01-01T00:00:00Z", "durationMs": 4}
     return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+
+class Held:
+    """An endpoint's answer that waits until it is let go."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.came, self.go = Event(), Event()
+        endpoint.answer = self
+
+    def __call__(self, _: object) -> tuple[int, dict[str, str], bytes]:
+        self.came.set()
+        self.go.wait(30)
+        return sla_checked(0)
 
 
 class Daemon:

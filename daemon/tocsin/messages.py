@@ -261,6 +261,7 @@ class JobStatus(Message, frozen=True):
     last_run: float | None = None
     last_success: float | None = None
     consecutive_failures: int = 0
+    since: float = 0.0  # from when on a success is expected, where that is not the last one: resumed, say
 
 
 class JobRemoved(Message, frozen=True):

@@ -35,10 +35,22 @@ def of(job: Job) -> JobStatus:
     )
 
 
-def carried_over(old: JobStatus, new: JobStatus) -> JobStatus:
-    """The new definition of a job with what happened under the old one."""
+def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
+    """The new definition of a job with what happened under the old one; its process still is the old one's."""
+    same_schedule = (old.schedule, old.timezone) == (new.schedule, new.timezone)
+    if old.enabled and new.enabled:
+        new = replace(
+            new,
+            state=old.state,
+            pid=old.pid,
+            process_started=old.process_started,
+            running_since=old.running_since,
+            next_fire=old.next_fire if same_schedule else None,
+        )
     return replace(
         new,
+        paused=old.paused,
+        since=now if not same_schedule or (new.enabled and not old.enabled) else old.since,
         last_outcome=old.last_outcome,
         last_detail=old.last_detail,
         last_run=old.last_run,

@@ -44,7 +44,6 @@ from tocsin.messages import (
     LogLinesDropped,
     Message,
     Past,
-    Pause,
     ProcessExited,
     ProcessUp,
     Skipped,
@@ -112,7 +111,7 @@ def troubles(now: float) -> Iterator[Message]:
     for reason in (*EXIT_REASONS, *EXIT_REASONS):
         yield ProcessExited("job", JOB, reason, "")
         yield ProcessExited("ledger", "", reason, "")
-    yield Pause("paused", True)
+    yield rig.job("paused", paused=True)
     yield Sleeping("stalled", now - 600)
     yield Committed(1, 0.002)
     yield EventsDropped(2)

@@ -169,22 +169,6 @@ def test_a_long_call_overlaps_nothing(running: Start, endpoint: Endpoint) -> Non
     assert counted
 
 
-def test_pause_outlives_a_restart(running: Start, endpoint: Endpoint) -> None:
-    daemon = running(EVERY_SECOND)
-    until(lambda: endpoint.calls, "a call")
-    assert daemon.run("pause", "sla-check").returncode == 0
-    until(lambda: [r for r in daemon.history() if r["reason"] == "paused"], "a paused slot")
-    daemon.stop()
-    calls = len(endpoint.calls)
-    paused = sum(row["count"] for row in daemon.history() if row["reason"] == "paused")
-    daemon.start()
-    until(lambda: sum(r["count"] for r in daemon.history() if r["reason"] == "paused") > paused, "more paused slots")
-    assert len(endpoint.calls) == calls
-    assert daemon.json("jobs")[0]["paused"] is True
-    assert daemon.run("resume", "sla-check").returncode == 0
-    until(lambda: len(endpoint.calls) > calls, "calls again")
-
-
 def test_downtime_is_missed_not_forgotten(running: Start, endpoint: Endpoint) -> None:
     daemon = running(EVERY_SECOND + 'catch_up = "none"\n')
     until(lambda: len(endpoint.calls) >= 2, "two calls")

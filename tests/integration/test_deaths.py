@@ -7,11 +7,11 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 
-from harness import Daemon, Endpoint, fates, sla_checked, until
+from harness import Daemon, Endpoint, Held, fates, sla_checked, until
 from tocsin.parent.run import REPEATED
 
 EVERY_SECOND = '[jobs.tick]\nevery = "1s"\npath = "/tick"\n'
@@ -33,19 +33,6 @@ def accounted_once(daemon: Daemon, endpoint: Endpoint, job: str = "tick") -> lis
 def _seconds(instant: str) -> int:
     hours, minutes, seconds = instant[11:19].split(":")
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
-
-
-class Held:
-    """An endpoint's answer that waits until it is let go."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.came, self.go = Event(), Event()
-        endpoint.answer = self
-
-    def __call__(self, _: object) -> tuple[int, dict[str, str], bytes]:
-        self.came.set()
-        self.go.wait(30)
-        return sla_checked(0)
 
 
 @pytest.mark.parametrize("title", ["job tick", "exporter", "ledger"])

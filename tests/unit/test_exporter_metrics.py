@@ -15,7 +15,6 @@ from tocsin.messages import (
     LedgerState,
     LogLinesDropped,
     Message,
-    Pause,
     ProcessExited,
     ProcessUp,
     Skipped,
@@ -182,7 +181,7 @@ def test_deadline_of_a_weekday_job_spans_the_weekend() -> None:
 def test_deadline_after_a_change_of_schedule_counts_from_then() -> None:
     hourly = job(schedule="@hourly", last_success=NOON - 3000)
     assert deadline(hourly) == 3600 + 360
-    assert deadline(hourly, job(last_success=NOON - 3000)) == 120 + 360
+    assert deadline(hourly, job(last_success=NOON - 3000, since=NOON)) == 120 + 360
 
 
 def test_deadline_follows_timeout_and_grace() -> None:
@@ -191,12 +190,25 @@ def test_deadline_follows_timeout_and_grace() -> None:
 
 def test_deadline_after_a_pause_counts_from_then() -> None:
     paused = job(last_success=NOON - 7200, paused=True)
-    assert deadline(paused, Pause("sla-check", paused=False)) == 120 + 360
+    resumed = job(last_success=NOON - 7200, since=NOON)
+    assert deadline(paused, resumed) == 120 + 360
+    assert deadline(resumed) == 120 + 360  # told to a new exporter
+    assert deadline(resumed, run(finished=NOON + 600.5)) == 720 + 360
 
 
 def test_deadline_of_a_job_enabled_again_counts_from_then() -> None:
     off = job(enabled=False, state="disabled", last_success=NOON - 7200)
-    assert deadline(off, job(last_success=NOON - 7200)) == 120 + 360
+    assert deadline(off, job(last_success=NOON - 7200, since=NOON)) == 120 + 360
+
+
+def test_deadline_of_a_job_whose_past_is_told_late() -> None:
+    assert deadline(job(), job(last_success=NOON - 60)) == 60 + 360
+
+
+def test_what_was_dropped_is_told_as_a_sum() -> None:
+    told = History(LogLinesDropped(3), EventsDropped(1), LogLinesDropped(3), EventsDropped(4))
+    assert told.value("tocsin_log_lines_dropped_total", "") == 3
+    assert told.value("tocsin_events_dropped_total", "") == 4
 
 
 # ---- jobs come, change and go

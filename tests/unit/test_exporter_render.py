@@ -15,7 +15,6 @@ from tocsin.messages import (
     OUTCOMES,
     JobRemoved,
     Message,
-    Pause,
     ProcessExited,
     ProcessUp,
     Skipped,
@@ -86,7 +85,7 @@ def test_random_histories(seed: int) -> None:
                 Sleeping(name, due),
                 run(name, chance.choice(OUTCOMES), due, duration=chance.choice([None, 0.3, 700.0]), reported=reported),
                 Skipped(name, due, due + 120, 3, chance.choice(NOT_RUN_REASONS)),
-                Pause(name, chance.random() < 0.5),
+                job(name, paused=chance.random() < 0.5, since=due),
                 ProcessUp("job", name, 1, due),
                 ProcessExited("job", name, "signal", ""),
             ]

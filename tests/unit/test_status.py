@@ -136,10 +136,26 @@ def test_what_does_not_change_it(make_job: MakeJob) -> None:
         assert status.after(found, event) is found
 
 
-def test_a_new_definition_keeps_the_history_alone(make_job: MakeJob) -> None:
+def test_a_definition_that_disables_keeps_the_history_and_the_pause_alone(make_job: MakeJob) -> None:
     old = told(make_job, UP, Pause("sla-check", True), Sleeping("sla-check", 60.0), run("timeout", 9.0, "why"))
     new = status.of(make_job(description="new", enabled=False))
-    kept = status.carried_over(old, new)
+    kept = status.carried_over(old, new, 70.0)
     assert (kept.last_outcome, kept.last_detail, kept.last_run, kept.consecutive_failures) == ("timeout", "why", 9.0, 1)
-    blank = {"last_outcome": None, "last_detail": "", "last_run": None, "last_success": None}
+    blank = {"last_outcome": None, "last_detail": "", "last_run": None, "last_success": None, "paused": False}
     assert replace(kept, **blank, consecutive_failures=0) == new
+
+
+def test_a_new_definition_of_a_running_job_keeps_its_process_too(make_job: MakeJob) -> None:
+    """The old process finishes its call before the new one comes."""
+    old = told(make_job, UP, Sleeping("sla-check", 60.0), Started("sla-check", 60.1))
+    kept = status.carried_over(old, status.of(make_job(timeout=5.0)), 61.0)
+    assert kept == replace(old, timeout=5.0)
+    other = status.carried_over(old, status.of(make_job(schedule=Schedule("@hourly"))), 61.0)
+    assert (other.next_fire, other.since) == (None, 61.0)
+    assert (other.state, other.pid, other.running_since) == ("running", 12, 60.1)
+
+
+def test_an_enabled_job_is_expected_to_succeed_from_then_on(make_job: MakeJob) -> None:
+    off = told(make_job, enabled=False)
+    assert status.carried_over(off, status.of(make_job()), 61.0).since == 61.0
+    assert status.carried_over(off, off, 61.0).since == 0.0

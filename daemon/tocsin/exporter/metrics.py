@@ -40,6 +40,7 @@ class Metrics:
         self._series: dict[str, JobSeries] = {}
         self._info: dict[str, tuple[str, ...]] = {}
         self._ledger_pid: int | None = None
+        self._events_dropped = self._log_lines_dropped = 0  # as the parent said last: it tells sums
         self._processes = CollectorRegistry()
         ProcessCollector(registry=self._processes)
         ProcessCollector("tocsin_parent", os.getppid, registry=self._processes)
@@ -66,9 +67,11 @@ class Metrics:
             case Committed(seconds=seconds):
                 f.ledger_commit.observe(seconds)
             case EventsDropped(count=count):
-                f.events_dropped.inc(count)
+                f.events_dropped.inc(max(0, count - self._events_dropped))
+                self._events_dropped = count
             case LogLinesDropped(count=count):
-                f.log_lines_dropped.inc(count)
+                f.log_lines_dropped.inc(max(0, count - self._log_lines_dropped))
+                self._log_lines_dropped = count
             case ProcessUp(process="ledger", pid=pid):
                 self._ledger_pid = pid
             case ProcessExited(process="ledger", reason=reason):
@@ -100,8 +103,7 @@ class Metrics:
             if series := self._series.pop(status.name, None):
                 series.remove()
         elif status.name not in self._series:
-            since = now if known else status.last_success or now
-            self._series[status.name] = JobSeries(self.families, status, since, now)
+            self._series[status.name] = JobSeries(self.families, status, now)
 
     def _forget(self, name: str) -> None:
         if series := self._series.pop(name, None):

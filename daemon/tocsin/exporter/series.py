@@ -24,8 +24,8 @@ _F = TypeVar("_F", Counter, Gauge, Histogram)
 
 
 class JobSeries:
-    def __init__(self, families: Families, status: JobStatus, since: float, now: float) -> None:
-        """`since` is from when on a success is expected; it and `now` are Unix time."""
+    def __init__(self, families: Families, status: JobStatus, now: float) -> None:
+        """`now` is Unix time: from then on a success is expected of a job of which nothing else is known."""
         self._name = status.name
         self._families = f = families
         self._made: list[tuple[Family, tuple[str, ...]]] = []
@@ -51,7 +51,8 @@ class JobSeries:
         self._reported: dict[str, tuple[Counter, Gauge]] = {}
         self._shown = status
         self._shown_outcome: Outcome | None = None
-        self._follow(status, since, now)
+        self._began = now
+        self._follow(status, now)
         self.show(status, now)
 
     def _make(self, family: _F, *labels: str) -> _F:
@@ -65,8 +66,7 @@ class JobSeries:
 
     # ---- what is due
 
-    def _follow(self, status: JobStatus, since: float, now: float) -> None:
-        self._since = since
+    def _follow(self, status: JobStatus, now: float) -> None:
         self._reckoned_from = -1.0
         try:
             schedule = Schedule(status.schedule, status.timezone)
@@ -78,7 +78,7 @@ class JobSeries:
 
     def _reckon(self, status: JobStatus) -> None:
         """The success deadline: the second fire after the last success, plus timeout and grace."""
-        start = max(status.last_success or 0.0, self._since)
+        start = max(status.last_success or 0.0, status.since) or self._began
         if self._schedule is None or start == self._reckoned_from:
             return
         self._reckoned_from = start
@@ -94,9 +94,7 @@ class JobSeries:
         """Something of the status changed: its definition, or what has happened to the job."""
         old, self._shown = self._shown, status
         if (old.schedule, old.timezone) != (status.schedule, status.timezone):
-            self._follow(status, now, now)
-        elif old.paused and not status.paused:
-            self._since = now  # what it let pass while it was paused is not held against it
+            self._follow(status, now)
         elif (old.timeout, old.grace) != (status.timeout, status.grace):
             self._reckoned_from = -1.0
         self._reckon(status)

@@ -17,7 +17,6 @@ from tocsin.messages import (
     Message,
     NotRunReason,
     Outcome,
-    Pause,
     ProcessExited,
     ProcessUp,
     Skipped,
@@ -85,7 +84,7 @@ class State:
                 self.ledger = message
             case ConfigLoaded():
                 self.config = message
-            case Sleeping() | Started() | Finished() | Skipped() | Pause() | ProcessUp() | ProcessExited() if (
+            case Sleeping() | Started() | Finished() | Skipped() | ProcessUp() | ProcessExited() if (
                 job := self.jobs.get(message.job)
             ):
                 job.status = statuses.after(job.status, message)

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from tocsin import log, status
 from tocsin.config import Job
 from tocsin.messages import (
@@ -15,6 +17,8 @@ from tocsin.messages import (
     LedgerState,
     LogLinesDropped,
     Message,
+    Past,
+    Pause,
     ProcessExited,
     ProcessUp,
     Skipped,
@@ -51,14 +55,19 @@ class News:
             case LedgerState():
                 self._ledger = event
         name = getattr(event, "job", "")
-        if name in self.statuses:
-            self.statuses[name] = status.after(self.statuses[name], event)
+        if before := self.statuses.get(name):
+            after = status.after(before, event)
+            if before.paused and not after.paused:
+                after = replace(after, since=time.time())  # what it let pass is not held against it
+            self.statuses[name] = after
+            if isinstance(event, Pause | Past):
+                event = after  # the exporter takes it whole
         self._pass_on(event)
 
     def define(self, job: Job) -> None:
         """The job is new or defined anew; what happened to it before still counts."""
         before, fresh = self.statuses.get(job.name), status.of(job)
-        self.statuses[job.name] = status.carried_over(before, fresh) if before else fresh
+        self.statuses[job.name] = status.carried_over(before, fresh, time.time()) if before else fresh
         self._pass_on(self.statuses[job.name])
 
     def remove(self, name: str) -> None:

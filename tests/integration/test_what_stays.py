@@ -1,0 +1,107 @@
+"""What outlives a restart, a reload, a new exporter: the past of a job, its pause, the call that runs."""
+
+from collections.abc import Callable
+
+from harness import Daemon, Endpoint, Held, until
+
+Start = Callable[[str], Daemon]
+EVERY_SECOND = '[jobs.sla-check]\nevery = "1s"\npath = "/api/cron/sla-check"\n'
+DAILY = '[jobs.{}]\nschedule = "0 0 * * *"\npath = "/{}"\nretries = 0\n'
+
+
+def test_pause_outlives_a_restart(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    assert daemon.run("pause", "sla-check").returncode == 0
+    until(lambda: [r for r in daemon.history() if r["reason"] == "paused"], "a paused slot")
+    daemon.stop()
+    calls = len(endpoint.calls)
+    paused = sum(row["count"] for row in daemon.history() if row["reason"] == "paused")
+    daemon.start()
+    until(lambda: sum(r["count"] for r in daemon.history() if r["reason"] == "paused") > paused, "more paused slots")
+    assert len(endpoint.calls) == calls
+    assert daemon.json("jobs")[0]["paused"] is True
+    assert daemon.run("resume", "sla-check").returncode == 0
+    until(lambda: len(endpoint.calls) > calls, "calls again")
+
+
+def test_the_exporter_knows_the_past_after_a_restart(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(DAILY.format("good", "good") + DAILY.format("bad", "bad"))
+    right, endpoint.answer = endpoint.answer, lambda _: (500, {}, b"out of order")
+    until(lambda: daemon.run("fire", "bad").returncode == 1, "a failure")
+    assert daemon.run("fire", "bad").returncode == 1
+    endpoint.answer = right
+    assert daemon.run("fire", "good").returncode == 0
+    assert daemon.run("pause", "good").returncode == 0
+    names = ("success_deadline_timestamp_seconds", "last_success_timestamp_seconds", "last_run_timestamp_seconds")
+
+    def known() -> list[float | None]:
+        return [
+            *(daemon.metric(f"tocsin_job_{name}", job_name="good") for name in names),
+            daemon.metric("tocsin_job_paused", job_name="good"),
+            daemon.metric("tocsin_job_last_run_outcome", job_name="bad", outcome="http_error"),
+            daemon.metric("tocsin_job_consecutive_failures", job_name="bad"),
+        ]
+
+    until(lambda: known()[3:] == [1, 1, 2], "the exporter to hear of it all")
+    before = known()
+    assert daemon.stop() == 0
+    daemon.start()
+    until(lambda: known() == before, "the same after a restart")
+    daemon.child("exporter", other_than=daemon.kill("exporter"))
+    until(lambda: known() == before, "the same in a new exporter")
+
+
+def test_resumed_jobs_have_two_fires_also_in_a_new_exporter(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND.replace("1s", "2s"))
+    until(lambda: endpoint.calls, "a call")
+    assert daemon.run("pause", "sla-check").returncode == 0
+    until(lambda: sum(r["count"] for r in daemon.history() if r["reason"] == "paused") >= 3, "paused slots")
+    endpoint.answer = lambda _: (500, {}, b"out of order")
+    assert daemon.run("resume", "sla-check").returncode == 0
+
+    def deadline() -> float | None:
+        return daemon.metric("tocsin_job_success_deadline_timestamp_seconds", job_name="sla-check")
+
+    def success() -> float:
+        return daemon.metric("tocsin_job_last_success_timestamp_seconds", job_name="sla-check") or 0.0
+
+    before = until(lambda: deadline() if (deadline() or 0) > success() + 4 + 360 else None, "two fires more")
+    daemon.child("exporter", other_than=daemon.kill("exporter"))
+    until(lambda: deadline() == before, "the same in a new exporter")
+
+
+def test_a_reload_leaves_a_paused_job_paused(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    assert daemon.run("pause", "sla-check").returncode == 0
+    pid = daemon.child("job sla-check")
+    daemon.write(EVERY_SECOND + 'timeout = "7s"\n')
+    assert daemon.run("reload").returncode == 0
+    daemon.child("job sla-check", other_than=pid)
+    calls = len(endpoint.calls)
+    passed = sum(row["count"] for row in daemon.history() if row["reason"] == "paused")
+    until(lambda: sum(r["count"] for r in daemon.history() if r["reason"] == "paused") > passed + 1, "paused slots")
+    assert len(endpoint.calls) == calls
+    assert daemon.json("jobs")[0]["paused"] is True
+    assert daemon.metric("tocsin_job_paused", job_name="sla-check") == 1
+
+
+def test_a_reload_during_a_call_shows_the_call(running: Start, endpoint: Endpoint) -> None:
+    """Its process finishes first, and is there."""
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    pid = daemon.child("job sla-check")
+    until(lambda: daemon.metric("tocsin_job_running", job_name="sla-check") == 1, "the call to show")
+    daemon.write(EVERY_SECOND + 'timeout = "40s"\n')
+    assert daemon.run("reload").returncode == 0
+    [status] = daemon.json("jobs")
+    assert (status["state"], status["pid"]) == ("running", pid)
+    assert daemon.get("/readyz")
+    assert daemon.metric("tocsin_job_process_up", job_name="sla-check") == 1
+    assert daemon.metric("tocsin_job_running", job_name="sla-check") == 1
+    held.go.set()
+    daemon.child("job sla-check", other_than=pid)
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls, "calls by the new process")
