@@ -1,6 +1,7 @@
 """The `tocsin` command; the only file that wires the processes together."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(ctx: click.Context) -> None:
 @job_file_option
 def run(file: Path) -> None:
     """Run the daemon in the foreground (what supervisord starts)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload asked for too early waits, and kills nobody
     known = config.Known()
     settings = loaded(file, known)
     log.set_up(settings.log_level, settings.log_format)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = ["Config", "Job", "Known", "dotenv", "find", "load", "parse", "state_d
 
 CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
+_DAEMON_HEAD = re.compile(r"^\s*\[\s*[\"']?daemon\b", re.MULTILINE)
 FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
 
 
@@ -74,7 +76,7 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
 def _daemon_table(text: str) -> Any:
     """What stands in [daemon], as a rule before the jobs: to read a thousand of them takes longer than a reload."""
     head, jobs, rest = text.partition("\n[jobs")
-    if jobs and "daemon" not in rest:
+    if jobs and not _DAEMON_HEAD.search(rest):
         with contextlib.suppress(tomllib.TOMLDecodeError):  # it was no table's head, but stood in a longer text
             return tomllib.loads(head).get("daemon")
     return tomllib.loads(text).get("daemon")

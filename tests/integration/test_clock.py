@@ -72,3 +72,16 @@ def test_a_set_clock_is_noticed_at_once(ends: Ends) -> None:
     finally:
         done.set()
         thread.join()
+
+
+def test_a_clock_set_between_two_waits_is_noticed_by_the_second(ends: Ends) -> None:
+    """The kernel then refuses to set the timer, once (timerfd_create(2))."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may set the clock")
+    clock = Clock()
+    ends[0].send(Stop())
+    assert clock.wait(clock.now() + 3600, ends[1]) == "message"
+    assert ends[1].receive() == Stop()
+    time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
+    assert clock.wait(clock.now() + 1800, ends[1]) == "stepped"
+    assert clock.wait(clock.now() + 0.05, ends[1]) == "due"

@@ -1,8 +1,11 @@
 """What outlives a restart, a reload, a new exporter: the past of a job, its pause, the call that runs."""
 
+import signal
+import sqlite3
 from collections.abc import Callable
 
 from harness import Daemon, Endpoint, Held, until
+from tocsin.ledger.sqlite import FILE
 
 Start = Callable[[str], Daemon]
 EVERY_SECOND = '[jobs.sla-check]\nevery = "1s"\npath = "/api/cron/sla-check"\n'
@@ -105,3 +108,56 @@ def test_a_reload_during_a_call_shows_the_call(running: Start, endpoint: Endpoin
     daemon.child("job sla-check", other_than=pid)
     calls = len(endpoint.calls)
     until(lambda: len(endpoint.calls) > calls, "calls by the new process")
+
+
+def test_a_pause_before_the_ledger_answers_holds(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    assert daemon.stop() == 0
+    calls = len(endpoint.calls)
+    db = sqlite3.connect(daemon.folder / "var" / FILE, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    daemon.start()
+    until(lambda: daemon.run("pause", "sla-check").returncode == 0, "the daemon to take it")
+    db.execute("ROLLBACK")
+    db.close()
+    daemon.child("job sla-check")
+    until(lambda: [r for r in daemon.history() if r["reason"] == "paused"], "a paused slot")
+    assert daemon.json("jobs")[0]["paused"] is True
+    assert len(endpoint.calls) == calls
+
+
+def test_a_new_state_folder_is_for_the_next_start(running: Start, endpoint: Endpoint) -> None:
+    """Also where the ledger's process begins anew: the lock is in the old one."""
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    daemon.write(EVERY_SECOND, daemon='state_dir = "elsewhere"')
+    daemon.signal(signal.SIGHUP)
+    daemon.said("a change of state_dir takes effect at the next start")
+    daemon.child("ledger", other_than=daemon.kill("ledger"))
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) >= calls + 2, "calls to go on")
+    assert not (daemon.folder / "elsewhere").exists()
+    assert daemon.stop() == 0
+
+
+def test_calls_may_finish_when_the_ledger_is_lost(running: Start, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    daemon = running(EVERY_SECOND)
+    assert held.came.wait(30)
+    (daemon.folder / "var").rename(daemon.folder / "away")
+    daemon.kill("ledger")
+    daemon.said("the ledger cannot be used")
+    until(lambda: daemon.log().count("process started process=ledger") >= 3, "it to be tried again")
+    held.go.set()
+    assert daemon.wait() == 1
+    assert "stopping at once" not in daemon.log()
+    assert "sla-check: success" in daemon.log()
+
+
+def test_a_reload_asked_for_during_the_start_comes_after_it(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    daemon.said("tocsin starts")
+    daemon.signal(signal.SIGHUP)
+    daemon.said("reloaded")
+    until(lambda: endpoint.calls, "a call")

@@ -82,6 +82,7 @@ def test_faults_are_the_same_whatever_was_known(again: Again, load: Load, tmp_pa
         'daemon.state_dir = "here"\n' + GOOD,
         '[daemon]\nnode = """\n[jobs.a]\n"""\nstate_dir = "here"\n' + GOOD,
         '[daemon]\nstate_dir = "here"\n' + GOOD + "[jobs.b",
+        '[daemon]\nstate_dir = "here"\n' + GOOD + 'description = "pokes the daemon"\n[jobs.b',
     ],
 )
 def test_the_state_folder_is_found_wherever_the_file_names_it(tmp_path: Path, text: str) -> None:

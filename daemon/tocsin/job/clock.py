@@ -54,7 +54,13 @@ class Clock:
             ready = poll.poll(0)
         else:
             if until != self._armed:
-                linux.arm_timerfd(timer, until)
+                try:
+                    linux.arm_timerfd(timer, until)
+                except OSError as error:  # the clock was set meanwhile, and nobody has read that yet
+                    if error.errno != errno.ECANCELED:
+                        raise
+                    self._armed = None
+                    return "stepped"
                 self._armed = until
             ready = poll.poll()  # without a timeout: those are rounded
         line_ready = False

@@ -19,7 +19,7 @@ class Books:
     """`ledger` is the ledger's process while there is one; whatever it must know is kept until it has it for good."""
 
     def __init__(self, ledger: Callable[[], Process | None], children: Children, news: News) -> None:
-        self.lost = False  # for good: the store cannot be used
+        self.lost = False  # the store cannot be used
         self._ledger = ledger
         self._children = children
         self._news = news
@@ -79,6 +79,7 @@ class Books:
 
     def ready(self, seq: int) -> bool:
         """It is open, and has the entries up to `seq`. False where it has lost some that it had committed."""
+        self.lost = False
         self._is(LedgerState(True, 0))
         if seq < self._durable:
             log.error("the ledger has lost what it had committed", up_to=seq, committed=self._durable)

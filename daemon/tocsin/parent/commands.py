@@ -46,7 +46,7 @@ class Commands:
                 if job not in self._daemon.config.enabled_jobs:
                     client.say(self._unknown(job))
                 else:
-                    self._daemon.pause(job, paused)
+                    self._daemon.jobs.pause(job, paused)
                     client.say(Done(f"{job} is {'paused' if paused else 'resumed'}"))
             case ReloadConfig():
                 why = self._reload()
@@ -60,11 +60,11 @@ class Commands:
             return self._unknown(job)
         if self._daemon.stopping:
             return Refused("the daemon is stopping", FAILED)
-        if self._daemon.is_running(job) or any(name == job for name, _ in self._waiting):
+        if self._daemon.jobs.is_running(job) or any(name == job for name, _ in self._waiting):
             return Refused(f"{job} is running already; it does not overlap itself", FAILED)
         now = round(time.time(), 3)
         due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
-        if not self._daemon.send_to_job(job, Fire(due, str(uuid.uuid4()))):
+        if not self._daemon.jobs.send(job, Fire(due, str(uuid.uuid4()))):
             return Refused(f"{job} has no running process at the moment; see: tocsin jobs", FAILED)
         self._waiting[job, due] = client
         return None

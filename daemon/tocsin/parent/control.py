@@ -53,7 +53,10 @@ class Control:
         for client in list(self._clients):
             self.drop(client)
         self._hang_up()
-        self._file.unlink(missing_ok=True)
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as error:  # the next daemon takes its place
+            log.debug("cannot remove the control socket", why=str(error))
 
     def _listen(self) -> socket.socket:
         listener = channels.listen(self._file.parent, NAME)
@@ -68,15 +71,15 @@ class Control:
         """Make the socket anew when somebody has deleted it: without it the daemon seems not to run."""
         if self._listener.fileno() < 0:
             return
-        if not self._file.exists():
-            try:
-                fresh = self._listen()
-            except OSError as error:
-                log.debug("cannot make the control socket anew", why=str(error))
-            else:
-                log.warning("the control socket was deleted and is made anew", file=self._file)
-                self._hang_up()
-                self._listener = fresh
+        try:
+            fresh = None if self._file.exists() else self._listen()
+        except OSError as error:
+            log.debug("cannot make the control socket anew", why=str(error))
+            fresh = None
+        if fresh:
+            log.warning("the control socket was deleted and is made anew", file=self._file)
+            self._hang_up()
+            self._listener = fresh
         self._loop.at(self._loop.now() + LOOK, self._look)
 
     def _accept(self) -> None:

@@ -3,6 +3,7 @@
 Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `news.py`'s.
 """
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -26,7 +27,6 @@ from tocsin.messages import (
     LedgerUnusable,
     Message,
     Past,
-    Pause,
     ProcessUp,
     Release,
     Skipped,
@@ -74,11 +74,11 @@ class Daemon:
         self._children = Children(loop, kept, self)
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
         self._books = Books(lambda: self._services.get(LEDGER), self._children, self.news)
-        self._jobs = Jobs(programs.job, self._session, self._children, self._books, self.news)
+        self.jobs = Jobs(programs.job, self._session, self._children, self._books, self.news)
 
     @property
     def stopping(self) -> bool:
-        return self._jobs.stopping
+        return self.jobs.stopping
 
     # ---- beginning and end
 
@@ -97,16 +97,16 @@ class Daemon:
         self.exit_code = max(self.exit_code, exit_code)
         if self.stopping:
             log.warning("stopping at once", why=why)
-            self._jobs.hurry()
+            self.jobs.hurry()
             return
-        running = sum(1 for one in self._jobs.processes if one.child.slot and one.child.slot.granted)
+        running = sum(map(self.jobs.is_running, self.jobs.seats))
         log.info("stopping", why=why, running_calls=running, drain=self.config.drain)
-        self._jobs.stop(self.config.drain)
+        self.jobs.stop(self.config.drain)
         self._loop.at(self._loop.now() + self.config.drain + FINISH, self._end_services)
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self.stopping and not self._jobs.processes and self._books.settled:
+        if self.stopping and not self.jobs.processes and self._books.settled:
             self._end_services()
 
     def _end_services(self) -> None:
@@ -135,6 +135,7 @@ class Daemon:
         for key in RESTART_KEYS:
             if getattr(new, key) != getattr(self.config, key):
                 log.warning(f"a change of {key} takes effect at the next start")
+        new = dataclasses.replace(new, **{key: getattr(self.config, key) for key in RESTART_KEYS})
         old, self.config = self.config, new
         if (new.listen, new.access) != (old.listen, old.access):
             self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)
@@ -142,7 +143,7 @@ class Daemon:
         return ""
 
     def _take_over(self) -> None:
-        self._jobs.take_over(self.config)
+        self.jobs.take_over(self.config)
         self.news.tell(ConfigLoaded(self.config.hash, time.time()))
 
     # ---- children (what `Children` asks its boss)
@@ -153,7 +154,7 @@ class Daemon:
             return lambda channel: programs.ledger(channel, config, self._session)
         if child.process == EXPORTER:
             return lambda channel: programs.exporter(channel, config)
-        return self._jobs.main_of(child.job)
+        return self.jobs.main_of(child.job)
 
     def forked(self, process: Process) -> None:
         child = process.child
@@ -173,7 +174,7 @@ class Daemon:
     def gone(self, process: Process) -> None:
         child = process.child
         if child.process == "job":
-            self._jobs.gone(child.job)
+            self.jobs.gone(child.job)
             self._end_if_idle()
         elif self.stopping:
             del self._services[child.process]
@@ -208,7 +209,7 @@ class Daemon:
             case Sleeping():
                 self.news.tell(message)
             case Ask():
-                owned = replace(message, owner=self._jobs.seats[name].owner)
+                owned = replace(message, owner=self.jobs.seats[name].owner)
                 self._children.step(process, lifecycle.asked(process.child, owned))
             case Finished():
                 self._children.step(process, lifecycle.finished(process.child, message))
@@ -227,13 +228,15 @@ class Daemon:
                 self._books.committed(message)
                 self._end_if_idle()
             case Past():
-                self._jobs.past(message)
+                self.jobs.past(message)
             case Finished():  # cut off by the death of an earlier daemon; the ledger has it already
                 self._over(message)
             case LedgerReady():
-                self._jobs.ledger_ready(message)
+                self.jobs.ledger_ready(message)
             case LedgerTrouble(detail=detail):
                 self._books.trouble(detail)
+            case LedgerUnusable() if self._books.lost:
+                pass  # said already: it was started again meanwhile
             case LedgerUnusable(detail=detail):
                 log.error("the ledger cannot be used", why=detail)
                 self._books.lost = True
@@ -242,7 +245,7 @@ class Daemon:
                 raise ChannelGarbage(f"{type(message).__name__} from the ledger")
 
     def _answered(self, answer: Grant | Deny) -> None:
-        seat = self._jobs.seats.get(answer.job)
+        seat = self.jobs.seats.get(answer.job)
         if seat is None or seat.process is None or seat.forked_as is None:
             return
         process, before = seat.process, seat.process.child.slot
@@ -265,7 +268,7 @@ class Daemon:
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """For the ledger first, then for everyone who counts."""
         self._books.put(body)
-        self._jobs.seats[body.job].record(body)
+        self.jobs.seats[body.job].record(body)
         if isinstance(body, Finished | Skipped):
             self._over(body)
 
@@ -273,29 +276,9 @@ class Daemon:
         self.news.tell(event)
         self.on_run_over(event)
         if isinstance(event, Finished):
-            self._jobs.over(event)
+            self.jobs.over(event)
 
     def _to_exporter(self, message: Message) -> bool:
         """Whether it was taken; while there is no exporter nothing is lost, since its successor hears all anew."""
         exporter = self._services.get(EXPORTER)
         return exporter is None or exporter.channel is None or self._children.send(exporter, message)
-
-    # ---- what operators ask for
-
-    def send_to_job(self, name: str, message: Message) -> bool:
-        """Whether the job has a process that takes it."""
-        process = self._jobs.seats[name].process
-        return process is not None and process.child.state == "up" and self._children.send(process, message)
-
-    def is_running(self, name: str) -> bool:
-        """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
-        process = self._jobs.seats[name].process
-        slot = process.child.slot if process else None
-        return slot is not None and slot.ask.due <= time.time()
-
-    def pause(self, name: str, paused: bool) -> None:
-        event = Pause(name, paused)
-        self._books.put(event)
-        self.send_to_job(name, event)
-        self.news.tell(event)
-        log.info(f"{name}: {'paused' if paused else 'resumed'}")

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from tocsin import linux, log
 from tocsin.channel import Channel
 from tocsin.config import Config, Job
 from tocsin.instants import rfc3339
-from tocsin.messages import Ask, Beginning, Finished, LedgerReady, Past, Pause, Release, Skipped
+from tocsin.messages import Ask, Beginning, Finished, LedgerReady, Message, Past, Pause, Release, Skipped
 from tocsin.parent.books import Books
 from tocsin.parent.children import Children
 from tocsin.parent.lifecycle import Child
@@ -30,13 +32,17 @@ class Seat:
     process: Process | None = None
     forked_as: Job | None = None  # the definition under which the process was forked
     owner: str = ""  # which life of the process holds a slot
-    again: Ask | None = None  # a lost run that the next process is to deliver once more
+    again: Ask | None = None  # a lost run that is to be delivered once more, until a process asks for that
+    paused_early: bool | None = None  # what was asked for before the ledger told of the job's past
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """What it says of the schedule's slots: a manual run says nothing about those before it."""
         match body:
-            case Ask(due=due, trigger=trigger) if trigger != "manual":
-                self._account(due)
+            case Ask(due=due, attempt=attempt, trigger=trigger):
+                if self.again and (self.again.due, self.again.attempt) == (due, attempt):
+                    self.again = None
+                if trigger != "manual":
+                    self._account(due)
             case Release(due=due) if self.accounted is not None:
                 self.accounted = min(self.accounted, int(due) - 1)
             case Skipped(last=last) if last == int(last):
@@ -122,12 +128,11 @@ class Jobs:
         assert seat.accounted is not None
         self._lives += 1
         seat.forked_as, seat.owner = job, f"{self._session}/{self._lives}"
-        again, seat.again = seat.again, None
-        if again and time.time() > again.due + job.grace:
-            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(again.due))
-            again = None
+        if seat.again and time.time() > seat.again.due + job.grace:
+            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(seat.again.due))
+            seat.again = None
         paused, gives_way = self._news.statuses[name].paused, self._crowded and self._may_yield
-        beginning = Beginning(seat.accounted, paused, seat.why_missed, again, gives_way)
+        beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.again, gives_way)
         seat.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.last)  # remembered in the child
         main = self._program(job)
@@ -170,7 +175,8 @@ class Jobs:
         seat = self.seats.get(past.job)
         if seat and seat.accounted is None and self.is_enabled(past.job):
             seat.accounted = int(past.last_due)
-            self._news.tell(past)
+            paused, seat.paused_early = seat.paused_early, None
+            self._news.tell(past if paused is None else replace(past, paused=paused))
         if seat:
             self.begin(past.job)
 
@@ -179,3 +185,26 @@ class Jobs:
         job = self.defined.get(run.job)
         if job and job.delivery == "at-least-once" and run.outcome == "lost":
             self.seats[run.job].again = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
+
+    # ---- what operators ask for
+
+    def send(self, name: str, message: Message) -> bool:
+        """Whether the job has a process that takes it."""
+        process = self.seats[name].process
+        return process is not None and process.child.state == "up" and self._children.send(process, message)
+
+    def is_running(self, name: str) -> bool:
+        """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
+        process = self.seats[name].process
+        slot = process.child.slot if process else None
+        return slot is not None and slot.ask.due <= time.time()
+
+    def pause(self, name: str, paused: bool) -> None:
+        event = Pause(name, paused)
+        seat = self.seats[name]
+        if seat.accounted is None:
+            seat.paused_early = paused
+        self._books.put(event)
+        self.send(name, event)
+        self._news.tell(event)
+        log.info(f"{name}: {'paused' if paused else 'resumed'}")

@@ -79,6 +79,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
             daemon.stop("SIGTERM")
 
     loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # what came since the job file was read counts
     _stop_with_supervisord(loop, daemon)
     daemon.start()
     loop.run(daemon.work)
