@@ -55,7 +55,8 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
 @pytest.fixture
 def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What earlier tests in this process taught the log to hide is forgotten."""
-    monkeypatch.setattr(redact, "_forms", ())
+    monkeypatch.setattr(redact, "_hidden", {})
+    monkeypatch.setattr(redact, "longest", 0)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What the tests of real processes share: an endpoint that records, a daemon to start, and polling."""
 
+import html
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
 
 from tocsin.channel import Channel
 
@@ -116,6 +118,29 @@ def sla_checked(unassigned: int) -> tuple[int, dict[str, str], bytes]:
     """The reply of the ticketing app."""
     body = {"success": True, "unassignedCount": unassigned, "timestamp": "2026-01-01T00:00:00Z", "durationMs": 4}
     return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+
+def disguises(secret: str) -> set[str]:
+    """How writers of URLs, JSON and HTML put a text down."""
+    percent = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    in_json = json.dumps(secret)[1:-1]
+    by_number = "".join(char if char.isalnum() else f"\\u{ord(char):04X}" for char in secret)  # System.Text.Json
+    in_html = html.escape(secret)
+    by_code = "".join(char if char.isalnum() else f"&#x{ord(char):X};" for char in secret)  # Handlebars
+    return {
+        secret,
+        *percent,
+        *(quote(one, safe="") for one in percent),
+        *(re.sub("%..", lambda escape: escape[0].lower(), one) for one in percent),
+        in_json,
+        json.dumps(in_json)[1:-1],
+        in_json.replace("/", "\\/"),  # PHP
+        by_number,
+        in_html,
+        html.escape(in_html),
+        in_html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+        by_code,
+    }
 
 
 class Held:

@@ -180,6 +180,13 @@ def _scalar(value: Any) -> Any:
     return value
 
 
+def _places(values: dict[str, Any]) -> dict[str, Any]:
+    for path in values:
+        if not all(path.split(".")):
+            raise ValueError(f'"{path}" must name a place in the reply, as "summary.ok"')
+    return values
+
+
 def _whole(value: object) -> object:
     """Before pydantic, to which true is 1 and "3" is 3: a variable's text may fill it in."""
     if isinstance(value, bool | float):
@@ -256,10 +263,12 @@ Statuses = Annotated[
 ]
 Scalars = Annotated[
     dict[str, Annotated[Any, AfterValidator(_scalar)]],
+    AfterValidator(_places),
     WithJsonSchema(
         {
             "type": "object",
             "title": "table of values",
+            "propertyNames": {"pattern": r"^[^.]+(?:\.[^.]+)*$"},
             "additionalProperties": {"type": ["string", "number", "boolean"]},
         }
     ),

@@ -117,6 +117,7 @@ class Finished(Message, frozen=True):
     responses: tuple[StatusClass, ...] = ()  # one for each attempt that was answered
     connection_errors: tuple[ErrorKind, ...] = ()  # one for each attempt that was not
     next_due: Instant | None = None  # the job sleeps until then, unless it says otherwise
+    retries: Count = 0  # attempts after the first, whatever became of them
 
 
 class Skipped(Message, frozen=True):

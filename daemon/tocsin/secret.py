@@ -1,19 +1,18 @@
 """The secret a job shows to its endpoint: where it comes from, how it is sent, and how it stays out of sight."""
 
 import base64
-import html
-import json
+import functools
+import html.entities
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 SHORT = 16  # characters: a shorter secret can be guessed over the network
 SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
 REDACTED = "[redacted]"
 SIGNING_PREFIX = "whsec_"
-_ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 class SecretError(ValueError):
@@ -54,12 +53,9 @@ class Secret:
             return target
         return f"{target}{'&' if '?' in target else '?'}{quote(name, safe='')}={quote(self.value, safe='')}"
 
-    def disguises(self) -> Iterable[str]:
-        """The forms in which the secret could show up in a text."""
-        quoted = {quote(self.value, safe=""), quote(self.value), quote_plus(self.value)}
-        small = {_ESCAPE.sub(lambda escape: escape[0].lower(), form) for form in quoted}
-        bare = self.value.removeprefix(SIGNING_PREFIX)
-        return {self.value, bare, json.dumps(self.value)[1:-1], html.escape(self.value), *quoted, *small}
+    def bare(self) -> str:
+        """What of it no text may show."""
+        return self.value.removeprefix(SIGNING_PREFIX)
 
 
 def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
@@ -125,18 +121,42 @@ class Redactor:
     """Takes secrets out of texts. The last line of defence: nothing should put one in."""
 
     def __init__(self) -> None:
-        self._forms: tuple[str, ...] = ()
+        self._hidden: dict[str, tuple[str, re.Pattern[str]]] = {}  # secret -> a part that no disguise changes, and all
+        self.longest = 0  # characters that one of them may take
 
     def learn(self, secrets: Iterable[Secret]) -> None:
         """Hide these too; what was hidden before stays hidden (an old secret may still be valid)."""
-        forms = {form for secret in secrets for form in secret.disguises()} | set(self._forms)
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        for value in {secret.bare() for secret in secrets} - self._hidden.keys():
+            part = max(_PLAIN.findall(value), key=len, default="")
+            self._hidden[value] = part, re.compile("".join(map(_disguised, value)))
+            self.longest = max(self.longest, LONGEST_DISGUISE * len(value))
+        self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))
 
     def __call__(self, text: str) -> str:
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, REDACTED)
+        for part, pattern in self._hidden.values():
+            if part in text:
+                text = pattern.sub(REDACTED, text)
         return text
+
+
+_PLAIN = re.compile("[A-Za-z0-9]+")  # what nobody escapes
+_ENTITIES: dict[str, list[str]] = {}
+for _name, _char in html.entities.html5.items():
+    if len(_char) == 1 and _char.isascii() and _name.endswith(";"):
+        _ENTITIES.setdefault(_char, []).append(_name)
+LONGEST_DISGUISE = 24  # characters that one may take, as "&amp;DiacriticalGrave;"
+
+
+@functools.cache
+def _disguised(char: str) -> str:
+    """A pattern for the character as it may stand in a text: plain, in a URL, in JSON (of any writer), in HTML."""
+    if char.isalnum():
+        return char
+    code = f"{ord(char):02x}"
+    hexadecimal = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
+    entities = "|".join((*map(re.escape, _ENTITIES.get(char, ())), f"#0*{ord(char)};", f"#[xX]0*{hexadecimal};"))
+    forms = [rf"\\*{re.escape(char)}", rf"\\+u00{hexadecimal}", f"%(?:25)?{hexadecimal}", f"&(?:amp;)?(?:{entities})"]
+    return f"(?:{'|'.join([*forms, *([r'[+]'] if char == ' ' else [])])})"
 
 
 redact = Redactor()  # one for each process; children inherit what the parent learned

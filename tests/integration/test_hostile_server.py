@@ -18,7 +18,7 @@ import trustme
 import caller
 import hostile_cases  # noqa: F401 - fills CASES
 from caller import Order, Report
-from harness import Daemon, until
+from harness import Daemon, disguises, until
 from hostile_server import CASES, OK, PATIENCE, SECRET, Case, FullBacklog, HostileServer, Peer, json
 from tocsin.config import Job
 from tocsin.jobfile import LEAST_MEMORY
@@ -167,10 +167,11 @@ def test_server(
     kind = f": {finished.connection_errors[-1]}" if finished.outcome == "connection_error" else ""
     assert f"{finished.outcome}{kind}" == outcome, finished
     assert report.tries == int(tries), finished
+    assert finished.retries == max(0, report.tries - 1)
     assert matches(finished.detail, "" if says == "–" else says), finished
     assert report.seconds < seconds * report.tries + SLACK
     assert report.grown < float(memory.removesuffix(" MB")) * 1e6
-    for form in Secret(SECRET, "none", "").disguises():
+    for form in disguises(SECRET):
         assert form not in repr(finished)
         assert form not in written
 

@@ -78,6 +78,7 @@ def test_a_run() -> None:
             finished=NOON + 61,
             responses=("5xx", "2xx"),
             connection_errors=("refused",),
+            retries=2,
             reported={"unassigned": 3.0, "undeclared": 9.0},
         )
     )

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tocsin.job.failures import LONGEST_WAIT, retry_after
-from tocsin.job.reply import EXCERPT, Expectation, Verdict, _parsed, excerpt, judge, status_class
+from tocsin.job.reply import EXCERPT, EXCERPT_FROM, Expectation, Verdict, _parsed, excerpt, judge, status_class
 from tocsin.messages import OUTCOMES, STATUS_CLASSES, ReportedError
+from tocsin.secret import Secret, redact
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
@@ -38,6 +39,8 @@ FINE: list[tuple[int, str, bytes]] = [
     (200, JSON, b""),
     (200, JSON, b" \r\n"),
     (204, "", b""),
+    (204, HTML, b""),
+    (200, HTML, b"\r\n"),
     (202, "text/plain", b"accepted"),
     (200, "text/plain", b"OK"),
     (200, "", b"\xff\x00\x01"),
@@ -108,6 +111,10 @@ EXPECTED: list[tuple[Expectation, int, bytes, str]] = [
     (Expectation(json=[("success", True)]), 200, b'{"success": true, "error": "known"}', "success"),
     (Expectation(json=[("success", False)]), 200, b'{"success": false}', "success"),
     (Expectation(json=[("success", True)]), 200, b'{"success": 1}', "invalid_response"),
+    (Expectation(json=[("done", 1.0)]), 200, b'{"done": 1}', "success"),
+    (Expectation(json=[("done", 1)]), 200, b'{"done": 1.0}', "success"),
+    (Expectation(json=[("done", 1)]), 200, b'{"done": true}', "invalid_response"),
+    (Expectation(json=[("done", 1)]), 200, b'{"done": 2}', "invalid_response"),
     (Expectation(json=[("success", True)]), 200, b'{"success": "true"}', "invalid_response"),
     (Expectation(json=[("success", True)]), 200, b"{}", "invalid_response"),
     (Expectation(json=[("success", True)]), 200, b"", "invalid_response"),
@@ -293,3 +300,14 @@ def test_the_quick_parser_reads_what_the_thorough_one_reads(body: bytes) -> None
             return None
 
     assert by(_parsed) == by(lambda text: json.loads(text) if text.strip() else None)
+
+
+@pytest.mark.usefixtures("nothing_is_secret_yet")
+@pytest.mark.parametrize("begin", [b" ", b"<title>"])
+@pytest.mark.parametrize("status", [200, 500])
+def test_of_a_secret_at_the_cut_nothing_is_shown(status: int, begin: bytes) -> None:
+    redact.learn([Secret("0123456789abcdef", "bearer", "X")])
+    for before in range(EXCERPT_FROM - 20, EXCERPT_FROM + 4):
+        body = begin + b" " * (before - len(begin)) + b"0123456789abcdef</title>"
+        verdict = judge(PLAIN, status, JSON, body[: EXCERPT_FROM + 1] if status == 500 else body)
+        assert "0123" not in verdict.detail

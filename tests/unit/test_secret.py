@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import disguises
 from tocsin import secret as secrets
 from tocsin.secret import Redactor, Secret, SecretError
 
@@ -159,6 +160,15 @@ def test_no_form_of_a_secret_passes(value: str, before: str, after: str) -> None
     for form in (value, query, json.dumps({"detail": value}, ensure_ascii=False), json.dumps(query)):
         assert value not in redact(before + form + after).replace(secrets.REDACTED, "\0")
     assert json.dumps(value)[1:-1] not in redact(json.dumps(value))
+
+
+@given(hard, st.text(max_size=5), st.text(max_size=5))
+def test_no_disguise_of_a_secret_passes(value: str, before: str, after: str) -> None:
+    redact = Redactor()
+    redact.learn([Secret(value, "query:s", "X")])
+    for form in disguises(value):
+        assert form not in redact(before + form + after).replace(secrets.REDACTED, "\0")
+        assert len(form) <= redact.longest
 
 
 def test_the_old_secret_stays_hidden_after_a_rotation() -> None:

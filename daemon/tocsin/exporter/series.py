@@ -133,8 +133,8 @@ class JobSeries:
             self._responses[status].inc()
         for kind in run.connection_errors:
             self._errors[kind].inc()
-        if (retries := len(run.responses) + len(run.connection_errors) - 1) > 0:
-            self._retries.inc(retries)
+        if run.retries:
+            self._retries.inc(run.retries)
         if run.duration is not None:
             self._duration.observe(run.duration)
         for field, value in run.reported.items():

@@ -18,7 +18,7 @@ LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole 
 _MISSING = object()
 _CLASSES: dict[int, StatusClass] = {401: "401", 403: "403", 2: "2xx", 3: "3xx", 4: "4xx"}
 _JSON = re.compile(r"\s*[^;\s]*[/+]json\s*(?:;|$)", re.IGNORECASE)  # a media type; not x-ndjson, which is many
-_TITLE = re.compile(rb"<title[^>]*>([^<]+)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some editors begin a file with
 
 
@@ -53,7 +53,7 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
     if not is_right(expected, status):
         return _wrong_status(status, content_type, body)
     said_json = _JSON.match(content_type) is not None
-    if not expected.json and _is_html(content_type, body):
+    if body.strip(_BLANK) and not expected.json and _is_html(content_type, body):
         return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
     try:
         value = _parsed(body)
@@ -63,7 +63,7 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
         value = None
     for path, right in expected.json:
         found = _look_up(value, path)
-        if type(found) is not type(right) or found != right:
+        if not _is_same(found, right):
             shown = "missing" if found is _MISSING else _in_json(found)
             return Verdict("invalid_response", f"{path} is {shown} where {json.dumps(right)} is expected")
     if not expected.json and isinstance(value, dict) and (complaint := _complaint(value)):
@@ -84,7 +84,13 @@ def _parsed(body: bytes) -> Any:
 
 def excerpt(body: bytes) -> str:
     """The beginning of a text as one printable line."""
-    return one_line(body[:EXCERPT_FROM].decode("utf-8", "replace"))
+    return one_line(_beginning(body))
+
+
+def _beginning(body: bytes) -> str:
+    """What may be shown of it; of a longer one without the end, where half a secret may stand."""
+    text = body[:EXCERPT_FROM].decode("utf-8", "replace")
+    return text if len(body) <= EXCERPT_FROM else text[: max(0, len(text) - redact.longest)]
 
 
 def one_line(text: str) -> str:
@@ -147,6 +153,12 @@ def _is_count(number: float) -> bool:
     return 0 <= number <= LARGEST  # false for NaN, and exact for an int too large for a float
 
 
+def _is_same(found: Any, right: Any) -> bool:
+    """Numbers by their value (JavaScript writes 1.0 as 1); true is no number."""
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (found, right))
+    return bool(found == right) and (numbers or type(found) is type(right))
+
+
 def _look_up(value: Any, path: str) -> Any:
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
@@ -161,5 +173,5 @@ def _is_html(content_type: str, body: bytes) -> bool:
 
 
 def _title(body: bytes) -> str:
-    found = _TITLE.search(body[:EXCERPT_FROM])
-    return f' titled "{excerpt(found[1])}"' if found else ""
+    found = _TITLE.search(_beginning(body))
+    return f' titled "{one_line(found[1])}"' if found else ""

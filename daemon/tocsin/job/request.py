@@ -170,7 +170,7 @@ class Caller:
 
     def _unauthorized(self) -> str:
         if self.secret is None:
-            return "(no secret is sent to this URL: set secret_env or secret_file of the job)"
+            return "(no secret is sent to this URL: see secret_env, secret_file and send_secret of the job)"
         return (
             f"(the secret differs: {self.secret.source} here and the app's must be the same; "
             f"sent as {self.secret.sent})"

@@ -138,6 +138,7 @@ def perform(
         reported_errors=verdict.reported_errors,
         responses=tuple(record.responses),
         connection_errors=tuple(record.errors),
+        retries=record.number - ask.attempt,
     )
 
 

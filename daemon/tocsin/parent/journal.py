@@ -17,7 +17,7 @@ def finished(run: Finished) -> None:
         "duration": _rounded(run.duration),
         "lateness": _rounded(run.lateness),
         "trigger": run.trigger,
-        "attempts": _attempts(run),
+        "attempts": run.retries + 1 if run.retries else None,
         "run_id": run.run_id,
     }
     taken = {*fields, *log.OWN_KEYS}  # a total may have any name
@@ -47,11 +47,6 @@ def up(event: ProcessUp) -> None:
 def exited(event: ProcessExited) -> None:
     level = logging.DEBUG if event.reason == "clean" else logging.WARNING
     log.log(level, "process exited", process=f"{event.process} {event.job}".strip(), why=event.detail)
-
-
-def _attempts(run: Finished) -> int | None:
-    made = len(run.responses) + len(run.connection_errors)
-    return made if made > 1 else None
 
 
 def _rounded(seconds: float | None) -> float | None:

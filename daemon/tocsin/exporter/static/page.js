@@ -2,6 +2,7 @@
 "use strict";
 
 const EVERY = 5000; // milliseconds between refreshes; none while nobody looks
+const LATE = EVERY / 1000 + 2; // seconds after its instant from which on a job is overdue: the page may be that old
 const PATIENCE = 10000; // milliseconds for a refresh before it counts as failed
 const TROUBLE = { failing: 0, down: 1, running: 2, new: 3, paused: 4, well: 5, disabled: 6 };
 
@@ -32,8 +33,8 @@ function say(time, now) {
     words = past < 1 ? "just now" : `${span(past)} ago`;
   } else {
     const left = Number(next) - now;
-    words = left > 0 ? `in ${span(Math.ceil(left))}` : left > -2 ? "now" : `${span(-left)} overdue`;
-    time.classList.toggle("over", left <= -2);
+    words = left > 0 ? `in ${span(Math.ceil(left))}` : left > -LATE ? "now" : `${span(-left)} overdue`;
+    time.classList.toggle("over", left <= -LATE);
   }
   if (time.textContent !== words) time.textContent = words;
 }
