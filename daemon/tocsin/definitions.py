@@ -40,6 +40,7 @@ class Job:
     memory_limit: int | None
     tls: TlsFiles
     signing_secret: Secret | None = None
+    hidden_in_url: tuple[str, ...] = field(default=(), repr=False)
     source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
 
     @property
@@ -54,8 +55,11 @@ class Job:
 
     @property
     def public_url(self) -> str:
-        """The URL without its query, which may hold what nobody should read."""
-        return self.url.partition("?")[0]
+        """The URL without what nobody should read: its query, and parts that are a secret by themselves."""
+        url = self.url.partition("?")[0]
+        for value in self.hidden_in_url:
+            url = url.replace(value, "…")
+        return url
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,7 @@ class Loader(Reader):
             return None
         schedule = self.schedule(model, whole, table)
         url, secret = self.url_and_secret(model, target, table)
+        hidden = self.hidden_in(whole.get("url") or whole.get("path") or "")
         signing_secret = self.signing_secret(url, target)
         headers = dict(model.headers)
         body = self.body(model, headers, table)
@@ -200,6 +201,7 @@ class Loader(Reader):
             memory_limit=model.memory_limit,
             tls=self.tls(target) if target and origin(url) == origin(target.base_url) else TlsFiles(),
             signing_secret=signing_secret,
+            hidden_in_url=hidden,
         )
 
     def jobs_from(self, daemon: DaemonTable, defaults: dict[str, Any], target: TargetTable | None) -> dict[str, Job]:
@@ -209,13 +211,14 @@ class Loader(Reader):
         jobs = {}
         own = self.written.get("jobs")
         taken = set(own) if isinstance(own, dict) else set()
-        for one in live.jobs(self.file.parent, daemon.jobs_from, taken, self.faults, self.warnings):
+        named = dict(zip(daemon.jobs_from, self.table("daemon")["jobs_from"], strict=True))
+        for one in live.jobs(self.file.parent, named, taken, self.faults, self.warnings):
             self.adopted[one.name] = one.table
             before = len(self.faults)
             job = self.job(one.name, one.table, defaults, target)
             for index, fault in enumerate(self.faults[before:], before):
                 if fault.table == f"jobs.{one.name}":
-                    self.faults[index] = replace(fault, file=one.where)
+                    self.faults[index] = live.fault_of(fault, one.where)
             if job:
                 jobs[one.name] = replace(job, source=one.source)
         return jobs
@@ -271,6 +274,11 @@ class Loader(Reader):
         if model.url and not own and origin(model.url) != origin(base):
             return url, None  # the target's secret is for the target alone
         return url, self.secret(model, target, table)
+
+    def hidden_in(self, written: str) -> tuple[str, ...]:
+        """What the variables of a job's address hold, where that may be a secret by itself."""
+        held = (self.environment.get(name, "") for name, _ in REFERENCE.findall(written))
+        return tuple(value for value in held if secrets.looks_random(value))
 
     def secret(self, model: JobTable, target: TargetTable, table: str) -> Secret | None:
         sent = model.send_secret or target.send_secret

@@ -13,6 +13,7 @@ SHORT = 16  # characters: a shorter secret can be guessed over the network
 SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
 REDACTED = "[redacted]"
 SIGNING_PREFIX = "whsec_"
+_RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
 
 
 class SecretError(ValueError):
@@ -115,6 +116,11 @@ def check(value: str) -> str:
     if value != value.strip():
         raise SecretError("begins or ends with a space")
     return value
+
+
+def looks_random(segment: str) -> bool:
+    """Whether part of a path may be a secret by itself, as in https://hc-ping.com/<uuid>."""
+    return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3
 
 
 class Redactor:

@@ -246,3 +246,12 @@ def test_headers_that_would_break_the_request(load: Load, headers: str, why: str
 def test_a_content_type_of_the_headers_stays(load: Load) -> None:
     one = job(load, 'headers = { content-type = "text/csv" }\nbody = "a,b"')
     assert one.headers == (("content-type", "text/csv"),)
+
+
+def test_a_secret_in_the_path_is_not_shown(load: Load) -> None:
+    ping = "0b5e1c1e-3f5f-4bd2-9d0e-6b1f0c2d7a11"
+    text = GOOD.replace('path = "/x"', 'url = "https://hc.example/${PING_PATH}/${STAGE}"')
+    one = load(text, {**ENVIRONMENT, "PING_PATH": ping, "STAGE": "prod"}).jobs["a"]
+    assert one.url == f"https://hc.example/{ping}/prod"
+    assert one.public_url == "https://hc.example/…/prod"
+    assert ping not in repr(one).replace(one.url, "")

@@ -259,3 +259,20 @@ def test_check_names_the_file_that_a_job_stands_in(tocsin: Tocsin) -> None:
 
 def test_every_kind_can_be_named() -> None:
     assert set(KINDS) == set(READERS)
+
+
+def test_a_variable_of_the_job_file_stands_for_no_other_secret(tocsin: Tocsin) -> None:
+    there = JOB_FILE + '[jobs.other]\nevery = "1m"\npath = "/other"\nsecret_env = "X_SECRET"\n'
+    Path("tocsin.toml").write_text(there)
+    Path("a.cron").write_text("5 * * * * curl -H 'X-Token: another' https://app.example.com/x\n")
+    result = tocsin("import", "--write", "a.cron", environment={"X_SECRET": "0123456789abcdef"})
+    assert result.exit_code == 2
+    assert "a.cron: X_SECRET: is a variable of tocsin.toml already" in result.stderr
+    assert Path("tocsin.toml").read_text() == there
+
+
+def test_a_variable_that_is_set_already_wants_a_look(tocsin: Tocsin) -> None:
+    Path("a.cron").write_text("5 * * * * curl -H 'X-Token: another' https://app.example.com/x\n")
+    result = tocsin("import", "--write", "a.cron", environment={"X_SECRET": "0123456789abcdef"})
+    assert result.exit_code == 0
+    assert "X_SECRET is set already: is it to what is asked for below?" in result.stderr

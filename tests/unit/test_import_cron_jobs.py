@@ -110,3 +110,19 @@ def test_whatever_stands_in_the_list_only_its_error_is_raised(entries: list[Any]
         read(*entries)
     except ConfigError:
         return
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"path": "/a?token=tok-SECRET-1 x"},
+        {"path": "a?token=tok-SECRET-1"},
+        {"path": None, "url": "https://user:tok-SECRET-1@x.example/a"},
+        {"path": None, "url": "https://x.example/a?k=tok-SECRET-1#b"},
+    ],
+)
+def test_no_fault_repeats_a_query_or_a_password(keys: dict[str, Any]) -> None:
+    keys = {key: value for key, value in entry(**keys).items() if value is not None}
+    with pytest.raises(ConfigError) as raised:
+        read(keys)
+    assert "SECRET" not in str(raised.value)

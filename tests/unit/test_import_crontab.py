@@ -59,6 +59,20 @@ def notes(text: str, kind: str) -> list[str]:
         (f"curl --max-time 0 {URL}", {}),
         (f"curl --connect-timeout 5 --retry 3 {URL}", {"connect_timeout": "5s", "retries": 3}),
         (f"curl --retry 99 {URL}", {"retries": 20}),
+        (f"wget -q -t 0 {URL}", {"retries": 20}),
+        (
+            f"curl -d a -d b --json '{{}}' {URL}",
+            {
+                "method": "POST",
+                "body": "a&b{}",
+                "content_type": "application/json",
+                "headers": {"Accept": "application/json"},
+            },
+        ),
+        (
+            f"curl -H 'Accept: text/plain' --json '{{}}' {URL}",
+            {"method": "POST", "body": "{}", "content_type": "application/json", "headers": {"Accept": "text/plain"}},
+        ),
         (f"curl -d a=1 -d b=2 {URL}", {"method": "POST", "body": "a=1&b=2", "content_type": FORM}),
         (f"curl -G -d a=1 {URL}", {"url": f"{URL}?a=1"}),
         (f"curl -X PUT --data-raw '@x' {URL}", {"method": "PUT", "body": "@x", "content_type": FORM}),
@@ -130,6 +144,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"5 * * * * curl '{URL}", "a quote is not closed"),
         (f"5 * * * * curl {URL} < /etc/x", "input comes from a file"),
         (f"5 * * * * curl -d @/etc/x {URL}", "--data reads a file"),
+        (f"5 * * * * curl -b jar.txt {URL}", "-b reads cookies from a file"),
         (f"5 * * * * curl -F a=b {URL}", "the option -F is not understood"),
         (f"5 * * * * curl --proxy http://p {URL}", "the option --proxy is not understood"),
         (f"5 * * * * curl {URL} -m", "the option -m lacks its value"),
@@ -246,6 +261,43 @@ def test_one_secret_has_one_variable_and_two_have_two() -> None:
     )
     assert [job.table["secret_env"] for job in read(text).jobs] == ["A_SECRET", "A_SECRET", "A_SECRET_2"]
     assert [job.name for job in read(text).jobs] == ["a", "b", "a-2"]
+
+
+def test_a_new_variable_has_a_name_that_nothing_else_has() -> None:
+    """/api/cron would be CRON_SECRET, which is the target's."""
+    text = (
+        "5 * * * * curl -H 'X-Key: one' https://other.example.com/api/cron\n"
+        "5 * * * * curl -H 'X-Key: two' https://other.example.com/api/app\n"
+        '5 * * * * curl -H "X-Key: $APP_SECRET" https://other.example.com/y\n'
+    )
+    assert [job.table["secret_env"] for job in read(text).jobs] == ["CRON_SECRET_2", "APP_SECRET_2", "APP_SECRET"]
+
+
+def test_one_variable_has_one_value() -> None:
+    line = f'* * * * curl -H "X-Token: $TOK" {URL}\n'
+    text = f"TOK=one\n1 {line}TOK=two\n2 {line}TOK=one\n3 {line}"
+    assert [job.place for job in read(text).jobs] == ["line 2", "line 6"]
+    why = "2 * * * * curl …: TOK has another value in a line before; in Tocsin's environment it has one"
+    assert notes(text, "left out") == [f"line 4: {why}"]
+    text = f"1 {line}TOK=two\n2 {line}"
+    assert [job.place for job in read(text).jobs] == ["line 1"]
+
+
+def test_a_user_and_password_are_encoded_whatever_else_they_are() -> None:
+    text = f"AUTH=me:secret\n5 * * * * curl -u me:secret {URL}\n6 * * * * curl -H 'X-Key: me:secret' {URL}\n"
+    assert [job.table["secret_env"] for job in read(text).jobs] == ["X_BASIC", "AUTH"]
+
+
+def test_a_secret_in_the_query_is_sent_as_it_was_written() -> None:
+    (job,) = read(f"5 * * * * curl '{URL}?token=a\\%2Bb&x=1'\n").jobs
+    assert (job.table["url"], job.table["send_secret"]) == (f"{URL}?token=${{X_SECRET}}&x=1", "none")
+
+
+@pytest.mark.parametrize(
+    "command", ["curl -o /srv/x", "curl -O", "wget -O /srv/x", "wget -P /srv", "curl >/srv/x", "curl --output /srv/x"]
+)
+def test_what_was_kept_in_a_file_is_pointed_out(command: str) -> None:
+    assert any("its output went to a file" in note for note in notes(f"5 * * * * {command} {URL}\n", "differs"))
 
 
 def test_a_secret_that_the_crontab_sets_keeps_its_name() -> None:

@@ -105,3 +105,10 @@ def test_no_job_at_all_is_a_fault(load: Load, crons: Path, text: str) -> None:
 def test_the_key_is_a_list_of_files(load: Load, value: str) -> None:
     (line,) = faults(load, FROM.replace('["app/vercel.json"]', value))
     assert line.startswith("tocsin.toml: [daemon] jobs_from")
+
+
+def test_a_file_is_named_as_it_is_written(load: Load) -> None:
+    (fault,) = faults(
+        load, f'{TARGET}[daemon]\njobs_from = ["${{HERE}}/vercel.json"]\n', {**ENVIRONMENT, "HERE": "/held"}
+    )
+    assert fault == "${HERE}/vercel.json: cannot read it: No such file or directory"

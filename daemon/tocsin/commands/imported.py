@@ -54,10 +54,16 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
         for job in one.jobs
         if isinstance(old, dict) and job.name in old
     ]
+    used = writing.variables(text)
+    why = "is a variable of {} already, and would stand for a secret of this one too; rename that one"
+    taken += [found.fault(one.source, "", name, why.format(file.name)) for one in imported for name in one.made & used]
     if taken:
         raise ConfigError(taken)
     whole = f"{text.rstrip()}\n\n{new}" if text.strip() else new
     held = {**config.dotenv(file), **os.environ}
+    for one in imported:
+        for name in sorted(one.made & held.keys()):
+            one.note("check", "", f"{name} is set already: is it to what is asked for below?")
     try:
         stand_ins = writing.stand_ins(whole, held)
     except ValueError as error:  # `jobs = {…}` and the like cannot be added to

@@ -42,8 +42,9 @@ def check(file: Path | None, drain: float) -> Iterator[Finding]:
         yield fail(f"{CHECK}.file", str(file), f"cannot be read: {error.strerror}", "name another with --supervisord")
         return
     except (configparser.Error, UnicodeDecodeError) as error:
-        why = " ".join(str(error).split())
-        yield fail(f"{CHECK}.file", str(file), f"is no supervisord file: {why}", "name another with --supervisord")
+        lines = [number for number, _ in getattr(error, "errors", ())] or [getattr(error, "lineno", None)]
+        where = f" (line {lines[0]})" if lines[0] else ""  # not the line itself: a secret may stand there
+        yield fail(f"{CHECK}.file", str(file), f"is no supervisord file{where}", "name another with --supervisord")
         return
     programs = [name for name in parser.sections() if name.startswith("program:") and _is_ours(dict(parser[name]))]
     if not programs:

@@ -213,7 +213,7 @@ async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> An
     """Without secret, query, body and the job's headers. Raises aiohttp.ClientError, OSError, TimeoutError."""
     sent = time.time()
     async with session.request(
-        method, URL(job.public_url, encoded=True), allow_redirects=False, timeout=aiohttp.ClientTimeout()
+        method, URL(job.url.partition("?")[0], encoded=True), allow_redirects=False, timeout=aiohttp.ClientTimeout()
     ) as reply:
         received = time.time()
         try:

@@ -1,14 +1,16 @@
 """A call as a job's table, with every secret in an environment variable: none is written down, none is shown."""
 
 import re
+from collections.abc import Set
 from typing import Any
 from urllib.parse import unquote
 
 from tocsin.importing.cron_jobs import METHODS
-from tocsin.importing.found import Found, literal, looks_random, names_a_secret
+from tocsin.importing.found import Found, literal, names_a_secret
 from tocsin.importing.http_commands import Call
 from tocsin.importing.shell import MARK, Unclear, mark
 from tocsin.jobfile import OWN_HEADERS
+from tocsin.secret import looks_random
 
 _LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is one variable, without a default
 _IN_JSON = re.compile(r'"([^"\\]{1,100})"(\s*:\s*)"((?:[^"\\]|\\.)+)"')
@@ -16,12 +18,16 @@ _IN_FORM = re.compile(r"(^|&)([^=&]{1,100})(=)([^&]+)")
 
 
 class Variables:
-    """The environment variables that the jobs need: those of the crontab, and new ones for what stood there bare."""
+    """The environment variables that the jobs need: those of the crontab, and new ones for what stood there bare.
 
-    def __init__(self, found: Found) -> None:
+    `taken` are names that no new one may have."""
+
+    def __init__(self, found: Found, taken: Set[str] = frozenset()) -> None:
         self.found = found
+        self.taken = taken | {"CRON_SECRET"}  # that is the target's
         self.known: dict[str, tuple[str, str]] = {}  # name -> value, and where it stands; by the lines so far
-        self.made: dict[str, str] = {}  # secret -> name of its variable
+        self.used: dict[str, str | None] = {}  # name -> value with which a job uses it; None: of the environment
+        self.made: dict[tuple[str, bool], str] = {}  # secret, and whether encoded for Basic -> name of its variable
 
     def read_in(self, text: str, *, plain: bool = False) -> str:
         """Text with marks as the job file says it. `plain`: what the crontab sets, and is no secret, is filled in."""
@@ -39,6 +45,10 @@ class Variables:
         return "".join(parts) + literal(text[end:])
 
     def needs(self, name: str, default: str | None = None) -> None:
+        """A job uses the variable. Raises Unclear where another job uses it with another value."""
+        value = self.known[name][0] if name in self.known else None
+        if name not in self.made.values() and self.used.setdefault(name, value) != value:
+            raise Unclear(f"{name} has another value in a line before; in Tocsin's environment it has one")
         if name in self.known:
             self.found.note("set", "", f"{name}: to what {self.known[name][1]} of the crontab sets it to")
         elif default is None and name not in self.made.values():
@@ -47,21 +57,22 @@ class Variables:
     def hide(self, secret: str, job: str, place: str, what: str, *, suffix: str = "SECRET") -> str:
         """The name of a variable for a secret that stands in the crontab; asks to set it, without showing it."""
         for name, (value, _) in self.known.items():
-            if value == secret:
+            if value == secret and suffix != "BASIC":
                 self.needs(name)
                 return name
-        if secret not in self.made:
+        key = secret, suffix == "BASIC"
+        if key not in self.made:
             stem = re.sub(r"[^A-Z0-9]+", "_", job.upper()).strip("_")
             stem = f"JOB_{stem}" if stem[:1].isdigit() else stem
             name = f"{stem}_{suffix}"
             count = 1
-            while name in self.made.values() or name in self.known:
+            while name in self.made.values() or name in self.known or name in self.taken:
                 count += 1
                 name = f"{stem}_{suffix}_{count}"
-            self.made[secret] = name
+            self.made[key] = name
             self.found.made.add(name)
             self.found.note("set", "", f"{name}: to {what} of {place}; it is a secret and was not copied")
-        return self.made[secret]
+        return self.made[key]
 
 
 def table(call: Call, name: str, place: str, variables: Variables) -> dict[str, Any]:
@@ -134,7 +145,7 @@ class _Table:
         if self.call.bearer:
             headers.append(("Authorization", f"Bearer {self.call.bearer}"))
         lowered = [name.lower() for name, _ in headers]
-        if len(set(lowered)) < len(lowered) and lowered.count("accept") < 2:
+        if len(set(lowered)) < len(lowered):
             raise Unclear("a header is there twice")
         if "host" in lowered:
             raise Unclear("sets the header Host")
@@ -180,7 +191,8 @@ class _Table:
         if not value or not names_a_secret(unquote(name)) or MARK.search(name):
             return self.variables.read_in(text)
         what = f"the value of {name} in the query"
-        if self._keep(f"query:{unquote(name)}", value if MARK.search(value) else unquote(value), what):
+        as_sent = unquote(value) == value and "+" not in value  # else Tocsin would encode it once more
+        if as_sent and self._keep(f"query:{unquote(name)}", value, what):
             return ""
         return f"{literal(name)}={self._hidden(value, what)}"
 

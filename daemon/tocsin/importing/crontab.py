@@ -4,19 +4,22 @@ Sources: crontab(5) of Debian's cron and of cronie. Every other line ends in the
 """
 
 import re
+from collections.abc import Set
 from urllib.parse import urlsplit
 
 from tocsin.faults import ConfigError
 from tocsin.importing import http_commands, shell
 from tocsin.importing.credentials import Variables, table
-from tocsin.importing.found import Found, FoundJob, fault, looks_random, name_of, number, table_faults
+from tocsin.importing.found import Found, FoundJob, fault, name_of, number, table_faults
 from tocsin.importing.shell import MARK, Command, Unclear
 from tocsin.schedule import Schedule, ScheduleError
+from tocsin.secret import looks_random
 from tocsin.urls import is_public
 
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
 _ASSIGNMENT = re.compile("([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=\s*=)|(?<=\$)[A-Za-z_][A-Za-z0-9_]*|(?<=\$\{)[A-Za-z_][A-Za-z0-9_]*")
 MOST_LINES = 10_000  # a crontab of a hundred jobs has three hundred
 _TERM = r"(?:\*|\?|[0-9]{1,3}[LW]?|[A-Za-z]{1,3})"
 _FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
@@ -45,7 +48,7 @@ _ZONE = (
 def read(text: str, source: str) -> Found:
     """The calls of the crontab. Raises ConfigError for what is no text, or no time zone."""
     found = Found(source)
-    reader = _Reader(found)
+    reader = _Reader(found, set(_NAMED.findall(text)))
     lines = text.removeprefix("\ufeff").split("\n")
     if len(lines) > MOST_LINES:
         raise ConfigError([fault(source, "", "", f"has more than {MOST_LINES} lines; is it a crontab?")])
@@ -80,9 +83,10 @@ def _is_schedule(text: str) -> bool:
 
 
 class _Reader:
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, named: Set[str]) -> None:
+        """`named` are the variables that occur anywhere in the crontab."""
         self.found = found
-        self.variables = Variables(found)
+        self.variables = Variables(found, named)
         self.zone = ""
 
     def line(self, line: str, place: str) -> None:
@@ -125,7 +129,8 @@ class _Reader:
 
     def _entry(self, schedule: str, text: str, place: str) -> None:
         command, stdin = _split_at_percent(text)
-        before = len(self.found.notes), self.variables.known.copy(), self.variables.made.copy()
+        variables = self.variables
+        before = len(self.found.notes), variables.known.copy(), variables.made.copy(), variables.used.copy()
         try:
             commands = shell.parse(command)
             if _is_system(commands[0].words):
@@ -142,7 +147,7 @@ class _Reader:
         except Unclear as unclear:
             while len(self.found.notes) > before[0]:
                 self.found.notes.popitem()
-            _, self.variables.known, self.variables.made = before
+            _, variables.known, variables.made, variables.used = before
             self._left_out(place, schedule, _program(command), str(unclear))
             return
         self.variables.known = before[1]  # what stands before a command is for that command alone
@@ -185,7 +190,7 @@ class _Reader:
         if limit is not None:
             call.timeout = min(limit, call.timeout or limit)
         if any(output != "/dev/null" for one in commands for output in one.outputs):
-            call.remarks.append("its output went to a file; Tocsin's runs are in its log and in `tocsin history`")
+            call.remarks.append(http_commands.TO_A_FILE)
         return delay, call
 
     def _afterwards(self, operator: str, rest: list[Command], place: str) -> None:

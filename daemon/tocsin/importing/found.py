@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from tocsin.faults import REFERENCE, Fault, Reader, shown
 from tocsin.jobfile import JobTable
+from tocsin.secret import looks_random
 
 LONGEST_NAME = 63  # characters, as JOB_NAME has it
 _COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
@@ -18,7 +19,8 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
-_RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
+_QUERY = re.compile(r"\?[^\"\s]+[^\"]*")
+_USER = re.compile(r"://[^/\"@]*@")
 
 Kind = Literal["differs", "check", "left out", "set"]
 
@@ -61,9 +63,13 @@ class Found:
 
 
 def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fault:
-    """A fault of one entry: file, entry, key, value, and what would be right."""
+    """A fault of one entry: file, entry, key, value, and what would be right. Of an address, no query and no user."""
     written = "" if value is None else shown(value)
-    return Fault(f"{source} {place}".strip(), "", key, written, why)
+    return Fault(f"{source} {place}".strip(), "", key, written if key == "schedule" else _public(written), why)
+
+
+def _public(written: str) -> str:
+    return _QUERY.sub("?…", _USER.sub("://…@", written))
 
 
 def table_faults(source: str, job: FoundJob) -> list[Fault]:
@@ -71,7 +77,12 @@ def table_faults(source: str, job: FoundJob) -> list[Fault]:
     unset = {name: PLACEHOLDER for name, default in REFERENCE.findall(json.dumps(job.table)) if not default}
     reader = Reader(Path(source), unset)
     reader.model(JobTable, job.table, f"jobs.{job.name}")
-    return [replace(one, file=f"{source} {job.place}".strip()) for one in reader.faults]
+    return [fault_of(one, f"{source} {job.place}".strip()) for one in reader.faults]
+
+
+def fault_of(one: Fault, file: str) -> Fault:
+    """The fault of a table that stands in another file than the job file."""
+    return replace(one, file=file, value=one.value if one.key == "schedule" else _public(one.value))
 
 
 def name_of(path: str) -> str:
@@ -106,8 +117,3 @@ def literal(text: str) -> str:
 def names_a_secret(name: str) -> bool:
     """Whether a header, parameter or key of this name likely carries a secret."""
     return bool(_SECRET_NAME.search(name))
-
-
-def looks_random(segment: str) -> bool:
-    """Whether part of a path may be a secret by itself, as in https://hc-ping.com/<uuid>."""
-    return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3

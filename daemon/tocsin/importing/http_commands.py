@@ -24,9 +24,8 @@ _CURL_QUIET = (  # print more, less or elsewhere; or ask for what Tocsin does an
         "disable",
         "styled-output",
     ),
-    *("tlsv1.2", "tlsv1.3", "proto-default=", "output=", "write-out=", "stderr=", "dump-header=", "cookie-jar="),
+    *("tlsv1.2", "tlsv1.3", "proto-default=", "write-out=", "stderr=", "dump-header=", "cookie-jar="),
     *(
-        "remote-name",
         "retry-connrefused",
         "retry-all-errors",
         "retry-delay=",
@@ -38,10 +37,11 @@ _CURL_QUIET = (  # print more, less or elsewhere; or ask for what Tocsin does an
 _CURL_MEANT = (
     *("request=", "header=", "data=", "data-ascii=", "data-raw=", "data-binary=", "data-urlencode=", "json=", "get"),
     *("max-time=", "connect-timeout=", "retry=", "user=", "oauth2-bearer=", "user-agent=", "referer=", "cookie="),
-    *("url=", "location", "insecure", "head"),
+    *("url=", "location", "insecure", "head", "output=", "remote-name"),
 )
 _CURL_SHORT = {
-    **dict(zip("sSfivgN#46qO", ("silent",) * 12, strict=True)),
+    **dict(zip("sSfivgN#46q", ("silent",) * 11, strict=True)),
+    "O": "remote-name",
     "X": "request",
     "H": "header",
     "d": "data",
@@ -60,7 +60,7 @@ _CURL_SHORT = {
     "I": "head",
 }
 _WGET_QUIET = (
-    *("quiet", "verbose", "no-verbose", "output-document=", "output-file=", "append-output=", "server-response"),
+    *("quiet", "verbose", "no-verbose", "output-file=", "append-output=", "server-response"),
     *(
         "delete-after",
         "no-cache",
@@ -71,12 +71,13 @@ _WGET_QUIET = (
         "content-on-error",
         "max-redirect=",
     ),
-    *("auth-no-challenge", "no-dns-cache", "directory-prefix=", "waitretry=", "retry-connrefused", "background"),
+    *("auth-no-challenge", "no-dns-cache", "waitretry=", "retry-connrefused", "background"),
     *("show-progress", "no-config", "read-timeout=", "dns-timeout="),
 )
 _WGET_MEANT = (
     *("method=", "header=", "post-data=", "body-data=", "timeout=", "connect-timeout=", "tries=", "user=", "password="),
     *("http-user=", "http-password=", "user-agent=", "referer=", "no-check-certificate", "spider"),
+    *("output-document=", "directory-prefix="),
 )
 _WGET_SHORT = {
     **dict(zip("qvS46b", ("quiet",) * 6, strict=True)),
@@ -89,6 +90,9 @@ _WGET_SHORT = {
     "U": "user-agent",
 }
 _WGET_TWO_LETTERS = frozenset({"-nv", "-nc", "-nd", "-nH", "-np"})
+MOST_RETRIES = 20  # of a job
+NOWHERE = ("/dev/null", "-")  # for output
+TO_A_FILE = "its output went to a file; Tocsin's runs are in its log and in `tocsin history`"
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -130,7 +134,7 @@ def curl(words: list[str], stdin: str | None) -> Call:
             case "data-urlencode":
                 data.append(_urlencoded(value))
             case "json":
-                data = ["".join([*data, value])]
+                data = ["&".join(data) + value]
             case "get":
                 in_query = True
             case "max-time":
@@ -146,6 +150,12 @@ def curl(words: list[str], stdin: str | None) -> Call:
                 call.user = value
             case "oauth2-bearer":
                 call.bearer = value
+            case "cookie" if "=" not in value and not MARK.search(value):
+                raise Unclear("-b reads cookies from a file")
+            case "output" if value not in NOWHERE:
+                call.remarks.append(TO_A_FILE)
+            case "remote-name":
+                call.remarks.append(TO_A_FILE)
             case "user-agent" | "referer" | "cookie":
                 call.headers.append((name.title(), value))
             case "url":
@@ -158,7 +168,8 @@ def curl(words: list[str], stdin: str | None) -> Call:
                 raise Unclear("asks with HEAD")
         if name == "json":
             call.content_type = "application/json"
-            call.headers.append(("Accept", "application/json"))
+    if call.content_type and not any(name.lower() == "accept" for name, _ in call.headers):
+        call.headers.append(("Accept", "application/json"))
     call.url = _one(urls)
     if any(char in call.url for char in "[]{}") and "-g" not in words and "--globoff" not in words:
         raise Unclear("the address is a pattern for several")
@@ -190,8 +201,15 @@ def wget(words: list[str], _stdin: str | None) -> Call:
                 call.remarks.append("--timeout: wget's is for each silence, Tocsin's for the whole call")
             case "connect-timeout":
                 call.connect_timeout = _seconds(name, value)
+            case "tries" if not _count(name, value):
+                call.retries = MOST_RETRIES
+                call.remarks.append(f"-t 0: wget tried for ever, Tocsin tries at most {MOST_RETRIES} times more")
             case "tries":
-                call.retries = max(_count(name, value) - 1, 0)
+                call.retries = _count(name, value) - 1
+            case "output-document" if value not in NOWHERE:
+                call.remarks.append(TO_A_FILE)
+            case "directory-prefix":
+                call.remarks.append(TO_A_FILE)
             case "user" | "http-user":
                 user = value
             case "password" | "http-password":

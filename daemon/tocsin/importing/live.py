@@ -1,14 +1,16 @@
 """`daemon.jobs_from`: jobs that stay in the app's own file, read at start and at each reload."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tocsin.faults import ConfigError, Fault
 from tocsin.importing import files
-from tocsin.importing.found import fault
+from tocsin.importing.found import fault, fault_of
+
+__all__ = ["LiveJob", "fault_of", "jobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +24,16 @@ class LiveJob:
 
 
 def jobs(
-    folder: Path, named: list[str], own: Collection[str], faults: list[Fault], warnings: list[str]
+    folder: Path, named: Mapping[str, str], own: Collection[str], faults: list[Fault], warnings: list[str]
 ) -> Iterator[LiveJob]:
-    """The jobs of the named files (relative to `folder`). Adds to faults and warnings; `own` are names taken."""
+    """The jobs of the named files (relative to `folder`), which the job file writes as their values. Adds to faults
+    and warnings; `own` are names taken."""
     holders = dict.fromkeys(own, "the job file")
-    for source in dict.fromkeys(named):
+    for name, source in named.items():
         try:
-            if os.path.exists(folder / source) and not os.path.isfile(folder / source):
+            if os.path.exists(folder / name) and not os.path.isfile(folder / name):
                 raise ConfigError([fault(source, "", "", "is no plain file")])  # a pipe would hold the daemon up
-            text = files.text_of(folder / source, source)
+            text = files.text_of(folder / name, source)
             kind = files.kind_of(text, source)
             if kind == "crontab":
                 why = "is a crontab, whose lines are a shell's; take its jobs over once, with tocsin import"

@@ -70,7 +70,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
     path: Any = entry.get("path")
     schedule: Any = entry.get("schedule")
     wrong = [("path", _path_fault(path)), ("schedule", _schedule_fault(schedule))]
-    faults += [fault(found.source, place, key, why, _shown(entry.get(key))) for key, why in wrong if why]
+    faults += [fault(found.source, place, key, why, entry.get(key)) for key, why in wrong if why]
     if any(why for _, why in wrong):
         return
     expression = " ".join(schedule.split())
@@ -116,11 +116,6 @@ def _schedule_fault(schedule: Any) -> str:
     except ScheduleError as error:
         return str(error)
     return ""
-
-
-def _shown(value: Any) -> Any:
-    """What a fault may repeat: a path without its query."""
-    return f"{value.partition('?')[0]}?…" if isinstance(value, str) and "?" in value else value
 
 
 def _durations(functions: Any) -> list[tuple[str, int]]:

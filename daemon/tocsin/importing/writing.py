@@ -24,6 +24,15 @@ def read(file: Path) -> tuple[str, dict[str, Any]]:
     raise ConfigError([Fault(file.name, "", "", "", why)])
 
 
+def variables(text: str) -> set[str]:
+    """The names of the variables that the text of a job file uses."""
+    written = tomllib.loads(text)
+    named = [*written.values(), *(written.get("jobs") or {}).values()]
+    tables = [table for table in named if isinstance(table, dict)]
+    direct = {str(value) for table in tables for key, value in table.items() if key.endswith("_env")}
+    return direct | {name for name, _ in REFERENCE.findall(text)}
+
+
 def stand_ins(text: str, held: Mapping[str, str]) -> dict[str, str]:
     """A value for each variable that the text of a job file needs and nobody holds, so that its form can be checked."""
     written = tomllib.loads(text)
