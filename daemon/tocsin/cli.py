@@ -9,7 +9,17 @@ import click
 
 from tocsin import __version__, config, jobfile, log
 from tocsin.commands import importing, live, offline, setup
-from tocsin.commands.common import FAILED, HELD, USAGE, any_job_file_option, examples, fail, job_file_option, loaded
+from tocsin.commands.common import (
+    FAILED,
+    HELD,
+    USAGE,
+    Commands,
+    any_job_file_option,
+    examples,
+    fail,
+    job_file_option,
+    loaded,
+)
 from tocsin.commands.doctor import doctor
 from tocsin.faults import ConfigError
 
@@ -23,7 +33,9 @@ _EXAMPLES = examples(
 )
 
 
-@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="tocsin")
 @click.pass_context
 def main(ctx: click.Context) -> None:

@@ -6,6 +6,7 @@ variable holds never reaches an error.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -33,7 +34,10 @@ FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
 
 def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
     """The job file: as named with -c, else by TOCSIN_CONFIG, else `tocsin.toml` in the working folder."""
-    return Path(named or environment.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+    try:
+        return Path(named or environment.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "the working folder is gone", ".") from None
 
 
 def load(file: Path, environment: Mapping[str, str] = os.environ, known: Known | None = None) -> Config:

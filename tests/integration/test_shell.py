@@ -8,9 +8,11 @@ import select
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -18,6 +20,8 @@ import pytest
 
 from harness import PATIENCE, TOCSIN, Daemon, Endpoint, until
 from tocsin.cli import main
+from tocsin.ledger.schema import SCHEMA
+from tocsin.ledger.sqlite import FILE
 
 JOBS = """
 [target]
@@ -206,12 +210,46 @@ def test_errors_are_on_standard_error(folder: Path, terminal: Callable[..., Term
         (["next", "* * *"], 2),
         (["fire", "nope"], 4),
         (["history", "--since", "soon"], 2),
+        (["history", "nope", "--json"], 1),
+        (["fire", "\udcff"], 2),
+        (["pause", "a" * 70_000], 2),
+        (["history", "\udcff"], 2),
+        (["next", "@yearly", "-n", "10000"], 1),
+        (["next", "@yearly", "--after", "9950-01-01T00:00:00Z"], 1),
     ):
         found = run(folder, "tocsin", *command)
         assert (found.returncode, found.stdout) == (code, ""), command
         assert found.stderr
         assert "Traceback" not in found.stderr
     assert click.style("tocsin:", fg="red") in terminal(folder, "tocsin", "jobs").wait()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "why"),
+    [
+        ("tocsin check >/dev/full", 1, "No space left on device"),
+        ("mkdir gone; cd gone; rmdir ../gone; tocsin check", 1, ".: the working folder is gone"),
+        ("mkdir -m 700 var; setpriv --reuid=65534 --clear-groups tocsin history", 1, "Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_said_in_one_line(folder: Path, line: str, code: int, why: str) -> None:
+    for parent in (folder, *folder.parents[:-2]):  # so that another user gets here
+        parent.chmod(0o755)
+    found = run(folder, "bash", "-c", f"set -e; {line}")
+    assert (found.returncode, found.stdout) == (code, "")
+    assert found.stderr.startswith("tocsin: ")
+    assert found.stderr.endswith(f"{why}\n")
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_job_that_is_none_has_no_history(folder: Path) -> None:
+    (folder / "var").mkdir()
+    with closing(sqlite3.connect(folder / "var" / FILE)) as db:
+        db.executescript(SCHEMA)
+    for more in ([], ["--json"]):
+        found = run(folder, "tocsin", "history", "nope", *more)
+        assert (found.returncode, found.stdout) == (2, "")
+        assert "there is no job 'nope'" in found.stderr
 
 
 def test_a_misspelt_command_or_option_is_guessed(folder: Path) -> None:

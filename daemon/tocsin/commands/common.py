@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import os
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from click.shell_completion import CompletionItem
 from tocsin import config, display
 from tocsin.config import Config, Known
 from tocsin.faults import ConfigError
+from tocsin.jobfile import JOB_NAME
 
 FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes, beside 0
 
@@ -71,3 +74,32 @@ def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) ->
             written = tomllib.loads(file.read_text()).get("jobs")
             jobs = dict.fromkeys(written, "") if isinstance(written, dict) else {}
     return [CompletionItem(name, help=text or None) for name, text in jobs.items() if name.startswith(begun)]
+
+
+def job_argument(*, required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The name of a job; the shell completes it."""
+
+    def checked(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+        if name is not None and not JOB_NAME.fullmatch(name):
+            fail(f"{name[:70]!a} is no name of a job (a-z, 0-9, '.', '_' and '-', at most 63)", USAGE)
+        return name
+
+    return click.argument("job", required=required, shell_complete=complete_job, callback=checked)
+
+
+class Commands(click.Group):
+    """What the system refuses a command (a full disk, a folder that is gone) is said in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click knows
+            raise
+        except OSError as error:
+            try:
+                if sys.stdout:  # None when it was closed
+                    sys.stdout.flush()
+            except OSError:  # it is what cannot be written; Python would try again at its end, and complain
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            named = f"{error.filename}: " if error.filename else ""
+            fail(f"{named}{error.strerror or error}", FAILED)

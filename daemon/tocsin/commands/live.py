@@ -7,7 +7,7 @@ import click
 
 from tocsin import channel, config, display
 from tocsin.channel import ChannelClosed
-from tocsin.commands.common import FAILED, NOT_RUNNING, complete_job, examples, fail, job_file_option
+from tocsin.commands.common import FAILED, NOT_RUNNING, examples, fail, job_argument, job_file_option
 from tocsin.messages import (
     Done,
     Finished,
@@ -59,7 +59,7 @@ def jobs(file: Path, as_json: bool) -> None:
 
 @click.command(epilog=examples("tocsin fire sla-check", "tocsin fire sla-check && echo done"))
 @job_file_option
-@click.argument("job", shell_complete=complete_job)
+@job_argument()
 def fire(file: Path, job: str) -> None:
     """Run JOB once, now. Through the daemon, accounted for as `manual`; exits 0 only on success."""
     run = ask(file, FireJob(job))[-1]
@@ -71,7 +71,7 @@ def fire(file: Path, job: str) -> None:
 
 @click.command(epilog=examples("tocsin pause sla-check"))
 @job_file_option
-@click.argument("job", shell_complete=complete_job)
+@job_argument()
 def pause(file: Path, job: str) -> None:
     """Let the slots of JOB pass until resumed. Also across restarts; a run that goes on ends as it will."""
     click.echo(getattr(ask(file, PauseJob(job, True))[-1], "text", ""))
@@ -79,7 +79,7 @@ def pause(file: Path, job: str) -> None:
 
 @click.command(epilog=examples("tocsin resume sla-check"))
 @job_file_option
-@click.argument("job", shell_complete=complete_job)
+@job_argument()
 def resume(file: Path, job: str) -> None:
     """Fire JOB by its schedule again."""
     click.echo(getattr(ask(file, PauseJob(job, False))[-1], "text", ""))

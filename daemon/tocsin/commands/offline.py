@@ -12,9 +12,9 @@ from tocsin.commands.common import (
     FAILED,
     USAGE,
     any_job_file_option,
-    complete_job,
     examples,
     fail,
+    job_argument,
     job_file_option,
     loaded,
 )
@@ -59,7 +59,7 @@ def check(file: Path, as_json: bool) -> None:
     )
 )
 @job_file_option
-@click.argument("job", required=False, shell_complete=complete_job)
+@job_argument(required=False)
 @click.option("--since", metavar="AGO", help='Slots of the last "10m", "2h", "7d".')
 @click.option("--failed", is_flag=True, help="Only runs without success, and missed slots.")
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
