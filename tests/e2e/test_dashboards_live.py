@@ -96,6 +96,7 @@ def troubles(now: float) -> Iterator[Message]:
             now + at,
             responses=(*STATUS_CLASSES, STATUS_CLASSES[0]),
             connection_errors=ERROR_KINDS,
+            retries=len(STATUS_CLASSES) + len(ERROR_KINDS),
             reported={"unassigned": 30.0},
             reported_errors={"unassigned": "missing"},
         )

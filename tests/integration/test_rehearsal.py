@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,6 +129,41 @@ def test_a_parent_that_is_killed_meanwhile_leaves_no_server_behind(tmp_path: Pat
         assert Path(f"/proc/{server}").exists()
         parent.send_signal(signal.SIGKILL)
     until(lambda: not Path(f"/proc/{server}").exists() or "Z" in state(server), "the server's end")
+
+
+def test_a_server_that_fails_goes_on_as_nobody_else(tmp_path: Path) -> None:
+    """Else it would be a second daemon beside the one that forked it, with the same lock."""
+    loaded(tmp_path)
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom tocsin import config\nfrom tocsin.job import rehearsal\n"
+        "def fail(*_):\n    raise OSError('the handshake broke off')\n"
+        "rehearsal._serve = fail\n"
+        "rehearsal.rehearse(config.load(Path(sys.argv[1]), {'CRON_SECRET': 'a-secret-long-enough-to-be-one'}))\n"
+        "os.write(1, b'%d\\n' % os.getpid())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path / "tocsin.toml"], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.read() == b"%d\n" % parent.pid
+
+
+def test_a_client_that_gives_up_ends_no_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        parent, server = os.getpid(), os.fork()
+        if server == 0:
+            try:
+                rehearsal._serve(listener, parent)
+            finally:
+                os._exit(1)
+        try:
+            for begun in (b"", rehearsal.TLS, rehearsal.TLS + b"\x03\x01\x00\x05hello", b"GET / HT"):
+                with socket.create_connection(listener.getsockname()) as client:
+                    client.sendall(begun)
+            with socket.create_connection(listener.getsockname()) as client:
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        finally:
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
 
 
 def state(pid: int) -> str:

@@ -4,6 +4,7 @@ A first call imports encodings, fills caches and specialises bytecode: 7 ms of p
 memory (measured), for each of a thousand children in the same moment, when the parent has not done it once.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -53,7 +54,10 @@ def rehearse(config: Config) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             parent, server = os.getpid(), os.fork()
             if server == 0:
-                _serve(listener, parent)
+                try:
+                    _serve(listener, parent)
+                finally:  # whatever happened: what follows here is for the parent alone
+                    os._exit(1)
             try:
                 for scheme, job in jobs.items():
                     for url in _URLS[scheme]:
@@ -91,16 +95,20 @@ def _serve(listener: socket.socket, parent: int) -> NoReturn:
     """In a process of its own, which must not outlive the parent: it would hold the lock of the state folder."""
     linux.die_with_parent(parent)
     linux.close_all_but({0, 1, 2, listener.fileno()})
-    context = None
+    context = _nameless(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     while True:
         client, _ = listener.accept()
-        if client.recv(1, socket.MSG_PEEK) == TLS:
-            context = context or _nameless(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-            client = context.wrap_socket(client, server_side=True)
-        with client:
-            while (data := client.recv(65536)) and not data.endswith(b"\r\n\r\n"):
-                pass
-            client.sendall(_ODD_REPLY if b"/odd " in data else _REPLY)
+        with client, contextlib.suppress(OSError):  # who gives up has its own words for it
+            _answer(client, context)
+
+
+def _answer(client: socket.socket, context: ssl.SSLContext) -> None:
+    if client.recv(1, socket.MSG_PEEK) == TLS:
+        client = context.wrap_socket(client, server_side=True)
+    with client:
+        while (data := client.recv(65536)) and not data.endswith(b"\r\n\r\n"):
+            pass
+        client.sendall(_ODD_REPLY if b"/odd " in data else _REPLY)
 
 
 class _Hurried(Clock):
