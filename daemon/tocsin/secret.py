@@ -127,21 +127,20 @@ class Redactor:
     """Takes secrets out of texts. The last line of defence: nothing should put one in."""
 
     def __init__(self) -> None:
-        self._hidden: dict[str, tuple[str, re.Pattern[str]]] = {}  # secret -> a part that no disguise changes, and all
+        self._hidden: dict[str, str] = {}  # secret -> a part of it that no disguise changes
         self.longest = 0  # characters that one of them may take
 
     def learn(self, secrets: Iterable[Secret]) -> None:
         """Hide these too; what was hidden before stays hidden (an old secret may still be valid)."""
         for value in {secret.bare() for secret in secrets} - self._hidden.keys():
-            part = max(_PLAIN.findall(value), key=len, default="")
-            self._hidden[value] = part, re.compile("".join(map(_disguised, value)))
+            self._hidden[value] = max(_PLAIN.findall(value), key=len, default="")
             self.longest = max(self.longest, LONGEST_DISGUISE * len(value))
         self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))
 
     def __call__(self, text: str) -> str:
-        for part, pattern in self._hidden.values():
+        for value, part in self._hidden.items():
             if part in text:
-                text = pattern.sub(REDACTED, text)
+                text = _disguises(value).sub(REDACTED, text)
         return text
 
 
@@ -153,7 +152,11 @@ for _name, _char in html.entities.html5.items():
 LONGEST_DISGUISE = 24  # characters that one may take, as "&amp;DiacriticalGrave;"
 
 
-@functools.cache
+@functools.cache  # made when it is needed: a thousand jobs may have a thousand secrets
+def _disguises(value: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_disguised, value)))
+
+
 def _disguised(char: str) -> str:
     """A pattern for the character as it may stand in a text: plain, in a URL, in JSON (of any writer), in HTML."""
     if char.isalnum():
