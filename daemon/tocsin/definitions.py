@@ -56,10 +56,12 @@ class Job:
     @property
     def public_url(self) -> str:
         """The URL without what nobody should read: its query, and parts that are a secret by themselves."""
-        url = self.url.partition("?")[0]
+        return self.without_hidden(self.url.partition("?")[0])
+
+    def without_hidden(self, text: str) -> str:
         for value in self.hidden_in_url:
-            url = url.replace(value, "…")
-        return url
+            text = text.replace(value, "…")
+        return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -278,7 +279,8 @@ class Loader(Reader):
     def hidden_in(self, written: str) -> tuple[str, ...]:
         """What the variables of a job's address hold, where that may be a secret by itself."""
         held = (self.environment.get(name, "") for name, _ in REFERENCE.findall(written))
-        return tuple(value for value in held if secrets.looks_random(value))
+        found = {part for value in held for part in re.split("[/?&=]", value) if secrets.looks_random(part)}
+        return tuple(sorted(found, key=len, reverse=True))
 
     def secret(self, model: JobTable, target: TargetTable, table: str) -> Secret | None:
         sent = model.send_secret or target.send_secret

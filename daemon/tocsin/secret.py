@@ -134,7 +134,7 @@ class Redactor:
         """Hide these too; what was hidden before stays hidden (an old secret may still be valid)."""
         for value in {secret.bare() for secret in secrets} - self._hidden.keys():
             self._hidden[value] = max(_PLAIN.findall(value), key=len, default="")
-            self.longest = max(self.longest, LONGEST_DISGUISE * len(value))
+            self.longest = max(self.longest, sum(1 if char.isalnum() else LONGEST_DISGUISE for char in value))
         self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))
 
     def __call__(self, text: str) -> str:

@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+import time
 from collections.abc import Callable
 
 from harness import Daemon, Endpoint, Held, until
@@ -161,3 +162,25 @@ def test_a_reload_asked_for_during_the_start_comes_after_it(running: Start, endp
     daemon.signal(signal.SIGHUP)
     daemon.said("reloaded")
     until(lambda: endpoint.calls, "a call")
+
+
+def test_a_success_long_ago_rings_no_alarm_at_a_start(running: Start, endpoint: Endpoint) -> None:
+    """Why there was none since is not known: it may have been paused, or nobody ran."""
+    daemon = running(DAILY.format("good", "good"))
+    until(lambda: daemon.run("fire", "good").returncode == 0, "a success")
+    assert daemon.stop() == 0
+    long_ago = time.time() - 7 * 86400
+    db = sqlite3.connect(daemon.folder / "var" / FILE, isolation_level=None)
+    db.execute("UPDATE jobs SET last_success = ?", (long_ago,))
+    db.close()
+    daemon.start()
+
+    def told(name: str) -> float:
+        return daemon.metric(f"tocsin_job_{name}_timestamp_seconds", job_name="good") or 0.0
+
+    until(lambda: told("last_success") == long_ago, "the success to be known")
+    assert told("success_deadline") > time.time()
+    daemon.child("exporter", other_than=daemon.kill("exporter"))
+    until(lambda: told("last_success") == long_ago, "the success to be known again")
+    assert told("success_deadline") > time.time()
+    assert len(endpoint.calls) == 1

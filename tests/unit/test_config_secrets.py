@@ -251,6 +251,10 @@ def test_a_content_type_of_the_headers_stays(load: Load) -> None:
 def test_a_secret_in_the_path_is_not_shown(load: Load) -> None:
     ping = "0b5e1c1e-3f5f-4bd2-9d0e-6b1f0c2d7a11"
     text = GOOD.replace('path = "/x"', 'url = "https://hc.example/${PING_PATH}/${STAGE}"')
+    whole = {**ENVIRONMENT, "PING": f"https://hc.example/{ping}/start"}
+    assert (
+        load(GOOD.replace('path = "/x"', 'url = "${PING}"'), whole).jobs["a"].public_url == "https://hc.example/…/start"
+    )
     one = load(text, {**ENVIRONMENT, "PING_PATH": ping, "STAGE": "prod"}).jobs["a"]
     assert one.url == f"https://hc.example/{ping}/prod"
     assert one.public_url == "https://hc.example/…/prod"

@@ -117,6 +117,9 @@ def test_whatever_stands_in_the_list_only_its_error_is_raised(entries: list[Any]
     [
         {"path": "/a?token=tok-SECRET-1 x"},
         {"path": "a?token=tok-SECRET-1"},
+        {"path": 'a?a="&token=tok-SECRET-1'},
+        {"path": "a? token=tok-SECRET-1"},
+        {"path": None, "url": "https://user:tok/SECRET@1@x.example/a"},
         {"path": None, "url": "https://user:tok-SECRET-1@x.example/a"},
         {"path": None, "url": "https://x.example/a?k=tok-SECRET-1#b"},
     ],

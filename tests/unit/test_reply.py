@@ -311,3 +311,9 @@ def test_of_a_secret_at_the_cut_nothing_is_shown(status: int, begin: bytes) -> N
         body = begin + b" " * (before - len(begin)) + b"0123456789abcdef</title>"
         verdict = judge(PLAIN, status, JSON, body[: EXCERPT_FROM + 1] if status == 500 else body)
         assert "0123" not in verdict.detail
+
+
+@pytest.mark.usefixtures("nothing_is_secret_yet")
+def test_a_long_secret_leaves_the_beginning_of_a_reply() -> None:
+    redact.learn([Secret("0123-abc." * 100, "bearer", "X")])
+    assert excerpt(b"the database is down " + b"x " * EXCERPT_FROM).startswith("the database is down")

@@ -19,8 +19,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
-_QUERY = re.compile(r"\?[^\"\s]+[^\"]*")
-_USER = re.compile(r"://[^/\"@]*@")
+_USER = re.compile("://.*@")
 
 Kind = Literal["differs", "check", "left out", "set"]
 
@@ -69,7 +68,9 @@ def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fau
 
 
 def _public(written: str) -> str:
-    return _QUERY.sub("?…", _USER.sub("://…@", written))
+    """A value as JSON writes it, up to its first question mark."""
+    kept, cut, _ = _USER.sub("://…@", written).partition("?")
+    return kept + "?…" + '"' * written.startswith('"') if cut else kept
 
 
 def table_faults(source: str, job: FoundJob) -> list[Fault]:

@@ -27,7 +27,8 @@ def read(file: Path) -> tuple[str, dict[str, Any]]:
 def variables(text: str) -> set[str]:
     """The names of the variables that the text of a job file uses."""
     written = tomllib.loads(text)
-    named = [*written.values(), *(written.get("jobs") or {}).values()]
+    jobs = written.get("jobs")
+    named = [*written.values(), *(jobs.values() if isinstance(jobs, dict) else ())]
     tables = [table for table in named if isinstance(table, dict)]
     direct = {str(value) for table in tables for key, value in table.items() if key.endswith("_env")}
     return direct | {name for name, _ in REFERENCE.findall(text)}

@@ -102,7 +102,8 @@ def redirected(status: int, location: str, job: Job) -> str:
         there, here = _place(target), _place(urlsplit(job.url))
     except ValueError:
         return f"{status}: redirects to what is no URL: {one_line(location.partition('?')[0].rpartition('@')[2])}"
-    shown = one_line(target._replace(netloc=target.netloc.rpartition("@")[2], query="", fragment="").geturl())
+    there_to = target._replace(netloc=target.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    shown = one_line(job.without_hidden(there_to))
     if there[:3] == here[:3] and there[3] != here[3] and there[3].rstrip("/") == here[3].rstrip("/"):
         return f"{status}: the server wants the path {'with' if there[3][-1:] == '/' else 'without'} a trailing slash"
     if (there[0], here[0], there[1], there[3]) == ("https", "http", here[1], here[3]):

@@ -203,7 +203,7 @@ class JobProcess:
     def withdrawn(self, ask: Ask) -> Release | Skipped:
         """Told to stop before the call: a successor within the slot's grace may run it, but for a manual run."""
         if ask.trigger == "manual":
-            return self.unrun(ask, "missed", "the daemon stopped before the call")
+            return self.unrun(ask, "missed", "its process was told to stop before the call")
         return Release(self.job.name, ask.due, ask.attempt, ask.owner)
 
     def account_for_overlap(self) -> None:

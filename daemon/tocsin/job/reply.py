@@ -13,6 +13,7 @@ from tocsin.secret import redact
 
 EXCERPT = 160  # characters of the server's own words that a detail repeats
 EXCERPT_FROM = 8192  # bytes at the start of a body in which they are looked for
+SHORTEST = 1024  # characters that are left of them, however long a secret is
 LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole numbers there
 
 _MISSING = object()
@@ -89,8 +90,8 @@ def excerpt(body: bytes) -> str:
 
 def _beginning(body: bytes) -> str:
     """What may be shown of it; of a longer one without the end, where half a secret may stand."""
-    text = body[:EXCERPT_FROM].decode("utf-8", "replace")
-    return text if len(body) <= EXCERPT_FROM else text[: max(0, len(text) - redact.longest)]
+    text = redact(body[:EXCERPT_FROM].decode("utf-8", "replace"))
+    return text if len(body) <= EXCERPT_FROM else text[: max(SHORTEST, len(text) - redact.longest)]
 
 
 def one_line(text: str) -> str:

@@ -214,7 +214,7 @@ class SqliteLedger:
             "DELETE FROM slots WHERE job = ? AND due = ? AND attempt = ? AND owner = ? AND state = 'started'",
             (body.job, body.due, body.attempt, body.owner),
         ).rowcount
-        if gone:
+        if gone and not body.attempt:  # else the slot itself has its fate
             self._db.execute("UPDATE jobs SET last_due = min(last_due, ? - 1) WHERE job = ?", (body.due, body.job))
 
     def _finish(self, run: Finished) -> None:

@@ -99,7 +99,8 @@ class Daemon:
             log.warning("stopping at once", why=why)
             self.jobs.hurry()
             return
-        running = sum(map(self.jobs.is_running, self.jobs.seats))
+        slots = [one.child.slot for one in self.jobs.processes if one.child.slot]
+        running = sum(1 for slot in slots if slot.granted and slot.ask.due <= time.time())
         log.info("stopping", why=why, running_calls=running, drain=self.config.drain)
         self.jobs.stop(self.config.drain)
         self._loop.at(self._loop.now() + self.config.drain + FINISH, self._end_services)
@@ -110,6 +111,9 @@ class Daemon:
             self._end_services()
 
     def _end_services(self) -> None:
+        if not self._books.settled:
+            log.error("stopped before the ledger could write everything: its open runs will be called lost")
+            self.exit_code = max(self.exit_code, 1)
         for process in list(self._services.values()):
             self._children.stop(process, lifecycle.CANCEL_GRACE)
         self._loop.done = not self._services

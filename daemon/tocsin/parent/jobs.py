@@ -33,6 +33,7 @@ class Seat:
     forked_as: Job | None = None  # the definition under which the process was forked
     owner: str = ""  # which life of the process holds a slot
     again: Ask | None = None  # a lost run that is to be delivered once more, until a process asks for that
+    asked_again: Ask | None = None  # that run, once a process has
     paused_early: bool | None = None  # what was asked for before the ledger told of the job's past
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
@@ -40,9 +41,12 @@ class Seat:
         match body:
             case Ask(due=due, attempt=attempt, trigger=trigger):
                 if self.again and (self.again.due, self.again.attempt) == (due, attempt):
-                    self.again = None
+                    self.asked_again, self.again = self.again, None
                 if trigger != "manual":
                     self._account(due)
+            case Release(due=due, attempt=attempt) if attempt:  # the slot itself has its fate
+                if self.asked_again and (self.asked_again.due, self.asked_again.attempt) == (due, attempt):
+                    self.again = self.asked_again
             case Release(due=due) if self.accounted is not None:
                 self.accounted = min(self.accounted, int(due) - 1)
             case Skipped(last=last) if last == int(last):
@@ -177,6 +181,8 @@ class Jobs:
             seat.accounted = int(past.last_due)
             paused, seat.paused_early = seat.paused_early, None
             self._news.tell(past if paused is None else replace(past, paused=paused))
+            if _is_overdue(self.defined[past.job], past.last_success, time.time()):
+                self._news.expect_anew(past.job)  # it was paused meanwhile, or nobody ran: who knows
         if seat:
             self.begin(past.job)
 
@@ -208,3 +214,11 @@ class Jobs:
         self.send(name, event)
         self._news.tell(event)
         log.info(f"{name}: {'paused' if paused else 'resumed'}")
+
+
+def _is_overdue(job: Job, last_success: float | None, now: float) -> bool:
+    """Whether the second fire after the last success has passed, with timeout and grace."""
+    spare = job.timeout + job.grace
+    if last_success is None or now - last_success < spare:
+        return False
+    return job.schedule.next_due(job.schedule.next_due(int(last_success))) + spare < now

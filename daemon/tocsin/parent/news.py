@@ -36,6 +36,8 @@ class News:
         self._ledger = LedgerState(False, 0)
         self._processes: dict[tuple[str, str], ProcessUp] = {}
         self._dropped = 0
+        self._behind = False  # whether the exporter missed something since it was told everything
+        self._gone: set[str] = set()  # jobs of whose end it did not hear
 
     def tell(self, event: Message) -> None:
         """Something happened."""
@@ -64,6 +66,11 @@ class News:
                 event = after  # the exporter takes it whole
         self._pass_on(event)
 
+    def expect_anew(self, name: str) -> None:
+        """From now on a success of the job is expected, whatever was before."""
+        self.statuses[name] = replace(self.statuses[name], since=time.time())
+        self._pass_on(self.statuses[name])
+
     def define(self, job: Job) -> None:
         """The job is new or defined anew; what happened to it before still counts."""
         before, fresh = self.statuses.get(job.name), status.of(job)
@@ -87,11 +94,21 @@ class News:
         self._pass_on(self._ledger)
 
     def heartbeat(self, lost_entries: int) -> None:
-        self._pass_on(Heartbeat(time.time()))
+        if self._pass_on(Heartbeat(time.time())) and self._behind:
+            log.warning("the exporter was behind: it is told the state of all jobs, what it missed is not counted")
+            gone, self._gone, self._behind = self._gone - self.statuses.keys(), set(), False
+            for name in gone:
+                self._pass_on(JobRemoved(name))
+            self.repeat()
         self._pass_on(LogLinesDropped(log.lines_dropped()))
         if dropped := self._dropped + lost_entries:
             self._pass_on(EventsDropped(dropped))
 
-    def _pass_on(self, message: Message) -> None:
-        if not self._to_exporter(message):
-            self._dropped += 1
+    def _pass_on(self, message: Message) -> bool:
+        if self._to_exporter(message):
+            return True
+        self._dropped += 1
+        self._behind = True
+        if isinstance(message, JobRemoved):
+            self._gone.add(message.name)
+        return False
