@@ -207,7 +207,7 @@ class Loader(Reader):
 
     def jobs_from(self, daemon: DaemonTable, defaults: dict[str, Any], target: TargetTable | None) -> dict[str, Job]:
         """The jobs of the files that the daemon's table names; their faults name those files."""
-        from tocsin.importing import live  # a start without it need not read it
+        from tocsin.importing import found, live  # a start without them need not read them
 
         jobs = {}
         own = self.written.get("jobs")
@@ -219,7 +219,7 @@ class Loader(Reader):
             job = self.job(one.name, one.table, defaults, target)
             for index, fault in enumerate(self.faults[before:], before):
                 if fault.table == f"jobs.{one.name}":
-                    self.faults[index] = live.fault_of(fault, one.where)
+                    self.faults[index] = found.fault_of(fault, one.where)
             if job:
                 jobs[one.name] = replace(job, source=one.source)
         return jobs

@@ -54,10 +54,6 @@ class Secret:
             return target
         return f"{target}{'&' if '?' in target else '?'}{quote(name, safe='')}={quote(self.value, safe='')}"
 
-    def bare(self) -> str:
-        """What of it no text may show."""
-        return self.value.removeprefix(SIGNING_PREFIX)
-
 
 def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
     if not variable:
@@ -132,7 +128,8 @@ class Redactor:
 
     def learn(self, secrets: Iterable[Secret]) -> None:
         """Hide these too; what was hidden before stays hidden (an old secret may still be valid)."""
-        for value in {secret.bare() for secret in secrets} - self._hidden.keys():
+        values = {secret.value.removeprefix(SIGNING_PREFIX) or secret.value for secret in secrets}
+        for value in values - self._hidden.keys():
             self._hidden[value] = max(_PLAIN.findall(value), key=len, default="")
             self.longest = max(self.longest, sum(1 if char.isalnum() else LONGEST_DISGUISE for char in value))
         self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))

@@ -31,6 +31,17 @@ def loaded(tmp_path: Path, text: str = "") -> config.Config:
     return config.load(file, {"CRON_SECRET": "a-secret-long-enough-to-be-one"})
 
 
+def rehearsing(tmp_path: Path, change: str) -> "subprocess.Popen[bytes]":
+    """A process that rehearses with this change to the module, and then says which it is."""
+    script = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom tocsin import config\nfrom tocsin.job import rehearsal\n"
+        f"{change}"
+        "rehearsal.rehearse(config.load(Path(sys.argv[1]), {'CRON_SECRET': 'a-secret-long-enough-to-be-one'}))\n"
+        "os.write(1, b'%d\\n' % os.getpid())\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", script, tmp_path / "tocsin.toml"], stdout=subprocess.PIPE)
+
+
 def children() -> list[str]:
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
@@ -115,15 +126,13 @@ def test_where_it_cannot_be_done_that_is_said_and_no_more(tmp_path: Path, monkey
 def test_a_parent_that_is_killed_meanwhile_leaves_no_server_behind(tmp_path: Path) -> None:
     """The server would hold the lock of the state folder."""
     loaded(tmp_path)
-    script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom tocsin import config\nfrom tocsin.job import rehearsal\n"
+    change = (
         "def wait(job):\n"
         "    children = f'/proc/self/task/{os.getpid()}/children'\n"
         "    print(open(children).read(), flush=True); time.sleep(60)\n"
         "rehearsal._call = wait\n"
-        "rehearsal.rehearse(config.load(Path(sys.argv[1]), {'CRON_SECRET': 'a-secret-long-enough-to-be-one'}))\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path / "tocsin.toml"], stdout=subprocess.PIPE) as parent:
+    with rehearsing(tmp_path, change) as parent:
         assert parent.stdout is not None
         server = int(parent.stdout.readline())
         assert Path(f"/proc/{server}").exists()
@@ -134,14 +143,9 @@ def test_a_parent_that_is_killed_meanwhile_leaves_no_server_behind(tmp_path: Pat
 def test_a_server_that_fails_goes_on_as_nobody_else(tmp_path: Path) -> None:
     """Else it would be a second daemon beside the one that forked it, with the same lock."""
     loaded(tmp_path)
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom tocsin import config\nfrom tocsin.job import rehearsal\n"
-        "def fail(*_):\n    raise OSError('the handshake broke off')\n"
-        "rehearsal._serve = fail\n"
-        "rehearsal.rehearse(config.load(Path(sys.argv[1]), {'CRON_SECRET': 'a-secret-long-enough-to-be-one'}))\n"
-        "os.write(1, b'%d\\n' % os.getpid())\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path / "tocsin.toml"], stdout=subprocess.PIPE) as parent:
+    with rehearsing(
+        tmp_path, "def fail(*_):\n    raise OSError('the handshake broke off')\nrehearsal._serve = fail\n"
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.read() == b"%d\n" % parent.pid
 

@@ -1,5 +1,6 @@
 """What outlives a restart, a reload, a new exporter: the past of a job, its pause, the call that runs."""
 
+import resource
 import signal
 import sqlite3
 import time
@@ -184,3 +185,16 @@ def test_a_success_long_ago_rings_no_alarm_at_a_start(running: Start, endpoint: 
     until(lambda: told("last_success") == long_ago, "the success to be known again")
     assert told("success_deadline") > time.time()
     assert len(endpoint.calls) == 1
+
+
+def test_a_stop_that_loses_results_says_so(daemon: Daemon, endpoint: Endpoint) -> None:
+    """No file of the ledger may grow: for SQLite the same as a full disk."""
+    daemon.write(EVERY_SECOND, daemon='drain = "0s"')
+    daemon.start()
+    until(lambda: len(endpoint.calls) >= 2, "calls")
+    ledger = daemon.child("ledger")
+    resource.prlimit(ledger, resource.RLIMIT_FSIZE, (4096, resource.prlimit(ledger, resource.RLIMIT_FSIZE)[1]))
+    daemon.said("the ledger cannot write")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 1
+    daemon.said("stopped before the ledger could write everything")

@@ -87,6 +87,14 @@ def test_only_the_owner_releases_and_only_what_is_open(books: Books, before: lis
     assert books.rows() == kept
 
 
+def test_a_released_delivery_leaves_the_slot_its_fate(books: Books) -> None:
+    books.past(now=T - 60)
+    books.put(ask(), finished(outcome="lost"), ask(attempt=1), Release("a", T, 1, "s1/1"))
+    assert books.past().last_due == T
+    assert books.brief() == [(0, "finished", "lost", 1)]
+    assert books.put(ask(attempt=1)) == [Grant("a", T, 1)]
+
+
 def test_a_withdrawn_ask_is_a_missed_slot(books: Books) -> None:
     books.put(ask(), skipped(T, T, 1, "missed", "too late"))
     assert books.brief() == [(0, "missed", "missed", 1)]

@@ -22,7 +22,7 @@ class Variables:
 
     `taken` are names that no new one may have."""
 
-    def __init__(self, found: Found, taken: Set[str] = frozenset()) -> None:
+    def __init__(self, found: Found, taken: Set[str]) -> None:
         self.found = found
         self.taken = taken | {"CRON_SECRET"}  # that is the target's
         self.known: dict[str, tuple[str, str]] = {}  # name -> value, and where it stands; by the lines so far

@@ -19,7 +19,7 @@ from tocsin.urls import is_public
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
 _ASSIGNMENT = re.compile("([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=\s*=)|(?<=\$)[A-Za-z_][A-Za-z0-9_]*|(?<=\$\{)[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 MOST_LINES = 10_000  # a crontab of a hundred jobs has three hundred
 _TERM = r"(?:\*|\?|[0-9]{1,3}[LW]?|[A-Za-z]{1,3})"
 _FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
@@ -48,7 +48,7 @@ _ZONE = (
 def read(text: str, source: str) -> Found:
     """The calls of the crontab. Raises ConfigError for what is no text, or no time zone."""
     found = Found(source)
-    reader = _Reader(found, set(_NAMED.findall(text)))
+    reader = _Reader(found, set(_NAME.findall(text)))
     lines = text.removeprefix("\ufeff").split("\n")
     if len(lines) > MOST_LINES:
         raise ConfigError([fault(source, "", "", f"has more than {MOST_LINES} lines; is it a crontab?")])
@@ -84,7 +84,7 @@ def _is_schedule(text: str) -> bool:
 
 class _Reader:
     def __init__(self, found: Found, named: Set[str]) -> None:
-        """`named` are the variables that occur anywhere in the crontab."""
+        """`named` are the words of the crontab that may be variables."""
         self.found = found
         self.variables = Variables(found, named)
         self.zone = ""

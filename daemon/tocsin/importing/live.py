@@ -8,9 +8,7 @@ from typing import Any
 
 from tocsin.faults import ConfigError, Fault
 from tocsin.importing import files
-from tocsin.importing.found import fault, fault_of
-
-__all__ = ["LiveJob", "fault_of", "jobs"]
+from tocsin.importing.found import fault
 
 
 @dataclass(frozen=True, slots=True)

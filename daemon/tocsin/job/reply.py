@@ -54,7 +54,7 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
     if not is_right(expected, status):
         return _wrong_status(status, content_type, body)
     said_json = _JSON.match(content_type) is not None
-    if body.strip(_BLANK) and not expected.json and _is_html(content_type, body):
+    if not expected.json and _is_html(content_type, body) and body.strip(_BLANK):
         return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
     try:
         value = _parsed(body)

@@ -99,8 +99,7 @@ class Daemon:
             log.warning("stopping at once", why=why)
             self.jobs.hurry()
             return
-        slots = [one.child.slot for one in self.jobs.processes if one.child.slot]
-        running = sum(1 for slot in slots if slot.granted and slot.ask.due <= time.time())
+        running = sum(map(self.jobs.is_running, self.jobs.seats))
         log.info("stopping", why=why, running_calls=running, drain=self.config.drain)
         self.jobs.stop(self.config.drain)
         self._loop.at(self._loop.now() + self.config.drain + FINISH, self._end_services)

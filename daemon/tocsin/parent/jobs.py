@@ -32,25 +32,24 @@ class Seat:
     process: Process | None = None
     forked_as: Job | None = None  # the definition under which the process was forked
     owner: str = ""  # which life of the process holds a slot
-    again: Ask | None = None  # a lost run that is to be delivered once more, until a process asks for that
-    asked_again: Ask | None = None  # that run, once a process has
+    again: Ask | None = None  # a lost run that is to be delivered once more, until that has a fate
     paused_early: bool | None = None  # what was asked for before the ledger told of the job's past
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """What it says of the schedule's slots: a manual run says nothing about those before it."""
+        again = self.again
         match body:
-            case Ask(due=due, attempt=attempt, trigger=trigger):
-                if self.again and (self.again.due, self.again.attempt) == (due, attempt):
-                    self.asked_again, self.again = self.again, None
-                if trigger != "manual":
-                    self._account(due)
-            case Release(due=due, attempt=attempt) if attempt:  # the slot itself has its fate
-                if self.asked_again and (self.asked_again.due, self.asked_again.attempt) == (due, attempt):
-                    self.again = self.asked_again
-            case Release(due=due) if self.accounted is not None:
+            case Ask(due=due, trigger=trigger) if trigger != "manual":
+                self._account(due)
+            case Release(due=due, attempt=0) if self.accounted is not None:  # of a later one the slot has its fate
                 self.accounted = min(self.accounted, int(due) - 1)
-            case Skipped(last=last) if last == int(last):
-                self._account(last)
+            case Finished(due=due, attempt=attempt) if again and (again.due, again.attempt) == (due, attempt):
+                self.again = None
+            case Skipped(first=first, last=last):
+                if again and again.due == first:
+                    self.again = None
+                if last == int(last):
+                    self._account(last)
 
     def _account(self, until: float) -> None:
         if self.accounted is not None:
@@ -203,7 +202,7 @@ class Jobs:
         """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
         process = self.seats[name].process
         slot = process.child.slot if process else None
-        return slot is not None and slot.ask.due <= time.time()
+        return slot is not None and slot.granted and slot.ask.due <= time.time()
 
     def pause(self, name: str, paused: bool) -> None:
         event = Pause(name, paused)
