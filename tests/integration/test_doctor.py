@@ -582,6 +582,14 @@ def test_too_few_descriptors(site: Site) -> None:
     assert finding["detail"] == "60 jobs need 184 open files, and the hard limit is 128"
 
 
+def test_no_line_of_a_broken_supervisord_file_is_shown(site: Site) -> None:
+    (site.folder / "supervisord.conf").write_text('environment=CRON_SECRET="TOP-SECRET-VALUE"\n[program:tocsin]\n')
+    found = site.only("supervisord.file")
+    assert found["status"] == "FAIL"
+    assert "is no supervisord file (line 1)" in str(found)
+    assert "TOP-SECRET" not in str(found)
+
+
 def test_supervisord_kills_before_the_drain_is_over(site: Site) -> None:
     (site.folder / "supervisord.conf").write_text("[program:tocsin]\ncommand=tocsin run\nstopwaitsecs=20\n")
     found = {one["check"]: one for one in site.doctor()}

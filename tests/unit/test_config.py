@@ -207,6 +207,22 @@ def test_defaults_are_merged(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "status", "json"),
+    [
+        ("", ("204",), (("ready", True),)),
+        ('expect.status = ["200"]\n', ("200",), (("ready", True),)),
+        ("expect.json = { done = 1 }\n", ("204",), (("done", 1),)),
+    ],
+)
+def test_each_key_of_expect_has_its_own_default(
+    load: Load, own: str, status: tuple[str, ...], json: tuple[tuple[str, object], ...]
+) -> None:
+    text = f"[defaults.expect]\nstatus = ['204']\njson = {{ ready = true }}\n{GOOD}{own}"
+    one = load(text).jobs["a"]
+    assert (one.expect_status, one.expect_json) == (status, json)
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "timeout = '5'",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, TARGET, Load, faults, job
+from tocsin.job.failures import redirected
 
 # ---- variables
 
@@ -258,4 +259,10 @@ def test_a_secret_in_the_path_is_not_shown(load: Load) -> None:
     one = load(text, {**ENVIRONMENT, "PING_PATH": ping, "STAGE": "prod"}).jobs["a"]
     assert one.url == f"https://hc.example/{ping}/prod"
     assert one.public_url == "https://hc.example/…/prod"
+    assert redirected(301, f"https://www.hc.example/{ping}/prod?a", one).startswith(
+        "301: redirects to https://www.hc.example/…/prod, "
+    )
+    assert redirected(301, "http://me:password@hc.example:99999/", one) == (
+        "301: redirects to what is no URL: hc.example:99999/"
+    )
     assert ping not in repr(one).replace(one.url, "")

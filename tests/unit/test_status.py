@@ -141,6 +141,7 @@ def test_a_definition_that_disables_keeps_the_history_and_the_pause_alone(make_j
     new = status.of(make_job(description="new", enabled=False))
     kept = status.carried_over(old, new, 70.0)
     assert (kept.last_outcome, kept.last_detail, kept.last_run, kept.consecutive_failures) == ("timeout", "why", 9.0, 1)
+    assert kept.paused
     blank = {"last_outcome": None, "last_detail": "", "last_run": None, "last_success": None, "paused": False}
     assert replace(kept, **blank, consecutive_failures=0) == new
 
