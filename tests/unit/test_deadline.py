@@ -116,8 +116,9 @@ def test_an_alarm_at_the_door_does_not_keep_the_deadline_running() -> None:
 
     def ring(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code is deadline.__exit__.__code__:
-            module._on_alarm(signal.SIGALRM, frame)
-            module._on_cancel(CANCEL, frame)
+            for interrupted in (frame, sys._getframe()):  # at the door, and in what a debugger runs there
+                module._on_alarm(signal.SIGALRM, interrupted)
+                module._on_cancel(CANCEL, interrupted)
 
     sys.setprofile(ring)
     try:

@@ -64,9 +64,11 @@ def _on_cancel(_number: int, frame: FrameType | None) -> None:
 
 
 def _is_leaving(frame: FrameType | None) -> bool:
-    """Whether the block is being left: raised at the door of `__exit__`, the deadline would go on without a block.
-    A starved process comes there later than REPEAT after its first alarm."""
-    return frame is not None and frame.f_code is deadline.__exit__.__code__
+    """Whether the block is being left: raised at the door of `__exit__`, or in what a debugger runs there, the
+    deadline would go on without a block. A starved process comes there later than REPEAT after its first alarm."""
+    while frame is not None and frame.f_code is not deadline.__exit__.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def listen() -> None:
