@@ -1,6 +1,7 @@
 """What all tests share: hypothesis draws the same examples every time, a job to begin from, a real daemon."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,16 @@ def nothing_is_secret_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What earlier tests in this process taught the log to hide is forgotten."""
     monkeypatch.setattr(redact, "_hidden", {})
     monkeypatch.setattr(redact, "longest", 0)
+
+
+@pytest.fixture
+def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's clock shows another time than UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

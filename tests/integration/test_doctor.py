@@ -121,6 +121,16 @@ def test_a_healthy_site_before_the_first_start(site: Site) -> None:
     assert not site.state.exists()  # it makes nothing
 
 
+def test_a_healthy_site_by_its_name(site: Site, authority: trustme.CA) -> None:
+    at(site, site.environment["API_BASE_URL"].replace("127.0.0.1", "localhost"))
+    assert site.only("endpoint.path")["status"] == "ok"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    site.write(JOB, target='ca_file = "ca.pem"')
+    with HostileServer(lambda peer: _says(peer, status(204, "Allow: POST")), context) as server:
+        assert at(site, f"https://localhost:{server.port}").only("endpoint.path")["status"] == "ok"
+
+
 def test_a_healthy_site_with_its_daemon(daemon: Daemon, endpoint: Endpoint) -> None:
     endpoint.answer = App()
     daemon.write(JOB + '[jobs.hourly]\nschedule = "@hourly"\npath = "/api/hourly"\n')
@@ -346,10 +356,19 @@ def _says(peer: Peer, reply: bytes) -> None:
     peer.say(reply)
 
 
-@pytest.mark.parametrize("shown", [True, False])
-def test_a_server_that_wants_a_certificate_of_its_clients(site: Site, authority: trustme.CA, shown: bool) -> None:
+@pytest.mark.parametrize(
+    ("shown", "version", "failing"),
+    [
+        (True, ssl.TLSVersion.TLSv1_3, ""),
+        (False, ssl.TLSVersion.TLSv1_2, "target.tls"),
+        (False, ssl.TLSVersion.TLSv1_3, "endpoint.path"),  # where the handshake is over before the server looks
+    ],
+)
+def test_a_server_that_wants_a_certificate_of_its_clients(
+    site: Site, authority: trustme.CA, shown: bool, version: ssl.TLSVersion, failing: str
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2 if not shown else ssl.TLSVersion.TLSv1_3
+    context.maximum_version = version
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -357,8 +376,10 @@ def test_a_server_that_wants_a_certificate_of_its_clients(site: Site, authority:
     (site.folder / "client.pem").chmod(0o600)
     site.write(JOB, target='ca_file = "ca.pem"\n' + ('client_cert = "client.pem"\n' if shown else ""))
     with HostileServer(lambda peer: _says(peer, status(204, "Allow: POST")), context) as server:
-        finding = at(site, f"https://127.0.0.1:{server.port}").only("target.tls")
-    assert finding["status"] == ("ok" if shown else "FAIL")
+        found = at(site, f"https://127.0.0.1:{server.port}").doctor()
+    failed = [one for one in found if one["status"] == "FAIL"]
+    assert [one["check"] for one in failed] == ([failing] if failing else []), found
+    assert all("client_cert in [target]" in one["advice"] for one in failed)
 
 
 def test_https_to_a_port_that_speaks_http(site: Site, endpoint: Endpoint) -> None:

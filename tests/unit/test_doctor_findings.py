@@ -94,6 +94,11 @@ def test_what_to_do_about_a_redirect(make_job: MakeJob, location: str, advice: s
     assert finding.status == "FAIL"
 
 
+def test_what_to_do_about_a_redirect_does_not_repeat_a_secret(make_job: MakeJob) -> None:
+    job = make_job(url="https://hc.example.com/ping/3f2a9c1e", hidden_in_url=("3f2a9c1e",))
+    assert judge.where_to(job, "/ping/3f2a9c1e/").startswith('write the path as "/ping/…/"')
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -104,11 +109,13 @@ def test_what_to_do_about_a_redirect(make_job: MakeJob, location: str, advice: s
         ({"date": "Fri, 15 Jan 2027 07:59:56 GMT"}, "warning"),
         ({"date": "Fri, 15 Jan 2027 08:00:32 GMT"}, "FAIL"),
         ({"date": "Fri, 15 Jan 2027 07:59:00 GMT"}, "FAIL"),
+        ({"date": "Fri Jan 15 08:00:00 2027"}, "ok"),  # obsolete, and without a zone in UTC
         ({"date": "Fri, 15 Jan 2027 07:59:00 GMT", "age": "60"}, "skipped"),
         ({"date": "yesterday"}, "skipped"),
         ({}, "skipped"),
     ],
 )
+@pytest.mark.usefixtures("in_new_york")
 def test_clocks(headers: dict[str, str], status: str) -> None:
     answer = Answer("OPTIONS", 204, headers, sent=1_800_000_000.2, received=1_800_000_000.9)  # 08:00:00 of that day
     assert clock("app", answer).status == status

@@ -1,7 +1,5 @@
 """Retry-After, in every form a server may send it (RFC 9110, 10.2.3)."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,14 +30,9 @@ DUE = 1_800_000_000.0
         ("Fri, 99 Jan 2027 07:00:00 GMT", None),
     ],
 )
-def test_retry_after(header: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        assert retry_after(header, DUE) == seconds
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+@pytest.mark.usefixtures("in_new_york")
+def test_retry_after(header: str, seconds: float | None) -> None:
+    assert retry_after(header, DUE) == seconds
 
 
 WORDS = [

@@ -19,14 +19,13 @@ What OPTIONS tells:
   --probe-auth tells.
 """
 
-import email.utils
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
 from tocsin.config import Job
 from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
-from tocsin.instants import rfc3339
+from tocsin.instants import from_http, rfc3339
 from tocsin.job.failures import redirected
 from tocsin.job.reply import one_line
 from tocsin.urls import origin
@@ -181,7 +180,7 @@ def where_to(job: Job, location: str) -> str:
         return "ask the app why"
     path = urlsplit(job.url).path
     if there == here and target.path.rstrip("/") == path.rstrip("/"):
-        return f'write the path as "{one_line(target.path)}" in [jobs.{job.name}]'
+        return f'write the path as "{one_line(job.without_hidden(target.path))}" in [jobs.{job.name}]'
     if there != here and target.path.rstrip("/") == path.rstrip("/"):
         place = one_line(f"{target.scheme}://{target.netloc.rpartition('@')[2]}")
         return f'set base_url (or the `url` of [jobs.{job.name}]) to "{place}"'
@@ -191,7 +190,7 @@ def where_to(job: Job, location: str) -> str:
 def clock(subject: str, answer: Answer) -> Finding:
     """The server's clock against ours: its Date has whole seconds, and was written while we waited."""
     try:
-        stamp = email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        stamp = from_http(answer.headers.get("date", ""))
     except (ValueError, OverflowError):
         return skipped(CLOCK, subject, "the server sends no Date to compare the clocks with")
     if answer.headers.get("age", "0").strip() != "0":

@@ -42,7 +42,7 @@ class Known(AbstractResolver):
     def __init__(self, addresses: list[Address]) -> None:
         self._addresses = addresses
 
-    async def resolve(self, host: str, *_: object) -> list[ResolveResult]:
+    async def resolve(self, host: str, *_: object, **__: object) -> list[ResolveResult]:  # aiohttp names some
         return [
             ResolveResult(hostname=host, host=address[0], port=address[1], family=family, proto=0, flags=0)
             for family, address in self._addresses

@@ -42,6 +42,7 @@ _CERTIFICATE = {
     62: "the certificate is for other names: is base_url right?",
     64: "the certificate is for other addresses: is base_url right?",
 }
+_OURS = "does it ask its clients for a certificate (client_cert in [target])?"
 _UNTRUSTED = "have the server send its whole chain; if the authority is your own, name it: ca_file in [target]"
 
 
@@ -149,7 +150,7 @@ class _Origin:
                 )
         except OSError as error:  # TimeoutError and SSLError are such
             sock.close()
-            advice = "does this port speak TLS?"
+            advice = f"does this port speak TLS, and {_OURS}"
             if isinstance(error, ssl.SSLCertVerificationError):
                 advice = _CERTIFICATE.get(error.verify_code, _UNTRUSTED)
             why = "no TLS handshake in time" if isinstance(error, TimeoutError) else str(unreached(error, self.first))
@@ -199,7 +200,8 @@ class _Origin:
                 return [fail(PATH, job.name, "connected, but got no answer in time", "is the app stuck or overloaded?")]
             except (aiohttp.ClientError, OSError) as error:
                 why = f"no usable answer to OPTIONS: {_in_short(error)}"
-                return [fail(PATH, job.name, why, "is that the app's port, and is it http or https?")]
+                advice = f"is that the app's port, and {_OURS if self.tls else 'is it http or https?'}"
+                return [fail(PATH, job.name, why, advice)]
         return list(judged(job, answer, succeeded=job.name in self.succeeded))
 
     @staticmethod

@@ -1,18 +1,17 @@
 """Every way a call can fail without a usable reply: its kind, a line a person can act on, may it be retried?"""
 
-import email.utils
 import errno
 import http.client
 import re
 import socket
 import ssl
-from datetime import UTC
 from typing import Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from urllib3 import exceptions as u3
 
 from tocsin.config import Job
+from tocsin.instants import from_http
 from tocsin.job.reply import one_line
 from tocsin.messages import ErrorKind
 
@@ -121,9 +120,8 @@ def retry_after(header: str, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return min(float(text[:20]), LONGEST_WAIT)
     try:
-        at = email.utils.parsedate_to_datetime(text)
-        wait = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
+        wait = from_http(text) - now
+    except (ValueError, OverflowError):
         return None
     return min(max(0.0, wait), LONGEST_WAIT)
 
