@@ -35,6 +35,7 @@ class Job:
     delivery: Literal["at-most-once", "at-least-once"]
     expect_status: tuple[str, ...]
     expect_json: tuple[tuple[str, Any], ...]
+    expect_html: bool
     totals: tuple[tuple[str, str], ...]
     max_reply: int
     memory_limit: int | None

@@ -333,6 +333,7 @@ class ExpectTable(Table):
         alias="json",
         description="Places in the JSON reply and the values they must hold. Replaces the default rule.",
     )
+    html: Switch = Field(False, description="true: an HTML page is a right reply; else it is a login or error page.")
 
 
 class JobTable(Table):

@@ -197,6 +197,7 @@ class Loader(Reader):
             delivery=model.delivery,
             expect_status=tuple(model.expect.status),
             expect_json=tuple(model.expect.json_.items()),
+            expect_html=model.expect.html,
             totals=tuple(model.totals.items()),
             max_reply=model.max_reply,
             memory_limit=model.memory_limit,

@@ -219,6 +219,8 @@ replies("announces less than it sends", JSON + b'Content-Length: 9\r\n\r\n{"succ
 replies("announces two lengths", JSON + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
 replies("announces one length twice", JSON + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}")
 replies("announces a length and sends chunks", JSON + b"Content-Length: 9\r\n" + CHUNKED[len(JSON) :] + b"0\r\n\r\n")
+twice = b"Transfer-Encoding: chunked\r\n" * 2
+replies("says twice that it sends chunks", JSON + twice + b"\r\n2\r\n{}\r\n0\r\n\r\n")
 replies("calls text gzip", packed("gzip", b'{"success": true}'))
 replies("truncates gzip", packed("gzip", gzip.compress(b'{"success": true, "unassignedCount": 3}')[:-12]))
 replies("compresses as nobody asked", packed("br", b"\x8b\x08\x80{\x22success"))
@@ -233,6 +235,13 @@ replies("switches protocols", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: web
 replies("sends a 204 with a body", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n<html")
 
 
+@case("announces chunks with a 204, and sends none")
+def _(peer: Peer) -> None:
+    peer.hear()
+    peer.say(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n")
+    peer.hold()
+
+
 @case("answers 413 and stops reading", body=bytes(2**22))
 def _(peer: Peer) -> None:
     peer.sock.recv(1)
@@ -245,6 +254,7 @@ def _(peer: Peer) -> None:
 
 replies("breaks off its JSON", json(b'{"success": tr'))
 replies("sends HTML with a 200", status(200, body=b"<!DOCTYPE html><title>Sign in</title>", kind="text/html"))
+replies("calls text HTML", status(200, body=b"OK", kind="text/html"))
 replies("calls HTML JSON", json(b"\xef\xbb\xbf\n<html><title>Oops</title>"))
 replies("says success: false", json(b'{"success": false, "error": "no database"}'))
 replies("says ok: 0", json(b'{"ok": 0}'))

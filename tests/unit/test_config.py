@@ -70,7 +70,7 @@ catch_up = "all"
 retries = 0
 retry_on = ["timeout", "5xx", "reset"]
 delivery = "at-least-once"
-expect = { status = ["204", "3xx"], json = { success = true, n = 1 } }
+expect = { status = ["204", "3xx"], json = { success = true, n = 1 }, html = true }
 max_reply = "64KiB"
 memory_limit = "256MiB"
 [jobs."b.2_c"]
@@ -98,6 +98,7 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
     assert (one.retries, one.retry_on, one.delivery) == (0, ("timeout", "5xx", "reset"), "at-least-once")
     assert one.expect_status == ("204", "3xx")
     assert dict(one.expect_json) == {"success": True, "n": 1}
+    assert one.expect_html
     assert (one.max_reply, one.memory_limit) == (65536, 256 * 1024**2)
     assert one.secret is not None
     assert (one.secret.source, one.secret.sent) == ("OTHER_SECRET", "bearer")

@@ -204,6 +204,7 @@ BAD_URLS = [
     "https://",
     "https://user:pass@app.example.com",
     "https://app.example.com/#top",
+    "https://app.example.com/#",
     "https://app.example.com:0/",
     "https://app.example.com:99999/",
     "https://[::1/",

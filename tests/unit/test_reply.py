@@ -41,6 +41,8 @@ FINE: list[tuple[int, str, bytes]] = [
     (204, "", b""),
     (204, HTML, b""),
     (200, HTML, b"\r\n"),
+    (200, HTML, b"OK"),  # as Express, Flask and PHP say of every text
+    (200, HTML, b'{"success": true}'),
     (202, "text/plain", b"accepted"),
     (200, "text/plain", b"OK"),
     (200, "", b"\xff\x00\x01"),
@@ -72,7 +74,8 @@ INVALID: list[tuple[str, bytes, str]] = [
     (JSON, b"[" * 100_000, "answered what is no JSON: " + "[" * (EXCERPT - 1) + "…"),
     (JSON, b"1" * 5000, "answered what is no JSON: " + "1" * (EXCERPT - 1) + "…"),
     (HTML, PAGE, 'answered an HTML page titled "Sign in - App": a login or error page?'),
-    (HTML, b'{"success": true}', "answered an HTML page: a login or error page?"),
+    (HTML, b" <p>Done</p>", "answered an HTML page: a login or error page?"),
+    (HTML, b'{"success": false}', "answered success: false"),
     ("text/plain", b" \n <!doctype HTML><p>", "answered an HTML page: a login or error page?"),
 ]
 
@@ -108,6 +111,12 @@ EXPECTED: list[tuple[Expectation, int, bytes, str]] = [
     (Expectation(status=["404", "2xx"]), 404, b"", "success"),
     (Expectation(status=["3xx"]), 302, b"", "success"),
     (Expectation(status=["401"]), 401, b"", "success"),
+    (Expectation(status=["302"]), 302, PAGE, "success"),
+    (Expectation(status=["404"]), 404, b'{"error": "gone"}', "success"),
+    (Expectation(status=["404"], json=[("error", "gone")]), 404, b'{"error": "found"}', "invalid_response"),
+    (Expectation(html=True), 200, PAGE, "success"),
+    (Expectation(html=True), 500, PAGE, "http_error"),
+    (Expectation(html=True), 200, b'{"success": false}', "invalid_response"),
     (Expectation(json=[("success", True)]), 200, b'{"success": true, "error": "known"}', "success"),
     (Expectation(json=[("success", False)]), 200, b'{"success": false}', "success"),
     (Expectation(json=[("success", True)]), 200, b'{"success": 1}', "invalid_response"),

@@ -49,7 +49,7 @@ class Caller:
         self._head = Head(job, parts, self.secret)
         self.armed: wire.Connection | None = None
         self._fired: Progress | None = None  # of what was sent on the armed connection
-        self._expected = Expectation(job.expect_status, job.expect_json, job.totals)
+        self._expected = Expectation(job.expect_status, job.expect_json, job.totals, job.expect_html)
 
     def use(self, secret: Secret) -> None:
         """Send this secret from now on."""

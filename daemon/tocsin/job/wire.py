@@ -101,13 +101,14 @@ class _Reply(http.client.HTTPResponse):
             self.reason, self.version = reason.strip(), 10 if version == "HTTP/1.0" else 11
             self.headers = self.msg = self._fields()  # type: ignore[assignment]
         self._stream.head_left = None
-        self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        codings = self.headers.get("transfer-encoding", "").lower().replace(" ", "").split(",")
+        self.chunked = set(codings) - {"", "identity"} == {"chunked"}  # named twice is once (curl, browsers)
         self.chunk_left = None
         self.will_close = True  # we asked for it
         length = self.headers.get("content-length", "").partition(",")[0].strip()
         self.length = int(length) if length.isdigit() and not self.chunked else None
         if self.status in (101, 204, 304):
-            self.length = 0
+            self.length, self.chunked = 0, False  # they end with their head, whatever it says (RFC 9112, 6.3)
 
     def _fields(self) -> HTTPHeaderDict:
         """The header fields up to the empty line; what is none is passed over, as browsers do."""
