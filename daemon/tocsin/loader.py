@@ -52,6 +52,7 @@ class Loader(Reader):
         self.read: dict[str, tuple[str, Job]] = {}
         self.warnings: list[str] = []
         self.written = written
+        self.tls_files: TlsFiles | None = None  # of the target
         self.adopted: dict[str, Any] = {}  # tables of the files that the daemon's table names
 
     def config(self, digest: Any) -> Config | None:
@@ -138,19 +139,19 @@ class Loader(Reader):
         """As it is known, or made anew; None after adding its faults."""
         now = repr(written)
         before, job = self.known.jobs.get(name, ("", None))
-        if job is None or before != now or not self.still_holds(job):
+        if job is None or before != now or not self.still_holds(job, target):
             job = self.made(name, written, defaults, target)
         if job:
             self.read[name] = now, job
         return job
 
-    def still_holds(self, job: Job) -> bool:
-        """Whether the files of a job hold what they held, or for TLS: whether they can still be used."""
+    def still_holds(self, job: Job, target: TargetTable | None) -> bool:
+        """Whether the files of a job hold what they held."""
+        if target and job.tls not in (TlsFiles(), self.tls(target)):
+            return False
         try:
-            if job.tls != TlsFiles():
-                job.tls.context()
             return job.secret is None or job.secret.reread() == job.secret
-        except (SecretError, TlsError):
+        except SecretError:
             return False
 
     def made(self, name: str, written: Any, defaults: dict[str, Any], target: TargetTable | None) -> Job | None:
@@ -313,15 +314,18 @@ class Loader(Reader):
             return None
 
     def tls(self, target: TargetTable) -> TlsFiles:
-        """The target's authority and client certificate, tried once; for calls of the target alone."""
-        named = (target.ca_file, target.client_cert, target.client_key)
-        files = TlsFiles(*(self.file.parent / name if name else None for name in named))
-        try:
-            files.context()
-        except TlsError as error:
-            if not any((f.table, f.key) == ("target", error.key) for f in self.faults):
+        """The target's authority and client certificate, read and tried once; for calls of the target alone."""
+        if self.tls_files is None:
+            ca, cert, key = (
+                self.file.parent / name if name else None
+                for name in (target.ca_file, target.client_cert, target.client_key)
+            )
+            self.tls_files = TlsFiles(ca, cert, key)
+            try:
+                self.tls_files = self.tls_files.read()
+            except TlsError as error:
                 self.fault("target", error.key, str(error))
-        return files
+        return self.tls_files
 
     def judge_secrets(self, used: Iterable[Secret]) -> None:
         for one in sorted(used, key=lambda s: s.source):

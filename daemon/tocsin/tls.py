@@ -4,7 +4,8 @@ import functools
 import hashlib
 import os
 import ssl
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 FILE_SIZE = 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a fifth
@@ -20,23 +21,37 @@ class TlsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: an authority to believe instead of the system's, and this client's certificate and key."""
+    """PEM files: an authority to believe instead of the system's, and this client's certificate and key. Two that were
+    `read` are equal when their files hold the same."""
 
     ca_file: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None  # may be in the same file as the certificate
+    digest: str = field(default="", repr=False)  # of all of them
+    made: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
+
+    def read(self) -> "TlsFiles":
+        """With what the files hold now; they are not looked at again. Raises TlsError."""
+        named = {"ca_file": self.ca_file, "client_cert": self.client_cert, "client_key": self.client_key}
+        if not any(named.values()):
+            return self
+        return replace(self, digest=_digest(named), made=_context(self))
 
     def context(self) -> ssl.SSLContext:
-        """Verifies certificate and host name. The same object until a file changes: making one takes a while,
-        and the jobs that the parent forks share it. Raises TlsError.
+        """Verifies certificate and host name. One object for all jobs that share it: making one takes a while. Raises
+        TlsError where the files were not read before.
         """
-        named = (self.ca_file, self.client_cert, self.client_key)
-        changed = tuple(file.stat().st_mtime_ns if file and file.exists() else 0 for file in named)
-        return _context(self, (*changed, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")))
+        if self == TlsFiles():
+            return _system_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        return self.made or _context(self)
 
 
-@functools.cache
-def _context(files: TlsFiles, _as_of: tuple[object, ...]) -> ssl.SSLContext:
+@functools.lru_cache(maxsize=1)
+def _system_context(*_named: str | None) -> ssl.SSLContext:
+    return _context(TlsFiles())
+
+
+def _context(files: TlsFiles) -> ssl.SSLContext:
     # Made plainly, since ssl.create_default_context() obeys SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -71,9 +86,7 @@ class ServerTls:
         """PEM files: certificate chain, its key (may be in the same file), and the authority of the clients'
         certificates, which are then required. Raises TlsError.
         """
-        digest = hashlib.sha256()
-        for name, file in (("listen_cert", cert), ("listen_key", key), ("listen_client_ca", client_ca)):
-            digest.update(hashlib.sha256(_content(name, file)).digest() if file else b"-")
+        digest = _digest({"listen_cert": cert, "listen_key": key, "listen_client_ca": client_ca})
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -86,7 +99,15 @@ class ServerTls:
             except (OSError, ssl.SSLError) as error:
                 raise TlsError("listen_client_ca", _why(client_ca, error)) from None
             context.verify_mode = ssl.CERT_REQUIRED
-        return cls(context, client_ca is not None, digest.hexdigest())
+        return cls(context, client_ca is not None, digest)
+
+
+def _digest(files: Mapping[str, Path | None]) -> str:
+    """Of what the files hold that the keys name."""
+    digest = hashlib.sha256()
+    for key, file in files.items():
+        digest.update(hashlib.sha256(_content(key, file)).digest() if file else b"-")
+    return digest.hexdigest()
 
 
 def _content(key: str, file: Path) -> bytes:

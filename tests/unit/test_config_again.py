@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
 from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, TARGET, Load, faults
 from tocsin import config
@@ -59,6 +60,15 @@ def test_a_job_is_made_again_when_what_it_is_read_with_changed(again: Again, tmp
     secret = again(text).jobs["a"].secret
     assert secret is not None
     assert secret.value == SECRET[::-1]
+
+
+def test_a_job_is_made_again_when_its_certificates_were_renewed(again: Again, tmp_path: Path) -> None:
+    text = GOOD.replace("[target]", '[target]\nca_file = "ca.pem"')
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    before = again(text).jobs["a"]
+    assert again(text).jobs["a"] is before
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    assert again(text).jobs["a"] != before
 
 
 def test_faults_are_the_same_whatever_was_known(again: Again, load: Load, tmp_path: Path) -> None:
