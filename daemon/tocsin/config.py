@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 from dotenv.parser import Original, parse_stream
 
 from tocsin.definitions import Config, Job
-from tocsin.faults import ConfigError, Fault, Reader
+from tocsin.faults import REFERENCE, ConfigError, Fault, Reader
 from tocsin.jobfile import DaemonTable
 from tocsin.loader import Known, Loader
 
@@ -49,9 +49,9 @@ def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known 
     """As `load`, of a text that is to become the file."""
     try:
         written = tomllib.loads(text.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # beside TOML's own: no UTF-8, a number with thousands of digits
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
-    held = {**dotenv(file), **environment}
+    held = {**dotenv(file, environment), **environment}
     loader = Loader(file, written, held, known or Known())
     config = loader.config(hashlib.sha256(text))
     if loader.faults and known and known.jobs:  # say what is wrong as if nothing had been known
@@ -69,7 +69,7 @@ def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
     table: Any = {}
     held: Mapping[str, str] = environment
     with contextlib.suppress(ConfigError, ValueError, RecursionError):
-        held = {**dotenv(file), **environment}
+        held = {**dotenv(file, environment), **environment}
         table = _daemon_table(_read(file).decode("utf-8-sig"))
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
@@ -86,8 +86,9 @@ def _daemon_table(text: str) -> Any:
     return tomllib.loads(text).get("daemon")
 
 
-def dotenv(file: Path) -> dict[str, str]:
-    """The variables of the `.env` beside the job file. Raises ConfigError."""
+def dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the `.env` beside the job file, with the ${references} in them filled in: from the environment,
+    else from the lines before. Raises ConfigError."""
     beside = file.parent / ".env"
     try:
         text = "" if beside.is_dir() else beside.read_text("utf-8-sig")
@@ -103,7 +104,11 @@ def dotenv(file: Path) -> dict[str, str]:
     ]
     if faults:
         raise ConfigError(faults)
-    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
+    held: dict[str, str] = {}
+    for name, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+        if value is not None:
+            held[name] = REFERENCE.sub(lambda one: environment.get(one[1]) or held.get(one[1]) or one[2] or "", value)
+    return held
 
 
 def _first_line(original: Original) -> int:

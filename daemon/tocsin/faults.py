@@ -33,7 +33,8 @@ class Fault:
     def __str__(self) -> str:
         place = " ".join(part for part in (self.table and f"[{self.table}]", self.key) if part)
         value = f" = {self.value}" if self.value else ""
-        return f"{self.file}: {place}{value}: {self.why}" if place else f"{self.file}: {self.why}"
+        whole = f"{self.file}: {place}{value}: {self.why}" if place else f"{self.file}: {self.why}"
+        return whole.encode(errors="replace").decode()  # a path need not be UTF-8, a message and a log must be
 
 
 class ConfigError(Exception):
@@ -76,6 +77,11 @@ class Reader:
             held = self.environment.get(name)
             if held and len(held) >= SHORTEST_HIDDEN:
                 self.held[held] = found[0]
+            if held and not _is_text(held):
+                self.fault(table, key, f"environment variable {name} is not UTF-8", value)
+                return ""
+            if default is not None and "${" in default:
+                self.fault(table, key, f"the default of {name} is plain text, and holds no other reference", value)
             if default is not None:
                 return held or default
             if held:
@@ -100,6 +106,15 @@ class Reader:
                     self.fault(table, key, _why(one, kind), _NOTHING if mistaken else _at(written, one["loc"]))
             return None
         return None if unset else model
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it: what the environment holds need not be text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _why(error: Any, kind: type[Table]) -> str:

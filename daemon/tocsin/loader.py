@@ -28,6 +28,8 @@ DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment
     "TOCSIN_LOG_FORMAT": "log_format",
 }
 
+ONE_OF = (("secret_env", "secret_file"), ("json", "body"))  # a job's own word on one ends what the defaults say of both
+
 
 @dataclass
 class Known:
@@ -162,7 +164,8 @@ class Loader(Reader):
         if not isinstance(written, dict):
             self.fault("jobs", name[:70], "must be a table", written)
             return None
-        whole = {**defaults, **written}
+        beside = {other for pair in ONE_OF for key in pair if key in written for other in pair}
+        whole = {**{key: value for key, value in defaults.items() if key not in beside}, **written}
         if isinstance(own := written.get("expect"), dict) and "expect" in defaults:
             whole["expect"] = {**defaults["expect"], **own}  # two keys of a job, if in one table
         model = self.model(JobTable, whole, table)

@@ -223,6 +223,16 @@ def test_each_key_of_expect_has_its_own_default(
     assert (one.expect_status, one.expect_json) == (status, json)
 
 
+def test_a_jobs_own_word_on_one_thing_ends_the_defaults(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text(SECRET[::-1])
+    text = f"[defaults]\nsecret_file = 'shared'\njson = {{ a = 1 }}\n{GOOD}secret_env = 'OWN'\nbody = 'b'\n"
+    jobs = load(text + JOB.replace("jobs.a", "jobs.b"), {"OWN": SECRET}).jobs
+    assert [(one.secret and one.secret.value, one.body) for one in jobs.values()] == [
+        (SECRET, b"b"),
+        (SECRET[::-1], b'{"a":1}'),
+    ]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -258,6 +258,20 @@ def test_the_name_of_a_variable_that_is_empty(load: Load) -> None:
     assert fault == 'tocsin.toml: [target] secret_env: names no variable; to send none, write send_secret = "none"'
 
 
+def test_a_number_that_is_too_long_to_be_read(load: Load) -> None:
+    (fault,) = faults(load, GOOD + f"retries = {'1' * 5000}")
+    assert fault.startswith("tocsin.toml: is not TOML: ")
+
+
+def test_a_path_that_is_no_text_can_be_said(tmp_path: Path) -> None:
+    folder = tmp_path / "b\udcff"
+    folder.mkdir()
+    (folder / "tocsin.toml").write_text(GOOD.replace("[target]", '[target]\nsecret_file = "none"'))
+    with pytest.raises(ConfigError) as error:
+        config.load(folder / "tocsin.toml", ENVIRONMENT)
+    assert f"cannot read {tmp_path}/b?/none: No such file" in str(error.value).encode().decode()
+
+
 def test_a_byte_order_mark_is_no_fault(load: Load) -> None:
     assert load("\ufeff" + GOOD).jobs.keys() == {"a"}
 

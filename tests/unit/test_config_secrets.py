@@ -35,6 +35,27 @@ def test_what_looks_almost_like_a_reference_stays(load: Load) -> None:
     )
 
 
+def test_a_reference_within_a_reference_is_a_fault(load: Load) -> None:
+    (fault,) = faults(load, GOOD + 'description = "${A:-${B}}"', {**ENVIRONMENT, "A": "a"})
+    assert fault.endswith("the default of A is plain text, and holds no other reference")
+
+
+def test_a_variable_that_is_no_text_is_a_fault(load: Load) -> None:
+    (fault,) = faults(load, GOOD + 'description = "${A}"', {**ENVIRONMENT, "A": "\udcff!"})
+    assert fault.endswith("environment variable A is not UTF-8")
+
+
+def test_references_in_the_dotenv(load: Load) -> None:
+    """The environment wins there too."""
+    text, lines = (
+        GOOD.replace("https://app.example.com", "${API}"),
+        "HOST=dot.example\nAPI=https://${HOST}/${BASE:-b}\n",
+    )
+    assert load(text, dotenv=lines).jobs["a"].url == "https://dot.example/b/x"
+    environment = {**ENVIRONMENT, "HOST": "env.example", "BASE": "c"}
+    assert load(text, environment, dotenv=lines).jobs["a"].url == "https://env.example/c/x"
+
+
 @pytest.mark.parametrize(("environment", "state"), [({}, "not set"), ({"BASE": ""}, "empty")])
 def test_a_variable_that_is_missing_is_named_once(load: Load, environment: dict[str, str], state: str) -> None:
     (fault,) = faults(load, GOOD.replace("https://app.example.com", "${BASE}"), {**ENVIRONMENT, **environment})

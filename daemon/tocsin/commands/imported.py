@@ -60,7 +60,7 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
     if taken:
         raise ConfigError(taken)
     whole = f"{text.rstrip()}\n\n{new}" if text.strip() else new
-    held = {**config.dotenv(file), **os.environ}
+    held = {**config.dotenv(file, os.environ), **os.environ}
     for one in imported:
         for name in sorted(one.made & held.keys()):
             one.note("check", "", f"{name} is set already: is it to what is asked for below?")

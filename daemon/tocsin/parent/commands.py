@@ -39,6 +39,8 @@ class Commands:
                 for status in sorted(self._daemon.news.statuses.values(), key=lambda one: one.name):
                     client.say(status)
                 client.say(Done())
+            case FireJob() | ReloadConfig() if self._daemon.stopping:
+                client.say(Refused("the daemon is stopping", FAILED))
             case FireJob(job=job):
                 if refused := self._fire(client, job):
                     client.say(refused)
@@ -58,8 +60,6 @@ class Commands:
         """Have the job run now; None when the answer will come at the end of the run."""
         if job not in self._daemon.config.enabled_jobs:
             return self._unknown(job)
-        if self._daemon.stopping:
-            return Refused("the daemon is stopping", FAILED)
         if self._daemon.jobs.is_running(job) or any(name == job for name, _ in self._waiting):
             return Refused(f"{job} is running already; it does not overlap itself", FAILED)
         now = round(time.time(), 3)

@@ -131,10 +131,9 @@ class Daemon:
         try:
             new = load()
         except ConfigError as error:
-            for fault in error.faults:
-                log.error("reload refused, the old jobs go on", why=str(fault))
-            self.news.tell(ConfigLoaded(self.config.hash, time.time(), error=str(error)[:1000]))
-            return str(error)
+            return self._refuse(error.faults)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what runs must go on
+            return self._refuse([f"the job file cannot be read: {type(error).__name__}: {error}"])
         for key in RESTART_KEYS:
             if getattr(new, key) != getattr(self.config, key):
                 log.warning(f"a change of {key} takes effect at the next start")
@@ -144,6 +143,13 @@ class Daemon:
             self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)
         self._take_over()
         return ""
+
+    def _refuse(self, faults: Iterable[object]) -> str:
+        whole = "\n".join(map(str, faults))
+        for fault in whole.splitlines():
+            log.error("reload refused, the old jobs go on", why=fault)
+        self.news.tell(ConfigLoaded(self.config.hash, time.time(), error=whole[:1000]))
+        return whole
 
     def _take_over(self) -> None:
         self.jobs.take_over(self.config)
