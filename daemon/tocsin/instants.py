@@ -1,7 +1,12 @@
-"""Instants as text: RFC 3339 in UTC, everywhere the same; and as servers write them."""
+"""Instants as text: RFC 3339 in UTC, everywhere the same; as servers write them; and how far to trust a clock."""
 
 import email.utils
+import time
 from datetime import UTC, datetime
+
+# An instant that has a fate already and is further ahead than this means that the clock stood wrong and was set back:
+# count from now again. (cron(8) draws the same line.) No slot runs twice for it: the ledger denies one that ran.
+CLOCK_SET_BACK = 3 * 3600.0
 
 
 def rfc3339(seconds: float, *, milliseconds: bool = False) -> str:
@@ -16,3 +21,9 @@ def from_http(date: str) -> float:
     ValueError, OverflowError."""
     moment = email.utils.parsedate_to_datetime(date)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def began() -> float:
+    """The Unix time at which this machine was started, by the clock as it stands: another one after a restart of the
+    machine, and after every step of the clock (CLOCK_BOOTTIME of clock_gettime(2) has none)."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -163,7 +163,8 @@ class Beginning(Message, frozen=True):
 
 
 class Enroll(Message, frozen=True):
-    """The job is in roster number `roster` with this schedule. Answered by its `Past`."""
+    """The job is in roster number `roster` with this schedule, which is empty while it is disabled. Answered by its
+    `Past`."""
 
     job: str
     schedule: str
@@ -188,6 +189,7 @@ class Past(Message, frozen=True):
     last_run: Instant | None = None
     last_success: Instant | None = None
     consecutive_failures: int = 0
+    since: Instant = 0.0  # from when on a success is expected, where that is not the last one
 
 
 class Release(Message, frozen=True):

@@ -1,5 +1,6 @@
 """What outlives a restart, a reload, a new exporter: the past of a job, its pause, the call that runs."""
 
+import contextlib
 import resource
 import signal
 import sqlite3
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from harness import Daemon, Endpoint, Held, until
+from tocsin.instants import rfc3339
 from tocsin.ledger.sqlite import FILE
 
 Start = Callable[[str], Daemon]
@@ -43,12 +45,13 @@ def test_the_exporter_knows_the_past_after_a_restart(running: Start, endpoint: E
     def known() -> list[float | None]:
         return [
             *(daemon.metric(f"tocsin_job_{name}", job_name="good") for name in names),
+            daemon.metric("tocsin_job_success_deadline_timestamp_seconds", job_name="bad"),
             daemon.metric("tocsin_job_paused", job_name="good"),
             daemon.metric("tocsin_job_last_run_outcome", job_name="bad", outcome="http_error"),
             daemon.metric("tocsin_job_consecutive_failures", job_name="bad"),
         ]
 
-    until(lambda: known()[3:] == [1, 1, 2], "the exporter to hear of it all")
+    until(lambda: known()[4:] == [1, 1, 2], "the exporter to hear of it all")
     before = known()
     assert daemon.stop() == 0
     daemon.start()
@@ -74,6 +77,49 @@ def test_resumed_jobs_have_two_fires_also_in_a_new_exporter(running: Start, endp
     before = until(lambda: deadline() if (deadline() or 0) > success() + 4 + 360 else None, "two fires more")
     daemon.child("exporter", other_than=daemon.kill("exporter"))
     until(lambda: deadline() == before, "the same in a new exporter")
+
+
+def test_a_pause_outlives_a_job_that_is_disabled_meanwhile(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    assert daemon.run("pause", "sla-check").returncode == 0
+    daemon.write(EVERY_SECOND + "enabled = false\n")
+    assert daemon.run("reload").returncode == 0
+    assert daemon.stop() == 0
+    daemon.start()
+    until(lambda: [job for job in daemon.json("jobs") if job["state"] == "disabled"], "the daemon again")
+    calls = len(endpoint.calls)
+    enabled = time.time()
+    daemon.write(EVERY_SECOND)
+    assert daemon.run("reload").returncode == 0
+    until(lambda: daemon.json("jobs")[0]["paused"] is True, "the pause")
+    until(lambda: [r for r in daemon.history() if r["reason"] == "paused"], "a paused slot")
+    assert len(endpoint.calls) == calls
+    assert daemon.run("resume", "sla-check").returncode == 0
+    until(lambda: len(endpoint.calls) > calls, "calls again")
+    missed = [row for row in daemon.history() if row["reason"] == "missed"]
+    assert not missed, f"its slots were not due while it was disabled, until {enabled}"
+
+
+def test_a_slot_that_was_asked_for_and_not_yet_due_runs_in_the_next_daemon(running: Start, endpoint: Endpoint) -> None:
+    """As after kill -9 between the two."""
+    daemon = running(EVERY_SECOND.replace("1s", "10s"))
+    daemon.child("job sla-check")
+    until(lambda: daemon.history() or endpoint.calls, "a slot")
+    assert daemon.stop() == 0
+    due = (time.time() + 20) // 10 * 10
+    with contextlib.closing(sqlite3.connect(daemon.folder / "var" / FILE, isolation_level=None)) as db:
+        db.execute(
+            "INSERT INTO slots (job, due, last, state, trigger, run_id, owner)"
+            " VALUES ('sla-check', ?, ?, 'started', 'schedule', 'earlier', 'earlier/1')",
+            (due, due),
+        )
+        db.execute("UPDATE jobs SET last_due = ?", (due,))
+    daemon.start()
+    until(lambda: [row for row in daemon.history() if row["due"] == rfc3339(due) and row["outcome"]], "its fate")
+    assert [row["outcome"] for row in daemon.history() if row["due"] == rfc3339(due)] == ["success"]
+    scheduled = [call.headers["x-tocsin-scheduled-at"] for call in endpoint.calls]
+    assert scheduled.count(rfc3339(due)) == 1
 
 
 def test_a_reload_leaves_a_paused_job_paused(running: Start, endpoint: Endpoint) -> None:

@@ -1,10 +1,13 @@
 """The ledger on real files: what is committed is there, once."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from ledger_rig import Books, T, ask, finished, skipped
+from tocsin import instants
+from tocsin.ledger import sqlite
 from tocsin.messages import Deny, Enroll, Enrolled, Finished, Grant, Outcome, Past, Pause, Release, Skipped
 from tocsin.parent.outbox import Body
 
@@ -142,7 +145,7 @@ def test_the_rows_of_other_jobs_are_others(books: Books) -> None:
 
 
 def test_a_new_job_begins_now(books: Books) -> None:
-    assert books.past(now=T + 0.7) == Past("a", T)
+    assert books.past(now=T + 0.7) == Past("a", T, since=T)
 
 
 def test_a_known_job_goes_on_where_it_was(books: Books) -> None:
@@ -151,11 +154,31 @@ def test_a_known_job_goes_on_where_it_was(books: Books) -> None:
     assert books.past(roster=2, now=T + 900).last_due == T + 240
 
 
+def test_a_clock_that_stood_ahead_is_followed_back(books: Books) -> None:
+    books.past(now=T + 86400)
+    books.put(ask(T + 86400 - 3 * 3600))
+    assert books.past(roster=2).last_due == T + 86400, "as after a change for daylight saving time"
+    books.put(ask(T), ask(T - 86400, attempt=1))
+    assert books.past(roster=3).last_due == T
+
+
 def test_another_schedule_begins_anew(books: Books) -> None:
     books.past(now=T)
     books.put(finished(T, "timeout"))
     past = books.past(schedule="@hourly UTC", roster=2, now=T + 900.5)
     assert (past.last_due, past.last_outcome, past.consecutive_failures) == (T + 900, "timeout", 1)
+
+
+def test_from_when_on_a_success_is_expected(books: Books) -> None:
+    assert books.past(now=T).since == T
+    books.put(finished(T, "timeout"), Pause("a", False))
+    assert books.past(now=T + 60).since == T
+    assert books.past(now=T + 120, schedule="@hourly UTC").since == T + 120
+    books.put(Pause("a", True))
+    assert books.past(now=T + 180, schedule="@hourly UTC").since == T + 120
+    before = int(time.time())
+    books.put(Pause("a", False))
+    assert before <= books.past(now=T + 240, schedule="@hourly UTC").since <= time.time()
 
 
 def test_a_pause_is_kept(books: Books, again: Callable[[str], Books]) -> None:
@@ -173,7 +196,7 @@ def test_what_is_no_longer_in_the_roster_is_forgotten_but_for_its_slots(books: B
     books.put(Enrolled(1), ask(), Pause("b", True))
     books.put(Enroll("a", "* * * * * UTC", 2, T + 900), Enrolled(2))
     assert books.past("a", roster=3, now=T + 1000).last_due == T
-    assert books.past("b", roster=3, now=T + 1000) == Past("b", T + 1000)
+    assert books.past("b", roster=3, now=T + 1000) == Past("b", T + 1000, since=T + 1000)
     assert len(books.rows()) == 1
 
 
@@ -205,6 +228,24 @@ def test_runs_that_an_earlier_daemon_left_open_are_lost(books: Books, again: Cal
     assert [row[2] for row in books.brief()] == ["success", "lost", "lost"]
     assert books.past().consecutive_failures == 2
     assert books.ledger.recover(T + 501.0) == []
+
+
+def test_a_slot_whose_instant_is_still_to_come_was_not_called(books: Books, again: Callable[[str], Books]) -> None:
+    books.past(now=T - 60)
+    books.put(ask(), ask(T + 60), ask(T + 60, attempt=1), ask(T + 90.5, trigger="manual"))
+    books = again("s2")
+    assert [(one.due - T, one.attempt) for one in books.ledger.recover(T + 59.0)] == [(0, 0), (60, 1), (90.5, 0)]
+    assert books.past(roster=2, now=T + 59.0).last_due == T + 59
+    assert isinstance(books.put(ask(T + 60, owner="s2/1"))[0], Grant)
+
+
+def test_after_a_step_of_the_clock_nobody_knows(
+    books: Books, again: Callable[[str], Books], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = instants.began()
+    books.put(ask(T + 60))
+    monkeypatch.setattr(sqlite, "began", lambda: began - 5.0)
+    assert len(again("s2").ledger.recover(T + 59.0)) == 1
 
 
 def test_runs_of_this_daemon_are_not_lost_when_the_ledger_alone_died(

@@ -6,16 +6,21 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import Ends, until
 from ledger_rig import Books, T, ask, finished, skipped
+from tocsin.ledger import main as process
+from tocsin.ledger.files import Moved
 from tocsin.ledger.history import history
-from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, Moved, SqliteLedger, Unusable
-from tocsin.messages import Finished, Grant
+from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger, Unusable
+from tocsin.messages import Enroll, Entry, Finished, Grant, LedgerReady, LedgerUnusable, Stop
 from tocsin.parent.outbox import Body
 
 # ---- pruning
@@ -144,9 +149,85 @@ def test_a_power_cut_loses_no_commit(books: Books) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(books: Books, again: Callable[[str], Books]) -> None:
     books.put(finished())
     books.ledger._db.execute("PRAGMA user_version = 99")
-    with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 1\)"):
+    with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 2\)"):
         again("s2")
     assert len(history(books.folder)) == 1
+
+
+def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / FILE)
+    db.executescript("""
+        CREATE TABLE slots (
+            job TEXT NOT NULL, due REAL NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, last REAL NOT NULL,
+            count INTEGER NOT NULL DEFAULT 1, state TEXT NOT NULL, reason TEXT, trigger TEXT, run_id TEXT, owner TEXT,
+            started REAL, finished REAL, lateness REAL, duration REAL,
+            outcome TEXT, status INTEGER, detail TEXT NOT NULL DEFAULT '', reported TEXT,
+            PRIMARY KEY (job, due, attempt)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE jobs (
+            job TEXT PRIMARY KEY, schedule TEXT NOT NULL, roster INTEGER NOT NULL, last_due REAL NOT NULL,
+            paused INTEGER NOT NULL DEFAULT 0,
+            last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
+            consecutive_failures INTEGER NOT NULL DEFAULT 0
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE progress (
+            one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL, stopped REAL
+        ) STRICT;
+        INSERT INTO progress VALUES (1, 's0', 7, NULL);
+        INSERT INTO jobs (job, schedule, roster, last_due, paused) VALUES ('a', '* * * * * UTC', 1, 60.0, 1);
+        INSERT INTO slots (job, due, last, state, owner, run_id, trigger)
+            VALUES ('a', 60.0, 60.0, 'started', 's0/1', 'r', 'schedule');
+        PRAGMA user_version = 1;
+    """)
+    db.close()
+    before = int(time.time())
+    for session in ("s1", "s2"):
+        books = Books(tmp_path, session)
+        assert len(books.ledger.recover(120.0)) == (session == "s1")
+        past = books.past(roster=2)
+        assert (past.last_due, past.paused) == (60.0, True)
+        assert before <= past.since <= time.time()
+        books.close()
+
+
+def _overwrite(file: Path, page: int) -> None:
+    with file.open("r+b") as stream:
+        stream.seek((page - 1) * 4096)
+        stream.write(b"\xff" * 4096)
+
+
+@pytest.mark.parametrize("table", ["slots", "slots_open", "jobs", "progress"])
+def test_a_damaged_table_is_said(ends: Ends, books: Books, table: str) -> None:
+    books.past()
+    books.put(*(ask(T + 60 * number) for number in range(500)))
+    (page,) = books.ledger._db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    books.ledger.close()
+    _overwrite(books.ledger.file, page)
+    for entry in (Entry(1, Enroll("a", "* * * * * UTC", 2, T)), Entry(2, ask(owner="s2/1"))):
+        ends[0].send(entry)
+    ends[0].send(Stop())
+    process.main(ends[1], books.folder, "s2", keep=1e9)
+    message = list(ends[0].waiting(1000))[-1]
+    assert isinstance(message, LedgerUnusable)
+    assert "is damaged" in message.detail
+
+
+def test_damage_in_old_rows_keeps_nothing_from_running(ends: Ends, books: Books) -> None:
+    books.past()
+    books.put(*(finished(60.0 * number) for number in range(1, 3000)))
+    books.ledger.close()
+    _overwrite(books.ledger.file, 40)
+    db = sqlite3.connect(books.ledger.file)
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        db.execute("SELECT sum(finished) FROM slots").fetchone()
+    db.close()
+    served = threading.Thread(target=process.main, args=(ends[1], books.folder, "s2", 1.0))
+    served.start()
+    until(lambda: any(isinstance(one, LedgerReady) for one in ends[0].waiting(1000)), "the ledger")
+    ends[0].send(Entry(1, ask(owner="s2/1")))
+    until(lambda: any(isinstance(one, Grant) for one in ends[0].waiting(1000)), "a grant")
+    ends[0].send(Stop())
+    served.join()
 
 
 def test_a_damaged_file_is_said_and_left_alone(tmp_path: Path) -> None:

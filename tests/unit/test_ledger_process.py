@@ -15,6 +15,8 @@ from tocsin.ledger.history import history
 from tocsin.ledger.sqlite import FILE
 from tocsin.messages import Committed, Entry, Finished, Grant, LedgerReady, LedgerTrouble, LedgerUnusable, Message, Stop
 
+PAST = 1_700_000_000.0
+
 
 def said(channel: Channel) -> list[Message]:
     return list(channel.waiting(1000))
@@ -34,13 +36,13 @@ def test_the_process_answers_what_it_has_committed(ends: Ends, tmp_path: Path) -
 
 def test_the_process_tells_of_lost_runs_first(ends: Ends, tmp_path: Path) -> None:
     books = Books(tmp_path, "s0")
-    books.put(ask(owner="s0/1"))
+    books.put(ask(PAST, owner="s0/1"))
     books.close()
     ends[0].send(Stop())
     process.main(ends[1], tmp_path, "s1", keep=1e9)
     lost, ready = said(ends[0])
     assert isinstance(lost, Finished)
-    assert (lost.due, lost.outcome) == (T, "lost")
+    assert (lost.due, lost.outcome) == (PAST, "lost")
     assert ready == LedgerReady("the daemon had died")
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.job.slots import CLOCK_SET_BACK, Due, Passed, Plan, passed_between, plan
+from tocsin.instants import CLOCK_SET_BACK
+from tocsin.job.slots import Due, Passed, Plan, passed_between, plan
 from tocsin.schedule import Schedule
 
 CatchUp = Literal["last", "all", "none"]

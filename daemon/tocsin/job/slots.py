@@ -7,11 +7,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tocsin.instants import CLOCK_SET_BACK
 from tocsin.messages import NotRunReason
-
-# A `last` further ahead than this means that the clock stood wrong and was set back: count from now again.
-# (cron(8) draws the same line.) No slot runs twice for it: the ledger denies one that ran.
-CLOCK_SET_BACK = 3 * 3600.0
 
 
 class Due(Protocol):

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from tocsin import log
 from tocsin.channel import Channel
-from tocsin.ledger.sqlite import PRUNE_AT_ONCE, Moved, SqliteLedger, Unusable
+from tocsin.ledger.files import Moved
+from tocsin.ledger.sqlite import PRUNE_AT_ONCE, SqliteLedger, Unusable
 from tocsin.messages import (
     Committed,
     Deny,
@@ -47,6 +48,8 @@ def main(channel: Channel, folder: Path, session: str, keep: float) -> None:
         channel.send(LedgerReady(ledger.before, ledger.seq))
         _serve(channel, ledger, keep)
         ledger.stopped(time.time())
+    except Unusable as error:
+        channel.send(LedgerUnusable(str(error)))
     except Moved as moved:  # the next process takes what is there, or begins a new one
         log.error(f"{moved}: what stands there from now on knows nothing of what was in it")
     finally:
@@ -86,7 +89,7 @@ def _open(folder: Path, session: str) -> tuple[SqliteLedger, list[Finished]]:
     ledger = SqliteLedger(folder, session)
     try:
         return ledger, ledger.recover(time.time())
-    except sqlite3.Error:
+    except (sqlite3.Error, Unusable):
         ledger.close()
         raise
 
@@ -122,6 +125,6 @@ def _patiently(channel: Channel, file: Path, work: Callable[[], T]) -> T:
 def _prune(ledger: SqliteLedger, keep: float) -> int:
     try:
         return ledger.prune(time.time() - keep)
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:  # damage among them too: what is written from now on may be well
         log.warning("cannot delete old rows of the ledger", why=str(error))
         return 0

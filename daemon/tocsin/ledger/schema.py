@@ -1,6 +1,6 @@
 """The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
 
-VERSION = 1  # kept in user_version
+VERSION = 2  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
@@ -27,11 +27,21 @@ CREATE TABLE jobs (
     last_due REAL NOT NULL,               -- slots up to here are accounted for
     paused INTEGER NOT NULL DEFAULT 0,
     last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
-    consecutive_failures INTEGER NOT NULL DEFAULT 0
+    consecutive_failures INTEGER NOT NULL DEFAULT 0,
+    since REAL NOT NULL DEFAULT 0         -- from when on a success is expected: first seen, defined anew, resumed
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE progress (                   -- entries of this session up to seq are in
     one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
-    stopped REAL                          -- when this session was ended in order; NULL while it lasts, or if it died
+    stopped REAL,                         -- when this session was ended in order; NULL while it lasts, or if it died
+    began REAL                            -- when the machine was started, by the clock at the last commit
 ) STRICT;
-INSERT INTO progress VALUES (1, '', 0, NULL);
+INSERT INTO progress VALUES (1, '', 0, NULL, NULL);
 """
+
+MIGRATIONS = {  # from the version to the next
+    1: """
+ALTER TABLE jobs ADD COLUMN since REAL NOT NULL DEFAULT 0;
+UPDATE jobs SET since = strftime('%s', 'now');
+ALTER TABLE progress ADD COLUMN began REAL;
+""",
+}

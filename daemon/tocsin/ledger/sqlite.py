@@ -4,16 +4,19 @@ One process writes, in WAL mode with synchronous=FULL: what was committed surviv
 (sqlite.org/pragma.html#pragma_synchronous). `tocsin history` reads beside it.
 """
 
-import os
+import contextlib
+import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec.json import encode
 from msgspec.structs import asdict
 
-from tocsin.ledger.schema import SCHEMA, VERSION
+from tocsin.instants import CLOCK_SET_BACK, began
+from tocsin.ledger.files import Files, Moved, abandoned
+from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
 from tocsin.messages import (
     Ask,
     Deny,
@@ -31,15 +34,13 @@ from tocsin.messages import (
 FILE = "ledger.sqlite"
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
 PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # worth a new try
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+STEP = 0.05  # seconds between two readings of `began` from which on the clock was set; adjtime(3) takes a minute to it
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
 
 
 class Unusable(Exception):
     """The file cannot serve as a ledger, and trying again will not help."""
-
-
-class Moved(Exception):
-    """The ledger's files are not those any more that are written to: somebody deleted or replaced them."""
 
 
 class SqliteLedger:
@@ -57,7 +58,7 @@ class SqliteLedger:
             try:
                 self._set_up()
                 self.seq = self._resume()
-                self._files = self._files_there()
+                self._files = Files(self.file)
             except BaseException:
                 self._db.close()
                 raise
@@ -83,9 +84,12 @@ class SqliteLedger:
             raise Unusable(f"{self.file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
         if version == 0:
             db.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        for old in range(version or VERSION, VERSION):
+            db.executescript(f"BEGIN EXCLUSIVE; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;")
 
     def _resume(self) -> int:
-        session, seq, stopped = self._db.execute("SELECT session, seq, stopped FROM progress").fetchone()
+        session, seq, stopped, before = self._db.execute("SELECT session, seq, stopped, began FROM progress").fetchone()
+        self._same_clock = before is not None and abs(before - began()) < STEP
         if session == self.session:
             return int(seq)
         self.before = "the daemon was stopped" if stopped else "the daemon had died" if session else ""
@@ -98,63 +102,69 @@ class SqliteLedger:
 
     def close(self) -> None:
         """Leaves one file behind, without -wal and -shm: easier to copy."""
-        if self._db not in _abandoned:
+        if self._db not in abandoned:
             self._db.close()
 
     # ---- its files
 
     def look(self) -> None:
         """Raises Moved where what is committed would go into files that nobody can find any more."""
-        if self._files_there() != self._files:
-            _abandoned.append(self._db)
+        if not self._files.are_there():
+            abandoned.append(self._db)
             raise Moved(f"{self.file} (or its -wal or -shm file) was deleted or replaced while it was in use")
-
-    def _files_there(self) -> list[tuple[int, int] | None]:
-        """Device and inode of each: SQLite keeps them as long as the database is open."""
-        return [_identity(f"{self.file}{kind}") for kind in ("", "-wal", "-shm")]
 
     # ---- writing
 
     def recover(self, now: float) -> list[Finished]:
-        """Runs that an earlier daemon started and never finished: mark them lost, and return them."""
-        rows = self._db.execute(
-            "SELECT job, due, attempt, run_id, trigger FROM slots WHERE state = 'started' AND substr(owner, 1, ?) != ?",
-            (len(self.session) + 1, f"{self.session}/"),
-        ).fetchall()
+        """Runs that an earlier daemon started and never finished: mark them lost, and return them. Where the instant of
+        a slot is still to come no call went out, so the slot is free again, unless the clock was set meanwhile.
+        """
         detail = "the daemon died while it ran; whether the app did the work is unknown"
-        lost = [
-            Finished(job, due, run_id, trigger, attempt, "lost", detail, finished=now)
-            for job, due, attempt, run_id, trigger in rows
-        ]
-        self._db.execute("BEGIN IMMEDIATE")
-        for one in lost:
-            self._finish(one)
-        self._db.execute("COMMIT")
+        lost = []
+        with self._transaction():
+            rows = self._db.execute(
+                "SELECT job, due, attempt, run_id, trigger, owner FROM slots"
+                " WHERE state = 'started' AND substr(owner, 1, ?) != ?",
+                (len(self.session) + 1, f"{self.session}/"),
+            ).fetchall()
+            for job, due, attempt, run_id, trigger, owner in rows:
+                if due > now and self._same_clock and trigger == "schedule" and not attempt:
+                    self._release(Release(job, due, attempt, owner))
+                else:
+                    lost.append(Finished(job, due, run_id, trigger, attempt, "lost", detail, finished=now))
+                    self._finish(lost[-1])
         return lost
 
     def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
         """Apply the entries in one transaction and return the answers they get.
 
-        Raises sqlite3.OperationalError when it cannot be written (disk full, read-only), and Moved; nothing is
-        applied then and the same entries may come again.
+        Raises sqlite3.OperationalError when it cannot be written (disk full, read-only), Moved and Unusable; nothing
+        is applied then and the same entries may come again.
         """
         self.look()
         answers: list[Grant | Deny | Past] = []
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for entry in entries:
                 answer = self._apply(entry.body, new=entry.seq > self.seq)
                 if answer:
                     answers.append(answer)
             seq = max(self.seq, entries[-1].seq)
-            self._db.execute("UPDATE progress SET seq = ?", (seq,))
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+            self._db.execute("UPDATE progress SET seq = ?, began = ?", (seq, began()))
         self.seq = seq
         return answers
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+                raise Unusable(_what_to_do(self.file, error)) from error
+            raise
 
     def prune(self, before: float) -> int:
         """Delete some rows of slots that ended before then; returns how many. Call again while it is many."""
@@ -179,7 +189,11 @@ class SqliteLedger:
             case Release():
                 self._release(body)
             case Pause(job=job, paused=paused):
-                self._db.execute("UPDATE jobs SET paused = ? WHERE job = ?", (paused, job))
+                self._db.execute(
+                    "UPDATE jobs SET paused = :paused, since = iif(paused > :paused, strftime('%s', 'now'), since)"
+                    " WHERE job = :job",
+                    {"job": job, "paused": paused},
+                )
             case Enrolled(roster=roster):
                 self._db.execute("DELETE FROM jobs WHERE roster != ?", (roster,))
         return None
@@ -203,11 +217,15 @@ class SqliteLedger:
             if (state, owner) != ("started", ask.owner):
                 return Deny(ask.job, ask.due, ask.attempt, f"the slot is {state} already")
         elif ask.trigger != "manual":
-            self._accounted(ask.job, ask.due)
+            self._accounted(ask.job, ask.due, set_back=CLOCK_SET_BACK if not ask.attempt else math.inf)
         return Grant(ask.job, ask.due, ask.attempt)
 
-    def _accounted(self, job: str, due: float) -> None:
-        self._db.execute("UPDATE jobs SET last_due = max(last_due, ?) WHERE job = ?", (due, job))
+    def _accounted(self, job: str, due: float, set_back: float = math.inf) -> None:
+        """Slots up to `due` have a fate, and no later ones where what was known is further ahead than `set_back`."""
+        self._db.execute(
+            "UPDATE jobs SET last_due = iif(last_due > :due + :set_back, :due, max(last_due, :due)) WHERE job = :job",
+            {"job": job, "due": due, "set_back": set_back},
+        )
 
     def _release(self, body: Release) -> None:
         gone = self._db.execute(
@@ -263,33 +281,20 @@ class SqliteLedger:
 
     def _enroll(self, body: Enroll) -> Past:
         self._db.execute(
-            "INSERT INTO jobs (job, schedule, roster, last_due) VALUES (:job, :schedule, :roster, :now)"
+            "INSERT INTO jobs (job, schedule, roster, last_due, since) VALUES (:job, :schedule, :roster, :now, :now)"
             " ON CONFLICT DO UPDATE SET roster = :roster, schedule = :schedule,"
-            " last_due = iif(schedule = :schedule, last_due, :now)",
+            " last_due = iif(schedule = :schedule, last_due, :now), since = iif(schedule = :schedule, since, :now)",
             {**asdict(body), "now": int(body.now)},
         )
         row = self._db.execute(
             "SELECT job, last_due, paused, last_outcome, last_detail, last_run, last_success,"
-            " consecutive_failures FROM jobs WHERE job = ?",
+            " consecutive_failures, since FROM jobs WHERE job = ?",
             (body.job,),
         ).fetchone()
         return Past(row[0], row[1], bool(row[2]), *row[3:])
 
 
-# Connections to files that are gone. To close one, or to lose the last reference to it, would have SQLite delete the
-# -wal file beside whatever stands there now.
-_abandoned: list[sqlite3.Connection] = []
-
-
-def _identity(file: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _what_to_do(file: Path, error: sqlite3.DatabaseError) -> str:
+def _what_to_do(file: Path, error: sqlite3.Error) -> str:
     return (
         f"the ledger {file} is damaged: {error}. Nothing was changed. Restore it from a backup, or save what is"
         f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"

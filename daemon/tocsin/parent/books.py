@@ -14,6 +14,8 @@ from tocsin.parent.news import News
 from tocsin.parent.outbox import Body, Outbox
 from tocsin.parent.process import Process
 
+SILENT = 15.0  # seconds without a commit, where there is something to commit, from which on the ledger counts as down
+
 
 class Books:
     """`ledger` is the ledger's process while there is one; whatever it must know is kept until it has it for good."""
@@ -27,6 +29,8 @@ class Books:
         self._state = LedgerState(False, 0)
         self._roster = 0
         self._durable = 0  # entries up to here were committed
+        self._hung = False  # whether it was said
+        self._waits_since = 0.0  # monotonic: when it last committed, or something came to be committed
 
     @property
     def settled(self) -> bool:
@@ -39,18 +43,23 @@ class Books:
         return self._outbox.dropped
 
     def put(self, body: Body) -> None:
-        self._outbox.put(body)
+        self._add(body)
         self.pump()
+
+    def _add(self, body: Body) -> None:
+        if not len(self._outbox):
+            self._waits_since = time.monotonic()
+        self._outbox.put(body)
 
     def enroll(self, jobs: Iterable[Job], *, anew: bool) -> None:
         """These jobs are new or defined anew; `anew`: they are all that there are, every other is to be forgotten."""
         if anew:
             self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
         for job in jobs:
-            expression = f"{job.schedule.expression} {job.schedule.timezone}"
-            self._outbox.put(Enroll(job.name, expression, self._roster, time.time()))
+            expression = f"{job.schedule.expression} {job.schedule.timezone}" if job.enabled else ""
+            self._add(Enroll(job.name, expression, self._roster, time.time()))
         if anew:
-            self._outbox.put(Enrolled(self._roster))
+            self._add(Enrolled(self._roster))
         self.pump()
 
     def pump(self) -> None:
@@ -64,8 +73,17 @@ class Books:
             self._children.await_room(ledger)
 
     def tell(self) -> None:
-        """Whoever watches: how the ledger is doing."""
-        self._news.tell(replace(self._state, backlog=len(self._outbox)))
+        """Whoever watches: how the ledger is doing. One that is up and hangs (its disk does, perhaps) says nothing."""
+        state, backlog, silent = self._state, len(self._outbox), time.monotonic() - self._waits_since
+        hung = state.up and backlog > 0 and silent > SILENT
+        if hung:
+            state = LedgerState(False, 0, f"it has not committed for {silent:.0f} s")
+        if hung and not self._hung:
+            log.error("the ledger hangs: no job runs until it goes on (does its disk answer?)", why=state.detail)
+        elif self._hung and state.up:
+            log.info("the ledger goes on")
+        self._hung = hung
+        self._news.tell(replace(state, backlog=backlog))
 
     # ---- what became of the ledger
 
@@ -95,11 +113,11 @@ class Books:
             log.info("the ledger can write again")
 
     def committed(self, commit: Committed) -> None:
-        self._durable = commit.seq
+        self._durable, self._waits_since = commit.seq, time.monotonic()
         self._outbox.committed(commit.seq)
         self._news.tell(commit)
         self.pump()
 
     def _is(self, state: LedgerState) -> None:
-        self._state = state
+        self._state, self._waits_since = state, time.monotonic()
         self.tell()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tocsin import linux, log
 from tocsin.channel import Channel
 from tocsin.config import Config, Job
-from tocsin.instants import rfc3339
+from tocsin.instants import CLOCK_SET_BACK, rfc3339
 from tocsin.messages import Ask, Beginning, Finished, LedgerReady, Message, Past, Pause, Release, Skipped
 from tocsin.parent.books import Books
 from tocsin.parent.children import Children
@@ -39,7 +39,9 @@ class Seat:
         """What it says of the schedule's slots: a manual run says nothing about those before it."""
         again = self.again
         match body:
-            case Ask(due=due, trigger=trigger) if trigger != "manual":
+            case Ask(due=due, trigger=trigger, attempt=attempt) if trigger != "manual":
+                if not attempt and self.accounted is not None and self.accounted > due + CLOCK_SET_BACK:
+                    self.accounted = int(due)
                 self._account(due)
             case Release(due=due, attempt=0) if self.accounted is not None:  # of a later one the slot has its fate
                 self.accounted = min(self.accounted, int(due) - 1)
@@ -80,7 +82,7 @@ class Jobs:
         first. The ledger is told of the jobs that changed; of all, as a new roster, where it has to forget one."""
         old, self.defined = self.defined, config.jobs
         self._crowded = len(config.enabled_jobs) >= CROWD
-        forget = not old or any(job.enabled and not self.is_enabled(name) for name, job in old.items())
+        forget = not old or not old.keys() <= self.defined.keys()
         to_enroll = []
         for name in old.keys() - self.defined.keys():
             self._news.remove(name)
@@ -95,7 +97,7 @@ class Jobs:
                 if before:
                     seat.why_missed = "the job was being reloaded"
                 self._retire(name)
-            if job.enabled and (forget or changed or self.seats[name].accounted is None):
+            if forget or changed or (job.enabled and self.seats[name].accounted is None):
                 to_enroll.append(job)
         self._books.enroll(to_enroll, anew=forget)
         gc.collect()
@@ -168,10 +170,9 @@ class Jobs:
             for seat in self.seats.values():
                 seat.why_missed = ready.before or seat.why_missed
             return
-        enabled = [job for job in self.defined.values() if job.enabled]
-        self._books.enroll(enabled, anew=True)
-        for job in enabled:
-            self._books.put(Pause(job.name, self._news.statuses[job.name].paused))
+        self._books.enroll(self.defined.values(), anew=True)
+        for name in self.defined:
+            self._books.put(Pause(name, self._news.statuses[name].paused))
 
     def past(self, past: Past) -> None:
         """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
@@ -180,8 +181,9 @@ class Jobs:
             seat.accounted = int(past.last_due)
             paused, seat.paused_early = seat.paused_early, None
             self._news.tell(past if paused is None else replace(past, paused=paused))
-            if _is_overdue(self.defined[past.job], past.last_success, time.time()):
-                self._news.expect_anew(past.job)  # it was paused meanwhile, or nobody ran: who knows
+            start = max(past.last_success or 0.0, past.since)
+            if not past.consecutive_failures and _is_overdue(self.defined[past.job], start, time.time()):
+                self._news.expect_anew(past.job)  # nobody ran it meanwhile
         if seat:
             self.begin(past.job)
 
@@ -215,9 +217,9 @@ class Jobs:
         log.info(f"{name}: {'paused' if paused else 'resumed'}")
 
 
-def _is_overdue(job: Job, last_success: float | None, now: float) -> bool:
-    """Whether the second fire after the last success has passed, with timeout and grace."""
+def _is_overdue(job: Job, start: float, now: float) -> bool:
+    """Whether the second fire after `start` has passed, with timeout and grace."""
     spare = job.timeout + job.grace
-    if last_success is None or now - last_success < spare:
+    if now - start < spare:
         return False
-    return job.schedule.next_due(job.schedule.next_due(int(last_success))) + spare < now
+    return job.schedule.next_due(job.schedule.next_due(int(start))) + spare < now

@@ -1,0 +1,36 @@
+"""The files of the database, which somebody may delete or replace while it is in use."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+# Connections to files that are gone. To close one, or to lose the last reference to it, would have SQLite delete the
+# -wal file beside whatever stands there now.
+abandoned: list[sqlite3.Connection] = []
+
+
+class Moved(Exception):
+    """The ledger's files are not those any more that are written to: somebody deleted or replaced them."""
+
+
+class Files:
+    """Those of an open database. SQLite keeps them as long as it is open."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._opened = self._found()
+
+    def are_there(self) -> bool:
+        return self._found() == self._opened
+
+    def _found(self) -> list[tuple[int, int] | None]:
+        """Device and inode of each."""
+        return [_identity(f"{self._file}{kind}") for kind in ("", "-wal", "-shm")]
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
