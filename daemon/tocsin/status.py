@@ -60,13 +60,20 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
 
 
 def after(status: JobStatus, event: Message) -> JobStatus:
-    """The status after an event of this job; the same status for an event that does not change it."""
+    """The status after an event of this job; the same status for an event that does not change it. A disabled job
+    may still finish its last call."""
+    after = _after(status, event)
+    if after is not status and not status.enabled:
+        after = replace(after, state="disabled", next_fire=None, running_since=None)
+    return after
+
+
+def _after(status: JobStatus, event: Message) -> JobStatus:
     match event:
         case ProcessUp(pid=pid, now=now):
             return replace(status, state="starting", pid=pid, process_started=now)
         case ProcessExited():
-            state = status.state if status.state == "disabled" else "backing off"
-            return replace(status, state=state, pid=None, process_started=None, running_since=None)
+            return replace(status, state="backing off", pid=None, process_started=None, running_since=None)
         case Sleeping(due=due):
             return replace(status, state="sleeping", next_fire=due, running_since=None)
         case Started(now=now):
@@ -82,12 +89,13 @@ def after(status: JobStatus, event: Message) -> JobStatus:
                 last_run=event.last_run,
                 last_success=event.last_success,
                 consecutive_failures=event.consecutive_failures,
+                since=event.since,
             )
         case Finished(outcome=outcome, finished=finished):
             failures = 0 if outcome == "success" else status.consecutive_failures + (outcome != "cancelled")
             return replace(
                 status,
-                state="sleeping" if status.state == "running" else status.state,
+                state="sleeping" if status.state in ("starting", "running") else status.state,
                 running_since=None,
                 next_fire=event.next_due or status.next_fire,
                 last_outcome=outcome,

@@ -3,8 +3,18 @@
 from collections.abc import Callable
 
 from tocsin.config import Job
-from tocsin.messages import Heartbeat, JobRemoved, JobStatus, Message, Pause
+from tocsin.messages import ConfigLoaded, Heartbeat, JobRemoved, JobStatus, Message, Pause
 from tocsin.parent.news import News
+
+
+def taken_by(heard: list[Message]) -> Callable[[Message], bool]:
+    """An exporter that keeps up."""
+
+    def take(message: Message) -> bool:
+        heard.append(message)
+        return True
+
+    return take
 
 
 def test_an_exporter_that_was_behind_is_told_the_state_of_all(make_job: Callable[..., Job]) -> None:
@@ -12,9 +22,7 @@ def test_an_exporter_that_was_behind_is_told_the_state_of_all(make_job: Callable
     room = [True]
 
     def to_exporter(message: Message) -> bool:
-        if room[0]:
-            heard.append(message)
-        return room[0]
+        return room[0] and taken_by(heard)(message)
 
     news = News(to_exporter)
     news.define(make_job(name="old"))
@@ -34,3 +42,14 @@ def test_an_exporter_that_was_behind_is_told_the_state_of_all(make_job: Callable
     news.heartbeat(0)
     assert not [one for one in heard if isinstance(one, JobStatus | JobRemoved)]
     assert any(isinstance(one, Heartbeat) for one in heard)
+
+
+def test_a_new_exporter_hears_what_is_in_use_and_what_was_refused_since() -> None:
+    heard: list[Message] = []
+    news = News(taken_by(heard))
+    used, refused, again = ConfigLoaded("a", 1.0), ConfigLoaded("a", 2.0, "it is wrong"), ConfigLoaded("b", 3.0)
+    for told, expected in ((used, [used]), (refused, [used, refused]), (again, [again])):
+        news.tell(told)
+        heard.clear()
+        news.repeat()
+        assert [one for one in heard if isinstance(one, ConfigLoaded)] == expected

@@ -124,10 +124,23 @@ def test_the_last_run(make_job: MakeJob) -> None:
 
 
 def test_the_past_comes_from_the_ledger(make_job: MakeJob) -> None:
-    past = Past("sla-check", 60.0, True, "lost", "why", 50.0, 40.0, 3)
+    past = Past("sla-check", 60.0, True, "lost", "why", 50.0, 40.0, 3, 30.0)
     found = told(make_job, past)
-    fields = ("paused", "last_outcome", "last_detail", "last_run", "last_success", "consecutive_failures")
-    assert [getattr(found, name) for name in fields] == [True, "lost", "why", 50.0, 40.0, 3]
+    fields = ("paused", "last_outcome", "last_detail", "last_run", "last_success", "consecutive_failures", "since")
+    assert [getattr(found, name) for name in fields] == [True, "lost", "why", 50.0, 40.0, 3, 30.0]
+
+
+def test_a_process_that_begins_with_a_call_sleeps_after_it(make_job: MakeJob) -> None:
+    """A redelivery: it has not said yet until when it sleeps."""
+    assert told(make_job, UP, replace(run("success"), next_due=60.0)).state == "sleeping"
+
+
+def test_a_disabled_job_stays_so_while_it_finishes(make_job: MakeJob) -> None:
+    exit_ = ProcessExited("job", "sla-check", "clean", "")
+    events = (Started("sla-check", 60.0), replace(run("success"), next_due=120.0), exit_)
+    for number in range(1, len(events) + 1):
+        found = told(make_job, *events[:number], enabled=False)
+        assert (found.state, found.next_fire, found.running_since) == ("disabled", None, None)
 
 
 def test_what_does_not_change_it(make_job: MakeJob) -> None:

@@ -32,7 +32,8 @@ class News:
     def __init__(self, to_exporter: Callable[[Message], bool]) -> None:
         self.statuses: dict[str, JobStatus] = {}
         self._to_exporter = to_exporter
-        self._config: ConfigLoaded | None = None
+        self._config: ConfigLoaded | None = None  # what is in use
+        self._refused: ConfigLoaded | None = None  # since then
         self._ledger = LedgerState(False, 0)
         self._processes: dict[tuple[str, str], ProcessUp] = {}
         self._dropped = 0
@@ -53,7 +54,7 @@ class News:
                 journal.exited(event)
                 self._processes.pop((event.process, event.job), None)
             case ConfigLoaded():
-                self._config = event
+                self._config, self._refused = (self._config, event) if event.error else (event, None)
             case LedgerState():
                 self._ledger = event
         name = getattr(event, "job", "")
@@ -83,8 +84,8 @@ class News:
 
     def repeat(self) -> None:
         """A new exporter knows nothing yet."""
-        if self._config:
-            self._pass_on(self._config)
+        for load in filter(None, (self._config, self._refused)):
+            self._pass_on(load)
         for job in self.statuses.values():
             self._pass_on(job)
         for process in self._processes.values():
