@@ -222,6 +222,13 @@ SECRETS = [
     "curl 'https://app.example.com/x?token={}&key={}2'",
     "curl -d 'a=1&password={}' https://app.example.com/x",
     """curl --json '{{"a": 1, "secret": "{}"}}' https://app.example.com/x""",
+    "curl 'https://app.example.com/x?id={}&a=1'",
+    "curl 'https://app.example.com/x?{}'",
+    "curl 'https://app.example.com/x?at=https:\\%2F\\%2Fhc.example\\%2F{}'",
+    "curl -d 'a=1&b={}' https://app.example.com/x",
+    "curl -d {} https://app.example.com/x",
+    """curl --json '{{"a": [1, "{}"]}}' https://app.example.com/x""",
+    "curl -H 'X-Run: {}' https://app.example.com/x",
     "curl https://app.example.com/hooks/{}/run",
     "curl https://me:{}@app.example.com/x",
     "wget -q --user=me --password={} https://app.example.com/x",
@@ -243,7 +250,7 @@ def test_no_secret_is_copied_or_shown(command: str) -> None:
         assert SECRET.lower() not in str([job.name for job in found.jobs])
 
 
-@pytest.mark.parametrize("command", SECRETS[:11])
+@pytest.mark.parametrize("command", SECRETS[:18])
 def test_a_copied_secret_has_a_variable_that_must_be_set(command: str, tmp_path: Path) -> None:
     found = read("5 * * * * " + command.replace("{}", SECRET).replace("{{", "{").replace("}}", "}"))
     asked = {note.text.partition(":")[0] for note in found.notes if note.kind == "set"}
@@ -252,6 +259,34 @@ def test_a_copied_secret_has_a_variable_that_must_be_set(command: str, tmp_path:
     with pytest.raises(ConfigError, match=f"({'|'.join(asked)}) is not set"):
         config.load(file, {})
     assert config.load(file, dict.fromkeys(asked, SECRET)).jobs
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["code", "pass", "pw", "pwd", "smtp_pass", "key", "cronkey", "apiKey", "api.key", "function-key", "auth", "sig"],
+)
+@pytest.mark.parametrize("secret", ["hunter2-of-mine", "Zk3v/9bQ+Xw2==", "word"])
+def test_a_secret_is_known_by_the_name_it_has(name: str, secret: str) -> None:
+    for command in (
+        f"curl 'https://a.example/x?user=admin&{name}={secret}'",
+        f"curl -d 'user=me&{name}={secret}' {URL}",
+    ):
+        found = read(f"5 * * * * {command}\n")
+        assert secret not in toml.job_file([found], with_target=False)
+        assert len([note for note in found.notes if note.kind == "set"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["monkey", "turkey", "statuscode", "code_page", "compass", "keyword", "passage", "pwned"]
+)
+def test_a_name_that_sounds_like_one_hides_nothing(name: str) -> None:
+    assert keys(f"curl '{URL}?{name}=value'") == {"url": f"{URL}?{name}=value"}
+
+
+def test_an_address_that_the_crontab_sets_is_copied_unless_a_secret_may_stand_in_it() -> None:
+    addresses = ["https://a.example/x", f"https://hc.example/{SECRET}", "https://a.example/x?key=hunter2"]
+    urls = [read(f"U={address}\n5 * * * * curl $U\n").jobs[0].table["url"] for address in addresses]
+    assert urls == [addresses[0], "${U}", "${U}"]
 
 
 def test_one_secret_has_one_variable_and_two_have_two() -> None:

@@ -96,9 +96,7 @@ def test_the_report_says_what_differs_and_what_was_left_out() -> None:
     expected = {("differs", "", word) for word in ("where", "lateness", "retries", "overlap", "duration", "failures")}
     expected |= {("left out", "crons[0]", "'timeZone'"), ("left out", "crons[0]", "'headers'")}
     expected |= {("check", "crons[0]", "7 in day-of-week"), ("differs", "functions[app/x/route.ts]", LONG)}
-    expected |= {
-        ("check", "crons[0]", "its query seems to hold a secret, which stands in the job's path as it stood here")
-    }
+    expected |= {("check", "crons[0]", "its query seems to hold a secret, which stands in the job as it stood here")}
     assert notes == expected
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tocsin.importing.cron_jobs import METHODS
-from tocsin.importing.found import Found, literal, names_a_secret
+from tocsin.importing.found import Found, literal, looks_secret, names_a_secret
 from tocsin.importing.http_commands import Call
 from tocsin.importing.shell import MARK, Unclear, mark
 from tocsin.jobfile import OWN_HEADERS
@@ -15,6 +15,8 @@ from tocsin.secret import looks_random
 _LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is one variable, without a default
 _IN_JSON = re.compile(r'"([^"\\]{1,100})"(\s*:\s*)"((?:[^"\\]|\\.)+)"')
 _IN_FORM = re.compile(r"(^|&)([^=&]{1,100})(=)([^&]+)")
+_IN_PATH = re.compile("(?<=/)[^/\x01\x02]{20,}")
+_IN_DATA = re.compile("(?<![\x01A-Za-z0-9_-])[A-Za-z0-9_-]{20,}")
 
 
 class Variables:
@@ -37,7 +39,7 @@ class Variables:
             parts.append(literal(text[end : one.start()]))
             name, default, end = one[1], one[2], one.end()
             value = self.known.get(name, ("", ""))[0]
-            if plain and value and not names_a_secret(name) and not looks_random(value):
+            if plain and value and not names_a_secret(name) and not looks_secret(value) and "?" not in value:
                 parts.append(literal(value))
             else:
                 self.needs(name, default)
@@ -158,9 +160,9 @@ class _Table:
         if name.lower() in OWN_HEADERS:
             self.variables.found.note("left out", self.place, f"the header {name[:40]!a}: Tocsin sets it itself")
             return name, ""
-        if not names_a_secret(name):
-            return name, self.variables.read_in(text)
         what = f"the value of the header {name}"
+        if not names_a_secret(name):
+            return name, self._hidden(text, what) if looks_secret(text) else self.variables.read_in(text)
         if name.lower() == "authorization":
             scheme, _, rest = text.partition(" ")
             if scheme.lower() == "bearer" and self._keep("bearer", rest.strip(), "what follows `Bearer `"):
@@ -175,26 +177,35 @@ class _Table:
         base, question, query = address.partition("?")
         if "://" not in base and not MARK.match(base):
             base = f"http://{base}"
-        base = re.sub("(?<=/)[^/\x01\x02]{20,}", self._random, base)
+        base = self._without_random(_IN_PATH, base, "path", "PATH")
         url = self.variables.read_in(base, plain=True)
         parameters = [kept for one in query.split("&") if (kept := self._parameter(one))] if question else []
         return url + ("?" + "&".join(parameters) if parameters else "")
 
-    def _random(self, segment: re.Match[str]) -> str:
-        if not looks_random(segment[0]):
-            return segment[0]
-        return mark(self.variables.hide(segment[0], self.name, self.place, "the long part of the path", suffix="PATH"))
+    def _without_random(self, parts: re.Pattern[str], text: str, where: str, suffix: str) -> str:
+        """The text with a mark in the place of each part that looks random."""
+
+        def hidden(part: re.Match[str]) -> str:
+            if not looks_random(part[0]):
+                return part[0]
+            what = f"the long part of the {where}"
+            return mark(self.variables.hide(part[0], self.name, self.place, what, suffix=suffix))
+
+        return parts.sub(hidden, text)
 
     def _parameter(self, text: str) -> str:
         """A parameter of the query as it goes into the URL; nothing when it is the job's secret."""
-        name, _, value = text.partition("=")
-        if not value or not names_a_secret(unquote(name)) or MARK.search(name):
+        name, equals, value = text.partition("=")
+        if not equals:
+            name, value = "", text
+        named = names_a_secret(unquote(name))
+        if not value or MARK.search(name) or not (named or looks_secret(value)):
             return self.variables.read_in(text)
-        what = f"the value of {name} in the query"
+        what = f"the value of {name} in the query" if name else "a part of the query"
         as_sent = unquote(value) == value and "+" not in value  # else Tocsin would encode it once more
-        if as_sent and self._keep(f"query:{unquote(name)}", value, what):
+        if named and as_sent and self._keep(f"query:{unquote(name)}", value, what):
             return ""
-        return f"{literal(name)}={self._hidden(value, what)}"
+        return literal(name + equals) + self._hidden(value, what)
 
     def _body(self, body: str) -> str:
         def in_json(pair: re.Match[str]) -> str:
@@ -212,4 +223,4 @@ class _Table:
         body = _IN_JSON.sub(in_json, body)
         if not body.lstrip().startswith(("{", "[")):
             body = _IN_FORM.sub(in_form, body)
-        return self.variables.read_in(body)
+        return self.variables.read_in(self._without_random(_IN_DATA, body, "data", "SECRET"))

@@ -98,6 +98,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
         found.note("check", place, 'has no method: it becomes POST; a caller that used fetch\'s default means "GET"')
     if len(faults) > before:
         return
+    found.note_secret(entry.get("path") or entry["url"], place)
     table["method"] = method
     table |= {key: literal(entry[key]) for key in ("path", "url", "timezone") if key in entry}
     if description := " ".join(entry.get("description", "").split()):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from tocsin.faults import REFERENCE, Fault, Reader, shown
 from tocsin.jobfile import JobTable
@@ -15,9 +15,11 @@ from tocsin.secret import looks_random
 LONGEST_NAME = 63  # characters, as JOB_NAME has it
 _COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
 _SECRET_NAME = re.compile(
-    r"secret|token|passw|^pwd$|apikey|(^|[-_])(key|auth|sig)$|authorization|credential|signature|session|cookie",
+    r"secret|token|passw|apikey|authorization|credential|signature|session|cookie|(^|[-_.])(pass|pwd|pw|auth|sig)$"
+    r"|^code$|^(?!(mon|tur|hoc|whis)key$).*key$",  # ?code= is how Azure Functions take their keys
     re.IGNORECASE,
 )
+_WORD = re.compile("[A-Za-z0-9_-]+")
 PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
 _USER = re.compile("://.*@")
 
@@ -59,6 +61,12 @@ class Found:
 
     def note(self, kind: Kind, place: str, text: str) -> None:
         self.notes.setdefault(Note(kind, place, text))
+
+    def note_secret(self, address: str, place: str) -> None:
+        """Of an address that is copied as it stands: say so where its query seems to hold a secret."""
+        query = address.partition("?")[2]
+        if looks_secret(query) or any(names_a_secret(name) for name, _ in parse_qsl(query)):
+            self.note("check", place, "its query seems to hold a secret, which stands in the job as it stood here")
 
 
 def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fault:
@@ -118,3 +126,8 @@ def literal(text: str) -> str:
 def names_a_secret(name: str) -> bool:
     """Whether a header, parameter or key of this name likely carries a secret."""
     return bool(_SECRET_NAME.search(name))
+
+
+def looks_secret(value: str) -> bool:
+    """Whether a value is likely a secret whatever its name: a part of it looks random."""
+    return any(map(looks_random, _WORD.findall(unquote(value))))

@@ -6,11 +6,10 @@ CLI: path (from "/", at most 512 characters) and schedule, nothing else.
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl
 
 from tocsin.faults import ConfigError, Fault, nearest
 from tocsin.importing import json_text
-from tocsin.importing.found import Found, FoundJob, fault, literal, name_of, names_a_secret, number, table_faults
+from tocsin.importing.found import Found, FoundJob, fault, literal, name_of, number, table_faults
 from tocsin.schedule import Schedule, ScheduleError
 
 USER_AGENT = "vercel-cron/1.0"
@@ -76,8 +75,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
     expression = " ".join(schedule.split())
     if "7" in expression.split()[4]:
         found.note("check", place, "7 in day-of-week: Vercel documents 0 to 6; Tocsin takes 7 for Sunday")
-    if any(names_a_secret(name) for name, _ in parse_qsl(path.partition("?")[2])):
-        found.note("check", place, "its query seems to hold a secret, which stands in the job's path as it stood here")
+    found.note_secret(path, place)
     table = {
         "schedule": expression,
         "timezone": "UTC",
