@@ -12,6 +12,7 @@ from test_import_vercel import VALUES, loaded
 from tocsin.faults import ConfigError
 from tocsin.importing import cron_jobs
 from tocsin.importing.found import Found
+from tocsin.schedule import Schedule
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "cron-jobs"
 
@@ -60,6 +61,35 @@ def test_a_missing_method_and_the_zone_are_reported(tmp_path: Path) -> None:
     texts = [note.text for note in found.notes]
     assert any("has no method" in text for text in texts)
     assert any(text.startswith("time zone") for text in texts)
+
+
+@pytest.mark.parametrize(
+    "address", [{"path": "/x?code=a"}, {"path": None, "url": "https://a.example/?3f2a9c1e-1111-2222-3333"}]
+)
+def test_a_secret_that_is_copied_is_pointed_out(address: dict[str, Any]) -> None:
+    found = read({key: value for key, value in entry(**address).items() if value})
+    assert [note.place for note in found.notes if "seems to hold a secret" in note.text] == ["[0]"]
+
+
+NAMES = [  # that node-cron takes
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
+    *("october", "november", "december"),
+    *("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_full_names_of_months_and_days_are_taken(name: str) -> None:
+    fields = "0 0 * * {}" if name.endswith("day") else "0 0 1 {} *"
+    for written in (name, name.capitalize(), name.upper(), name[:3]):
+        (job,) = read(entry(schedule=fields.format(written))).jobs
+        assert Schedule(job.table["schedule"]).expression == fields.format(name[:3].upper())
+
+
+@pytest.mark.parametrize("name", ["junk", "janus", "mayday", "julyish"])
+def test_other_words_are_none(name: str) -> None:
+    with pytest.raises(ConfigError, match=name.upper()):
+        read(entry(schedule=f"0 0 1 {name} *"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ LISTS = ("jobs", "cronJobs", "cron-jobs")  # where the list may stand when the f
 METHODS: tuple[str, ...] = get_args(JobTable.model_fields["method"].annotation)
 _KEYS = ("name", "path", "url", "schedule", "intervalMs", "description", "enabled", "method", "timezone")
 _LONG_NAMES = re.compile(  # node-cron takes them, Tocsin takes their first three letters
-    r"\b(sun|mon|tue|wed|thu|fri|sat)[a-z]*day\b|\b(jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)[a-z]{2,}\b",
+    r"\b((sun|mon|tues|wednes|thurs|fri|satur)day"
+    r"|january|february|march|april|june|july|august|september|october|november|december)\b",
     re.IGNORECASE,
 )
 _DAY = 86_400_000  # milliseconds
