@@ -5,6 +5,7 @@ Sources: curl(1) 8, wget(1) 1.21.
 """
 
 import getopt
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus
@@ -12,7 +13,7 @@ from urllib.parse import quote_plus
 from tocsin.importing.shell import MARK, Unclear
 
 _CURL_QUIET = (  # print more, less or elsewhere; or ask for what Tocsin does anyhow
-    *("silent", "show-error", "fail", "fail-with-body", "fail-early", "verbose", "include", "globoff", "no-buffer"),
+    *("silent", "show-error", "fail", "fail-with-body", "fail-early", "verbose", "include", "no-buffer"),
     *(
         "progress-bar",
         "no-progress-meter",
@@ -37,10 +38,11 @@ _CURL_QUIET = (  # print more, less or elsewhere; or ask for what Tocsin does an
 _CURL_MEANT = (
     *("request=", "header=", "data=", "data-ascii=", "data-raw=", "data-binary=", "data-urlencode=", "json=", "get"),
     *("max-time=", "connect-timeout=", "retry=", "user=", "oauth2-bearer=", "user-agent=", "referer=", "cookie="),
-    *("url=", "location", "insecure", "head", "output=", "remote-name"),
+    *("url=", "globoff", "location", "insecure", "head", "output=", "remote-name"),
 )
 _CURL_SHORT = {
-    **dict(zip("sSfivgN#46q", ("silent",) * 11, strict=True)),
+    **dict.fromkeys("sSfivN#46q", "silent"),
+    "g": "globoff",
     "O": "remote-name",
     "X": "request",
     "H": "header",
@@ -94,6 +96,7 @@ MOST_RETRIES = 20  # of a job
 NOWHERE = ("/dev/null", "-")  # for output
 TO_A_FILE = "its output went to a file; Tocsin's runs are in its log and in `tocsin history`"
 _FORM = "application/x-www-form-urlencoded"
+_IPV6_HOST = re.compile(r"^(https?://)?\[[0-9a-f.]*:[0-9a-f.:]*\]", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -119,6 +122,7 @@ def curl(words: list[str], stdin: str | None) -> Call:
     urls: list[str] = []
     data: list[str] = []
     in_query = False
+    patterns = "[]{}"  # curl's, for several addresses at once
     for name, value in _options(words, _CURL_SHORT, (*_CURL_QUIET, *_CURL_MEANT), urls.append):
         match name:
             case "request":
@@ -160,6 +164,8 @@ def curl(words: list[str], stdin: str | None) -> Call:
                 call.headers.append((name.title(), value))
             case "url":
                 urls.append(value)
+            case "globoff":
+                patterns = ""
             case "location":
                 call.remarks.append("-L: curl followed redirects, Tocsin never does; give the address they lead to")
             case "insecure":
@@ -171,7 +177,7 @@ def curl(words: list[str], stdin: str | None) -> Call:
     if call.content_type and not any(name.lower() == "accept" for name, _ in call.headers):
         call.headers.append(("Accept", "application/json"))
     call.url = _one(urls)
-    if any(char in call.url for char in "[]{}") and "-g" not in words and "--globoff" not in words:
+    if any(char in _IPV6_HOST.sub("", call.url) for char in patterns):
         raise Unclear("the address is a pattern for several")
     if data and in_query:
         call.url += ("&" if "?" in call.url else "?") + "&".join(data)
