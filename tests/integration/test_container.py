@@ -60,12 +60,16 @@ def test_the_app_and_the_daemon_run_as_an_unprivileged_user(image: Image) -> Non
             "API_BASE_URL": f"http://127.0.0.1:{app_port}",
             "CRON_SECRET": SECRET,
             "LOG_LEVEL": "info",
-            "TOCSIN_LISTEN": f"127.0.0.1:{port}",
+            "TOCSIN_LISTEN": "127.0.0.1:${PORT}",  # as docs/deploy.md has it
+            "PORT": str(port),
         }
         assert image.ends(*image.command["HEALTHCHECK"], **given)[0] != 0  # nothing runs yet
         daemon = image.start(*entry, *image.command["CMD"], **given)
         try:
             wait_for(image, image.command["HEALTHCHECK"], daemon, **given)
+            for listen in (str(port), "${PORT:-1}", f"${{UNSET:-{port}}}"):
+                ended = image.ends(*image.command["HEALTHCHECK"], **{**given, "TOCSIN_LISTEN": f"127.0.0.1:{listen}"})
+                assert ended == (0, ""), listen
             code, said = image.ends("tocsin", "fire", "sla-check", **given)
             assert code == 0, said
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
