@@ -582,6 +582,26 @@ def test_a_port_that_somebody_else_has(site: Site) -> None:
     assert "in use" in finding["detail"]
 
 
+def test_a_port_that_the_exporter_of_another_daemon_has(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.write(JOB)
+    daemon.start()
+    until(lambda: _health(daemon), "the exporter")
+    (tmp_path / "second").mkdir()
+    second = Daemon(tmp_path / "second")
+    second.environment["TOCSIN_LISTEN"] = daemon.environment["TOCSIN_LISTEN"]
+    second.write(JOB)
+    second.start()
+    try:
+        second.said("cannot listen on")
+        found = [json.loads(one.run("doctor", "--json").stdout) for one in (daemon, second)]
+    finally:
+        second.cleanup()
+    first, other = ({one["check"]: one for one in listed}["exporter.listen"] for listed in found)
+    assert (first["status"], first["detail"]) == ("ok", "the daemon's exporter answers")
+    assert other["status"] == "FAIL"
+    assert other["detail"] == "another process listens there, and not the daemon's exporter"
+
+
 def test_an_address_that_is_not_here(site: Site) -> None:
     site.environment["TOCSIN_LISTEN"] = "192.0.2.1:9911"
     assert site.only("exporter.listen")["status"] == "FAIL"

@@ -1,18 +1,24 @@
 """The address of the exporter: free for it, or held by it."""
 
+import contextlib
 import errno
 import http.client
+import os
+import re
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tocsin.config import Config
 from tocsin.doctor.finding import Finding, fail, ok, warning
+from tocsin.doctor.state import held_by
 from tocsin.exporter.main import address
 from tocsin.exporter.server import bind
 from tocsin.parent.run import base_url
 
 ANSWER = 3.0  # seconds for the exporter to say that it is well
+_LISTENS = "0A"  # the state of a socket in /proc/net/tcp
 
 
 def check(config: Config, *, running: bool) -> Iterator[Finding]:
@@ -45,6 +51,9 @@ def _advice(error: OSError) -> str:
 
 def _held(config: Config, subject: str) -> Finding:
     """Something listens there; the daemon's exporter, if all is right."""
+    if _is_anothers(config):
+        detail = "another process listens there, and not the daemon's exporter"
+        return fail("exporter.listen", subject, detail, "ss -ltnp shows who it is; stop it, or set another `listen`")
     parts = urlsplit(base_url(config))
     host, port = parts.hostname or "", parts.port
     connection: http.client.HTTPConnection
@@ -72,3 +81,32 @@ def _held(config: Config, subject: str) -> Finding:
         detail = "the exporter answers, but does not hear the daemon"
         return warning("exporter.listen", subject, detail, "the daemon's log says why")
     return ok("exporter.listen", subject, "the daemon's exporter answers")
+
+
+def _is_anothers(config: Config) -> bool:
+    """Whether surely no process of the daemon has the socket that listens on the port (proc(5)). Not sure where
+    that may not be looked at, or the daemon is in another container.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        daemon = re.match("process ([0-9]+) ", held_by(config.state_dir) or "")
+        if daemon and "tocsin" in Path(f"/proc/{daemon[1]}/cmdline").read_text():
+            processes = Path(f"/proc/{daemon[1]}/task/{daemon[1]}/children").read_text().split()
+            listening = _listening(config.listen[1])
+            return bool(processes and listening) and not any(listening & _sockets(one) for one in processes)
+    return False
+
+
+def _listening(port: int) -> set[str]:
+    """The inodes of the sockets that listen on the port."""
+    lines = [line.split() for file in Path("/proc/net").glob("tcp*") for line in file.read_text().splitlines()]
+    return {line[9] for line in lines if line[3] == _LISTENS and line[1].endswith(f":{port:04X}")}
+
+
+def _sockets(process: str) -> set[str]:
+    """The inodes of the sockets that the process has. Raises OSError where another user may not look."""
+    folder, found = f"/proc/{process}/fd", set()
+    with contextlib.suppress(FileNotFoundError):  # the process is gone by now
+        for descriptor in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # it is closed by now
+                found.add(os.readlink(f"{folder}/{descriptor}").removeprefix("socket:[").removesuffix("]"))
+    return found
