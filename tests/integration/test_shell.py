@@ -216,6 +216,8 @@ def test_errors_are_on_standard_error(folder: Path, terminal: Callable[..., Term
         (["history", "\udcff"], 2),
         (["next", "@yearly", "-n", "10000"], 1),
         (["next", "@yearly", "--after", "9950-01-01T00:00:00Z"], 1),
+        (["next", "@yearly", "--after", "0001-01-01T00:00:00+14:00"], 1),  # in UTC of no year that Python has
+        (["next", "@yearly", "--after", "9999-12-31T23:59:59-14:00"], 1),
     ):
         found = run(folder, "tocsin", *command)
         assert (found.returncode, found.stdout) == (code, ""), command

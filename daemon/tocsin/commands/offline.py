@@ -120,7 +120,7 @@ def next_(expression: str, timezone: str, after: str | None, count: int, as_json
             moment = schedule.next(moment)
             instants.append(moment)
     except ScheduleError as error:
-        fail(f"after {rfc3339(moment.timestamp())}: {error}", FAILED)
+        fail(f"after {moment.isoformat()}: {error}", FAILED)
     if as_json:
         click.echo(json.dumps([rfc3339(one.timestamp()) for one in instants]))
         return
