@@ -27,8 +27,10 @@ def test_pause_outlives_a_restart(running: Start, endpoint: Endpoint) -> None:
     daemon.start()
     until(lambda: sum(r["count"] for r in daemon.history() if r["reason"] == "paused") > paused, "more paused slots")
     assert len(endpoint.calls) == calls
-    assert daemon.json("jobs")[0]["paused"] is True
+    [status] = daemon.json("jobs")
+    assert (status["paused"], status["since"]) == (True, None)
     assert daemon.run("resume", "sla-check").returncode == 0
+    assert daemon.json("jobs")[0]["since"].endswith("Z")
     until(lambda: len(endpoint.calls) > calls, "calls again")
 
 
