@@ -244,6 +244,8 @@ SECRETS = [
     """curl --json '{{"a": [1, "{}"]}}' https://app.example.com/x""",
     "curl -H 'X-Run: {}' https://app.example.com/x",
     "curl https://app.example.com/hooks/{}/run",
+    'curl "https://app.example.com/${A:-{}}"',
+    'curl -d "a=${A:-{}}" https://app.example.com/x',
     "curl https://me:{}@app.example.com/x",
     "wget -q --user=me --password={} https://app.example.com/x",
     "wget -q --header='X-Auth-Token: {}' https://app.example.com/x",

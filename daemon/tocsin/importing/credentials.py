@@ -15,8 +15,8 @@ from tocsin.secret import looks_random
 _LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is one variable, without a default
 _IN_JSON = re.compile(r'"([^"\\]{1,100})"(\s*:\s*)"((?:[^"\\]|\\.)+)"')
 _IN_FORM = re.compile(r"(^|&)([^=&]{1,100})(=)([^&]+)")
-_IN_PATH = re.compile("(?<=/)[^/\x01\x02]{20,}")
-_IN_DATA = re.compile("(?<![\x01A-Za-z0-9_-])[A-Za-z0-9_-]{20,}")
+_IN_PATH = re.compile(MARK.pattern + "|(?<=/)[^/\x01\x02]{20,}")  # a variable is passed over as a whole
+_IN_DATA = re.compile(MARK.pattern + "|[A-Za-z0-9_-]{20,}")
 
 
 class Variables:
@@ -38,6 +38,8 @@ class Variables:
         for one in MARK.finditer(text):
             parts.append(literal(text[end : one.start()]))
             name, default, end = one[1], one[2], one.end()
+            if default and looks_secret(default):
+                raise Unclear("a secret has a default")
             value = self.known.get(name, ("", ""))[0]
             if plain and value and not names_a_secret(name) and not looks_secret(value) and "?" not in value:
                 parts.append(literal(value))
