@@ -41,7 +41,7 @@ class Job:
     memory_limit: int | None
     tls: TlsFiles
     signing_secret: Secret | None = None
-    hidden_in_url: tuple[str, ...] = field(default=(), repr=False)
+    hidden: tuple[str, ...] = field(default=(), repr=False)  # what variables hold, where that may be a secret by itself
     source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
 
     @property
@@ -60,7 +60,7 @@ class Job:
         return self.without_hidden(self.url.partition("?")[0])
 
     def without_hidden(self, text: str) -> str:
-        for value in self.hidden_in_url:
+        for value in self.hidden:
             text = text.replace(value, "…")
         return text
 
@@ -91,3 +91,9 @@ class Config:
     def secrets(self) -> Iterable[Secret]:
         of_jobs = {one for job in self.jobs.values() for one in (job.secret, job.signing_secret) if one}
         return of_jobs | set(self.access.secrets)
+
+    @property
+    def hidden(self) -> set[str]:
+        """Every text that must show up nowhere."""
+        parts = {part for one in self.secrets for part in one.parts()}
+        return parts.union(*(job.hidden for job in self.jobs.values()))

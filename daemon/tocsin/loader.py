@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,9 @@ class Loader(Reader):
             return None
         schedule = self.schedule(model, whole, table)
         url, secret = self.url_and_secret(model, target, table)
-        hidden = self.hidden_in(whole.get("url") or whole.get("path") or "")
+        sent = {key: whole[key] for key in ("url", "path", "headers", "json", "body") if key in whole}
+        if model.path:
+            sent["base_url"] = self.table("target").get("base_url")
         signing_secret = self.signing_secret(url, target)
         headers = dict(model.headers)
         body = self.body(model, headers, table)
@@ -207,7 +209,7 @@ class Loader(Reader):
             memory_limit=model.memory_limit,
             tls=self.tls(target) if target and origin(url) == origin(target.base_url) else TlsFiles(),
             signing_secret=signing_secret,
-            hidden_in_url=hidden,
+            hidden=tuple(sorted(set(self.hidden_in(sent)), key=len, reverse=True)),
         )
 
     def jobs_from(self, daemon: DaemonTable, defaults: dict[str, Any], target: TargetTable | None) -> dict[str, Job]:
@@ -281,11 +283,22 @@ class Loader(Reader):
             return url, None  # the target's secret is for the target alone
         return url, self.secret(model, target, table)
 
-    def hidden_in(self, written: str) -> tuple[str, ...]:
-        """What the variables of a job's address hold, where that may be a secret by itself."""
-        held = (self.environment.get(name, "") for name, _ in REFERENCE.findall(written))
-        found = {part for value in held for part in re.split("[/?&=]", value) if secrets.looks_random(part)}
-        return tuple(sorted(found, key=len, reverse=True))
+    def hidden_in(self, written: Any, name: str = "") -> Iterator[str]:
+        """What the variables hold that stand in what a job sends, or its part of that name, where it may be a secret:
+        it looks like one, or the header, parameter or key that takes it is named like one."""
+        if isinstance(written, dict):
+            for key, value in written.items():
+                yield from self.hidden_in(value, key)
+        elif isinstance(written, list):
+            for value in written:
+                yield from self.hidden_in(value, name)
+        elif isinstance(written, str):
+            for reference in REFERENCE.finditer(written):
+                held = self.environment.get(reference[1], "")
+                yield from filter(secrets.looks_random, re.split(r"[/?&=\s]", held))
+                parameter = re.search("(?:^|[?&])([^?&=]+)=$", written[: reference.start()])
+                if secrets.names_a_secret(parameter[1] if parameter else name) and len(held) >= secrets.SHORTEST_PART:
+                    yield held
 
     def secret(self, model: JobTable, target: TargetTable, table: str) -> Secret | None:
         sent = model.send_secret or target.send_secret

@@ -1,10 +1,11 @@
 """The secret a job shows to its endpoint: where it comes from, how it is sent, and how it stays out of sight."""
 
 import base64
+import contextlib
 import functools
 import html.entities
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,12 @@ SHORT = 16  # characters: a shorter secret can be guessed over the network
 SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
 REDACTED = "[redacted]"
 SIGNING_PREFIX = "whsec_"
+SHORTEST_PART = 4  # characters of a part of a secret that is hidden wherever it stands: less would garble texts
+_SECRET_NAME = re.compile(
+    r"secret|token|passw|apikey|authorization|credential|signature|session|cookie|(^|[-_.])(pass|pwd|pw|auth|sig)$"
+    r"|^code$|^(?!(mon|tur|hoc|whis)key$).*key$",  # ?code= is how Azure Functions take their keys
+    re.IGNORECASE,
+)
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
 
 
@@ -46,6 +53,17 @@ class Secret:
             case "authorization", _, _:
                 return "Authorization", self.value
         return None
+
+    def parts(self) -> Iterator[str]:
+        """What gives it away: all of it, and what an Authorization header consists of."""
+        yield self.value.removeprefix(SIGNING_PREFIX) or self.value
+        if self.sent == "authorization":
+            scheme, _, credentials = self.value.partition(" ")
+            given = [credentials]
+            if scheme.lower() == "basic":
+                with contextlib.suppress(ValueError):  # not what it says
+                    given.append(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
+            yield from (one for one in given if len(one) >= SHORTEST_PART)
 
     def into_query(self, target: str) -> str:
         """The request target (path and query) with the secret added, if that is how it is sent."""
@@ -119,6 +137,11 @@ def looks_random(segment: str) -> bool:
     return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether a header, parameter or key of this name likely carries a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
 class Redactor:
     """Takes secrets out of texts. The last line of defence: nothing should put one in."""
 
@@ -128,8 +151,11 @@ class Redactor:
 
     def learn(self, secrets: Iterable[Secret]) -> None:
         """Hide these too; what was hidden before stays hidden (an old secret may still be valid)."""
-        values = {secret.value.removeprefix(SIGNING_PREFIX) or secret.value for secret in secrets}
-        for value in values - self._hidden.keys():
+        self.hide(part for secret in secrets for part in secret.parts())
+
+    def hide(self, texts: Iterable[str]) -> None:
+        """Hide these too, in whatever they stand."""
+        for value in set(texts) - self._hidden.keys():
             self._hidden[value] = max(_PLAIN.findall(value), key=len, default="")
             self.longest = max(self.longest, sum(1 if char.isalnum() else LONGEST_DISGUISE for char in value))
         self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))
@@ -160,8 +186,14 @@ def _disguised(char: str) -> str:
         return char
     code = f"{ord(char):02x}"
     hexadecimal = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
-    entities = "|".join((*map(re.escape, _ENTITIES.get(char, ())), f"#0*{ord(char)};", f"#[xX]0*{hexadecimal};"))
-    forms = [rf"\\*{re.escape(char)}", rf"\\+u00{hexadecimal}", f"%(?:25)?{hexadecimal}", f"&(?:amp;)?(?:{entities})"]
+    numbers = f"#0{{0,8}}{ord(char)};", f"#[xX]0{{0,8}}{hexadecimal};"  # bounded: else a long text would take for ever
+    entities = "|".join((*map(re.escape, _ENTITIES.get(char, ())), *numbers))
+    forms = [
+        rf"\\{{0,16}}{re.escape(char)}",
+        rf"\\{{1,16}}u00{hexadecimal}",
+        f"%(?:25)?{hexadecimal}",
+        f"&(?:amp;)?(?:{entities})",
+    ]
     return f"(?:{'|'.join([*forms, *([r'[+]'] if char == ' ' else [])])})"
 
 

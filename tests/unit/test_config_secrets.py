@@ -287,3 +287,20 @@ def test_a_secret_in_the_path_is_not_shown(load: Load) -> None:
         "301: redirects to what is no URL: hc.example:99999/"
     )
     assert ping not in repr(one).replace(one.url, "")
+
+
+def test_what_variables_hold_is_hidden_where_it_may_be_a_secret(load: Load) -> None:
+    token, ping = "short-1", "3f2a9c1e-7b40-4c5e-9d11-0123456789ab"
+    text = GOOD.replace("https://app.example.com", "https://app.example.com/${PING}") + (
+        'headers = { X-Api-Key = "${TOKEN}1", X-Stage = "${STAGE}" }\njson = { auth = { password = "${TOKEN}2" } }\n'
+    )
+    text = text.replace('path = "/x"', 'path = "/${STAGE}?key=${TOKEN}3&stage=${STAGE}"')
+    held = {**ENVIRONMENT, "TOKEN": token, "PING": ping, "STAGE": "production"}
+    loaded = load(text, held)
+    assert loaded.hidden == {SECRET, token, ping}
+    assert loaded.jobs["a"].public_url == "https://app.example.com/…/production"
+    form = GOOD + 'body = "token=${TOKEN}&n=${STAGE}"\n'
+    assert load(form, held).hidden == {SECRET, token}
+    assert load(GOOD.replace("[target]", '[target]\nsend_secret = "${HOW}"'), {**held, "HOW": "bearer"}).hidden == {
+        SECRET
+    }

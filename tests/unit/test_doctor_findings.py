@@ -95,7 +95,7 @@ def test_what_to_do_about_a_redirect(make_job: MakeJob, location: str, advice: s
 
 
 def test_what_to_do_about_a_redirect_does_not_repeat_a_secret(make_job: MakeJob) -> None:
-    job = make_job(url="https://hc.example.com/ping/3f2a9c1e", hidden_in_url=("3f2a9c1e",))
+    job = make_job(url="https://hc.example.com/ping/3f2a9c1e", hidden=("3f2a9c1e",))
     assert judge.where_to(job, "/ping/3f2a9c1e/").startswith('write the path as "/ping/…/"')
 
 

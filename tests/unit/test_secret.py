@@ -183,3 +183,28 @@ def test_the_longer_of_two_secrets_goes_first() -> None:
     redact = Redactor()
     redact.learn([Secret("secret", "bearer", "X"), Secret("secret-and-more", "bearer", "X")])
     assert redact("secret-and-more") == "[redacted]"
+
+
+@pytest.mark.parametrize(
+    ("sent", "value", "parts"),
+    [
+        ("bearer", "Basic eDp5", {"Basic eDp5"}),
+        ("signature", "whsec_abcd", {"abcd"}),
+        ("authorization", "Token abcdef", {"Token abcdef", "abcdef"}),
+        ("authorization", "Basic bWU6cGFzc3dvcmQ=", {"Basic bWU6cGFzc3dvcmQ=", "bWU6cGFzc3dvcmQ=", "password"}),
+        ("authorization", "Basic bWU6eA==", {"Basic bWU6eA==", "bWU6eA=="}),
+        ("authorization", "Basic nonsense!", {"Basic nonsense!", "nonsense!"}),
+        ("authorization", "alone", {"alone"}),
+    ],
+)
+def test_what_gives_a_secret_away(sent: str, value: str, parts: set[str]) -> None:
+    assert set(Secret(value, sent, "X").parts()) == parts
+
+
+def test_a_text_made_to_resemble_a_secret_takes_no_longer_for_its_length() -> None:
+    """A pattern without bounds looked on from each of the backslashes to the last: a minute for these."""
+    redact = Redactor()
+    redact.learn([Secret("-0123456789abcdef", "bearer", "X")])
+    for piece in ("\\", "&#0", "&#x0", "0"):
+        text = piece * 300_000 + "0123456789abcdef"
+        assert redact(text) == text

@@ -53,7 +53,7 @@ def doctor(
         say(settings.faults(error))
         raise SystemExit(USAGE) from None
     # A word that doctor itself says would make its lines unreadable, and give it away.
-    redact.learn(one for one in loaded.secrets if one.value not in settings.WORDS)
+    redact.hide(loaded.hidden - settings.WORDS)
     for name in names:
         if name not in loaded.jobs:
             fail(f"there is no job {name!r} in {file}{nearest(name, loaded.jobs)}", USAGE)

@@ -10,15 +10,10 @@ from urllib.parse import parse_qsl, unquote
 
 from tocsin.faults import REFERENCE, Fault, Reader, shown
 from tocsin.jobfile import JobTable
-from tocsin.secret import looks_random
+from tocsin.secret import looks_random, names_a_secret
 
 LONGEST_NAME = 63  # characters, as JOB_NAME has it
 _COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
-_SECRET_NAME = re.compile(
-    r"secret|token|passw|apikey|authorization|credential|signature|session|cookie|(^|[-_.])(pass|pwd|pw|auth|sig)$"
-    r"|^code$|^(?!(mon|tur|hoc|whis)key$).*key$",  # ?code= is how Azure Functions take their keys
-    re.IGNORECASE,
-)
 _WORD = re.compile("[A-Za-z0-9_-]+")
 PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
 _USER = re.compile("://.*@")
@@ -121,11 +116,6 @@ def number(jobs: Iterable[FoundJob]) -> None:
 def literal(text: str) -> str:
     """The text as the job file must say it so that no ${reference} in it is filled in."""
     return text.replace("${", "${DOLLAR:-$}{") if REFERENCE.search(text) else text
-
-
-def names_a_secret(name: str) -> bool:
-    """Whether a header, parameter or key of this name likely carries a secret."""
-    return bool(_SECRET_NAME.search(name))
 
 
 def looks_secret(value: str) -> bool:

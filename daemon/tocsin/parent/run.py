@@ -32,7 +32,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     _within_limits(config)
     held = lock.take(config.state_dir)
     writer = log.set_up(config.log_level, config.log_format)
-    redact.learn(config.secrets)
+    redact.hide(config.hidden)
     log.info(
         "tocsin starts",
         version=__version__,
@@ -57,7 +57,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
         why = daemon.reload(lambda: _within_limits(load()))
         if not why:
             log.set_up(daemon.config.log_level, daemon.config.log_format)
-            redact.learn(daemon.config.secrets)
+            redact.hide(daemon.config.hidden)
             log.info("reloaded", jobs=len(daemon.config.enabled_jobs), config_hash=daemon.config.hash)
             for warning in daemon.config.warnings:
                 log.warning(warning)
