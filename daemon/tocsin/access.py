@@ -12,7 +12,7 @@ from tocsin.jobfile import DaemonTable
 from tocsin.secret import Secret, SecretError
 from tocsin.tls import ServerTls, TlsError
 
-LONGEST = 1024  # characters of a token or password: the exporter reads no header of more than 4096 bytes
+LONGEST = 1024  # characters of a token or password: with room to spare in what the exporter reads of a header
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,17 @@ def test_a_transport_that_is_gone_is_not_aborted(gone: bool) -> None:
     assert transport.abort.call_count == (0 if gone else 1)
 
 
+def test_63_clients_with_many_long_headers(tmp_path: Path) -> None:
+    headers = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 16000) for number in range(60))
+    with exporter(tmp_path / "log", *world(job())) as one:
+        until(lambda: one.ask("/readyz")[0] == 200, "the job")
+        before = one.memory()
+        with crowd(one, CONNECTIONS - 1, b"GET /metrics HTTP/1.1\r\n" + headers) as clients:
+            scrape(one)
+            until(lambda: all(map(is_gone, clients)), "the connections to be given up")
+        assert one.memory() - before < 32 * MEBIBYTE
+
+
 def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
     with exporter(tmp_path / "log") as one, crowd(one, 1) as [client]:
         until(lambda: is_gone(client), "the connection to be given up")

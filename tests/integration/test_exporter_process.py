@@ -51,6 +51,21 @@ def test_replies_carry_their_headers(tmp_path: Path) -> None:
         assert one.ask("/healthz", Host="evil.example")[0] == 421
 
 
+def test_a_browser_with_many_cookies_is_answered(tmp_path: Path) -> None:
+    """It sends those of every port of localhost."""
+    with exporter(tmp_path / "log", *world(job())) as one:
+        for path in ("/", "/metrics"):
+            assert one.ask(path, Cookie="a=" + "x" * 16000)[0] == 200
+        assert one.ask("/", Cookie="a=" + "x" * 17000)[0] == 400
+        assert one.ask("/" + "x" * 5000)[0] == 400
+
+
+def test_a_long_body_is_refused_with_an_answer(tmp_path: Path) -> None:
+    with exporter(tmp_path / "log") as one, socket.create_connection(("127.0.0.1", one.port), timeout=20) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 500_000)
+        assert client.recv(4096).startswith(b"HTTP/1.1 405 ")
+
+
 def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is part of Debian's package prometheus"

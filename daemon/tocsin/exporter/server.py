@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -23,8 +24,10 @@ HANDSHAKE = 5.0  # seconds for that of TLS: who says nothing there must not hold
 BACKLOG = 128  # connections the kernel holds until they are accepted
 SEND_BUFFER = 256 * 1024  # bytes the kernel holds for a client that does not read; by itself it takes up to 4 MB
 SLICE = 64 * 1024  # bytes of a reply handed over at once; the next waits until the client has taken it
-REQUEST_LINE = 4096  # bytes, and of one header: no path of ours needs more
+REQUEST_LINE = 4096  # bytes: no path of ours needs more
+HEADER = 16 * 1024  # bytes of one: a browser sends the cookies of every port of localhost, as much as Node takes
 HEADERS = 64
+HEAD = 32 * 1024  # bytes of all of them, after which no more is read: many long ones must not fill the memory
 OUT_OF_DESCRIPTORS = 0.1  # seconds before the next accept when there is no descriptor for it, so as not to spin
 
 SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # it logs clients' nonsense as errors; ours go to our log
@@ -46,6 +49,19 @@ def bind(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
+
+
+class Http(RequestHandler):
+    """aiohttp's, which bounds each header but not what all of them hold; of a body it reads no more than it must."""
+
+    received = 0  # bytes
+
+    def data_received(self, data: bytes) -> None:
+        if self.received > HEAD and not self._request_count:
+            self.force_close()
+        else:
+            self.received += len(data)
+            super().data_received(data)
 
 
 @dataclass(eq=False, slots=True)
@@ -123,14 +139,16 @@ async def serve(listener: socket.socket, answer: Callable[[Question], Reply], tl
         guard.answering(request.protocol)
         return await _respond(request, answer)
 
-    http = web.Server(
-        respond,
-        access_log=None,
+    http = partial(
+        Http,
+        web.Server(respond),
+        loop=loop,
+        access_log=None,  # type: ignore[arg-type]
         logger=SILENT,
         keepalive_timeout=0,
         lingering_time=0,
         max_line_size=REQUEST_LINE,
-        max_field_size=REQUEST_LINE,
+        max_field_size=HEADER,
         max_headers=HEADERS,
         read_bufsize=SLICE,
         auto_decompress=False,
