@@ -10,7 +10,7 @@ from tocsin.exporter.pages import _seconds, mood
 from tocsin.exporter.site import SECURITY_HEADERS
 from tocsin.exporter.state import SLOTS_KEPT, Slot
 from tocsin.exporter.strip import HEIGHT, LETTERS, SHAPES, WIDTH, bars, durations, round_up
-from tocsin.messages import NOT_RUN_REASONS, OUTCOMES, ConfigLoaded, LedgerState, Skipped, Sleeping
+from tocsin.messages import NOT_RUN_REASONS, OUTCOMES, ConfigLoaded, LedgerState, Message, Skipped, Sleeping
 
 VOID = {"meta", "link", "input", "img"}
 
@@ -134,6 +134,27 @@ def test_a_silent_daemon_is_said_first() -> None:
     text = page(asked, "/").text
     assert "The daemon has been silent for 40 s" in text
     assert "All is well" not in text
+    assert "(1) Tocsin" in text
+
+
+@pytest.mark.parametrize(
+    ("trouble", "headline"),
+    [
+        (LedgerState(up=False, backlog=1, detail="disk full"), "The ledger does not commit"),
+        (ConfigLoaded("c0ffee", NOON, error="line 3: what?"), "The job file was refused"),
+    ],
+)
+def test_trouble_of_the_daemon_is_no_good_news(trouble: Message, headline: str) -> None:
+    asked = Asked(*world(job()), Sleeping("sla-check", NOON + 60), run())
+    assert "All is well" in page(asked, "/").text
+    assert "(1)" not in page(asked, "/").text
+    asked.tell(trouble)
+    text = page(asked, "/").text
+    assert headline in text
+    assert "All is well" not in text
+    assert "(1) Tocsin" in text  # the title
+    asked.tell(run(outcome="timeout"))
+    assert "(2) Tocsin" in page(asked, "/").text
 
 
 def test_job_page() -> None:

@@ -115,12 +115,18 @@ class Pages:
         return self._page("nothing.html", now, clock, path=path[:200])
 
     def _page(self, template: str, now: float, clock: float, **values: object) -> bytes:
-        silence = self._state.silence(clock)
-        return (
-            self._templates.get_template(template)
-            .render(now=now, silence=silence if silence > SILENCE else 0.0, state=self._state, **values)
-            .encode()
+        state = self._state
+        silence = state.silence(clock)
+        html = self._templates.get_template(template).render(
+            now=now,
+            state=state,
+            silence=silence,
+            is_silent=silence > SILENCE,
+            ledger_down=state.ledger is not None and not state.ledger.up,
+            refused=state.config is not None and state.config.error != "",
+            **values,
         )
+        return html.encode()
 
 
 def mood(status: JobStatus) -> Mood:
