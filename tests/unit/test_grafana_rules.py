@@ -39,6 +39,7 @@ def test_each_alert_fires_when_it_should_and_only_then() -> None:
         ("        for: 1m  # a Prometheus that has just started has not scraped yet\n", ""),
         ('unless on () up{job="tocsin"} == 0', ""),
         ("tocsin_job_consecutive_failures >= 3", "tocsin_job_consecutive_failures >= 2"),
+        ("> 3\n          and on (instance, job_name) tocsin_job_paused == 0\n          or", "> 3\n          or"),
         ("and on (instance, job_name) tocsin_job_paused == 0", ""),
     ],
 )
