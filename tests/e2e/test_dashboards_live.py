@@ -53,7 +53,7 @@ from tocsin.messages import (
 
 SCRAPE_INTERVAL = "250ms"
 JOB = "sla-check"  # the one that the dashboard of a job shows
-ENOUGH_LATE = 30  # calls: the rule about lateness wants more than 20
+ENOUGH_LATE = 30  # calls: the rule about lateness wants more than 10
 # What cannot return a series while the exporter is scraped.
 WITHOUT_SERIES = {"rules.yml: TocsinAbsent"}
 

@@ -38,6 +38,8 @@ def test_each_alert_fires_when_it_should_and_only_then() -> None:
         ("unless on (instance, job_name) tocsin_job_running == 1", ""),
         ("        for: 1m  # a Prometheus that has just started has not scraped yet\n", ""),
         ('unless on () up{job="tocsin"} == 0', ""),
+        ("_count[15m])) > 10", "_count[15m])) > 20"),
+        ("_count[15m])) > 10", "_count[15m])) > 5"),
         ("tocsin_job_consecutive_failures >= 3", "tocsin_job_consecutive_failures >= 2"),
         ("> 3\n          and on (instance, job_name) tocsin_job_paused == 0\n          or", "> 3\n          or"),
         ("and on (instance, job_name) tocsin_job_paused == 0", ""),
