@@ -112,7 +112,7 @@ def troubles(now: float) -> Iterator[Message]:
     for reason in (*EXIT_REASONS, *EXIT_REASONS):
         yield ProcessExited("job", JOB, reason, "")
         yield ProcessExited("ledger", "", reason, "")
-    yield rig.job("paused", paused=True)
+    yield rig.job("paused", paused=True, last_outcome="unauthorized", last_success=now - 7200, consecutive_failures=5)
     yield Sleeping("stalled", now - 600)
     yield Committed(1, 0.002)
     yield EventsDropped(2)
@@ -265,6 +265,21 @@ def test_quantiles_come_out_as_numbers(one: Expression, scene: Scene) -> None:
     assert until(numbers, f"a number from {text}")
 
 
+def counts(scene: Scene) -> dict[str, list[float]]:
+    """What the panels of the overview that count jobs in trouble show; nothing is an empty list."""
+    overview = next(file for file in DASHBOARDS if file.stem == "tocsin-overview")
+    expressions = {one.where.split(": ")[1]: one for one in of_dashboard(overview) if one.panel == "stat"}
+    return {
+        title: [float(row["value"][1]) for row in scene.prometheus.result(scene.fill_in(expressions[title]))]
+        for title in ("Failing jobs", "Past their deadline", "Unauthorized")
+    }
+
+
+def test_paused_jobs_are_not_counted_as_trouble(scene: Scene) -> None:
+    expected = {"Failing jobs": [4.0], "Past their deadline": [1.0], "Unauthorized": [1.0]}
+    until(lambda: counts(scene) == expected, f"{expected}")
+
+
 def test_heatmaps_get_one_series_for_each_bucket(scene: Scene) -> None:
     heatmaps = [one for file in DASHBOARDS for one in of_dashboard(file) if one.panel == "heatmap"]
     assert len(heatmaps) == 3
@@ -388,10 +403,12 @@ def test_a_running_daemon_has_every_series_that_is_asked_for(tmp_path: Path) -> 
             until(lambda: server.series(runs), "successful runs")
             found = server.ask("alerts")["alerts"]
             assert [one["labels"] for one in found if one["state"] == "firing"] == []
+            assert set(map(tuple, counts(scene).values())) == {(0.0,)}
             daemon.stop()
             gone = f'up{{instance="{instance}"}} == 0'
             until(lambda: server.series(gone), "the scrapes to fail")
             assert server.series("tocsin_job_info") == []
+            assert set(map(tuple, counts(scene).values())) == {()}, "no data is no zero"
     finally:
         daemon.cleanup()
         endpoint.stop()

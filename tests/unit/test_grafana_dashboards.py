@@ -15,7 +15,7 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana_files import DASHBOARDS, ROOT, dashboard, of_dashboard, panels
+from grafana_files import DASHBOARDS, ROOT, dashboard, of_dashboard, panels, selectors
 from tocsin.messages import OUTCOMES
 
 plugins.register_default_plugins()
@@ -215,6 +215,15 @@ def test_variables_are_defined_in_order_and_used_ones_exist(file: Path) -> None:
     assert used <= {one["name"] for one in variables} | BUILT_IN
     # One instance at a time: the link to its status page holds it.
     assert not any(one["multi"] or one["includeAll"] for one in variables[:2])
+
+
+def test_the_dashboard_of_a_job_asks_for_its_instance_only() -> None:
+    """Another instance may have a job of that name."""
+    (file,) = [file for file in DASHBOARDS if file.stem == "tocsin-job"]
+    for one in of_dashboard(file):
+        for selector in selectors(one.parsed(instance="this:9911")):
+            asked = [matcher.value for matcher in selector.matchers.matchers if matcher.name == "instance"]
+            assert asked == ["this:9911"], one.where
 
 
 @each
