@@ -64,6 +64,14 @@ def test_api_jobs() -> None:
     assert "slots" not in first
 
 
+def test_every_instant_of_a_job_is_rfc_3339_or_null() -> None:
+    asked = Asked(*world(job("a", since=NOON), job("b")), run("a"), run("b"))
+    first, second = asked.json("/api/jobs")[1]
+    assert (first["since"], second["since"]) == ("2026-11-21T12:00:00.000Z", None)
+    numbers = {key for key, value in first.items() if isinstance(value, float | int)}
+    assert numbers == {"enabled", "timeout", "grace", "paused", "pid", "consecutive_failures"}
+
+
 def test_api_job_with_its_slots_latest_first() -> None:
     asked = Asked(*world(job()), run(due=NOON, reported={"unassigned": 3.0}))
     asked.tell(Skipped("sla-check", NOON + 60, NOON + 180, 3, "overlap", "still going"))

@@ -8,7 +8,7 @@ from tocsin.exporter.state import SILENCE, KnownJob, Slot, State
 from tocsin.instants import rfc3339
 from tocsin.messages import JobStatus
 
-_INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success")
+_INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")
 _SLOT_INSTANTS = ("due", "last", "started", "finished")
 
 
@@ -43,7 +43,7 @@ def one_job(job: KnownJob) -> dict[str, Any]:
 
 def _job(job: KnownJob) -> dict[str, Any]:
     status: JobStatus = job.status
-    shown = {**msgspec.structs.asdict(status), "totals": job.totals}
+    shown = {**msgspec.structs.asdict(status), "since": status.since or None, "totals": job.totals}
     return shown | {key: instant(shown[key]) for key in _INSTANTS}
 
 
