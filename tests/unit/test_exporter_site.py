@@ -103,11 +103,15 @@ def test_metrics_in_both_formats() -> None:
 
 def test_scrapes_within_a_second_share_their_bytes() -> None:
     asked = Asked(*world(job()))
-    first = asked.ask("/metrics")
+    formats = ("", "application/openmetrics-text")
+    first = [asked.ask("/metrics", accept=accept).body for accept in formats]
     asked.tell(run())
-    assert asked.ask("/metrics").body is first.body
+    for accept, body in zip(formats, first, strict=True):
+        assert asked.ask("/metrics", accept=accept).body is body
     asked.clock += 1
-    assert b'runs_total{job_name="sla-check",outcome="success"} 1.0' in asked.ask("/metrics").body
+    for accept in formats:
+        body = asked.ask("/metrics", accept=accept).body
+        assert b'runs_total{job_name="sla-check",outcome="success"} 1.0' in body
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "get"])

@@ -69,7 +69,7 @@ class Site:
         self._access = access
         self._now = now
         self._clock = clock
-        self._scrapes: dict[str, tuple[float, bytes]] = {}
+        self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format; there are two
 
     def answer(self, question: Question) -> Reply:
         if self._local and not _names_this_machine(question.host):
@@ -109,7 +109,7 @@ class Site:
         if clock - rendered >= SCRAPE_SHARED:
             self._metrics.measure(job.status for job in self._state.jobs.values())
             body = self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
-            self._scrapes = {content_type: (clock, body)}
+            self._scrapes[content_type] = clock, body
         return Reply(200, content_type, body)
 
 
