@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter_rig import HOSTILE, NOON, Asked, job, run, world
-from tocsin.exporter.pages import _seconds, mood
+from tocsin.exporter.pages import MOODS, _seconds, mood
 from tocsin.exporter.site import SECURITY_HEADERS
 from tocsin.exporter.state import SLOTS_KEPT, Slot
 from tocsin.exporter.strip import HEIGHT, LETTERS, SHAPES, WIDTH, bars, durations, round_up
@@ -188,7 +188,15 @@ def test_moods() -> None:
     assert mood(job(pid=1, state="running", last_outcome="success")) == "running"
     assert mood(job(pid=1, state="sleeping", last_outcome="success")) == "well"
     assert mood(job(pid=1, state="sleeping", last_outcome="timeout", consecutive_failures=1)) == "failing"
+    assert mood(job(pid=1, state="sleeping", last_outcome="cancelled")) == "cancelled"
+    assert mood(job(pid=1, state="sleeping", last_outcome="cancelled", consecutive_failures=1)) == "failing"
     assert mood(job(pid=1, state="sleeping", paused=True, last_outcome="timeout", consecutive_failures=1)) == "paused"
+
+
+def test_the_script_sorts_by_every_mood() -> None:
+    script = Asked().ask("/static/page.js").body.decode()
+    (order,) = re.findall(r"^const TROUBLE = \{(.*)\};$", script, re.MULTILINE)
+    assert set(re.findall(r"(\w+):", order)) == set(MOODS)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from tocsin.exporter import strip
 from tocsin.exporter.state import SILENCE, SLOTS_KEPT, KnownJob, Slot, State
 from tocsin.messages import JobStatus
 
-Mood = Literal["failing", "down", "running", "well", "new", "paused", "disabled"]
+Mood = Literal["failing", "down", "running", "cancelled", "well", "new", "paused", "disabled"]
 MOODS: dict[Mood, tuple[str, str]] = {  # the sign before the word, and what the word means
-    "failing": ("✕", "the last run failed"),
+    "failing": ("✕", "it failed, and has not succeeded since"),
     "down": ("!", "its process is starting or has died"),
     "running": ("▸", "a run is going on"),
+    "cancelled": ("×", "the daemon stopped during the last run"),
     "well": ("●", "the last run was a success"),
     "new": ("○", "it has not run yet"),
     "paused": ("‖", "scheduled slots are let pass"),
@@ -141,7 +142,9 @@ def mood(status: JobStatus) -> Mood:
         return "running"
     if status.last_outcome is None:
         return "new"
-    return "failing" if status.consecutive_failures else "well"
+    if status.consecutive_failures:
+        return "failing"
+    return "cancelled" if status.last_outcome == "cancelled" else "well"
 
 
 # ---- filters

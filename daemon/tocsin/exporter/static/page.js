@@ -4,7 +4,7 @@
 const EVERY = 5000; // milliseconds between refreshes; none while nobody looks
 const LATE = EVERY / 1000 + 2; // seconds after its instant from which on a job is overdue: the page may be that old
 const PATIENCE = 10000; // milliseconds for a refresh before it counts as failed
-const TROUBLE = { failing: 0, down: 1, running: 2, new: 3, paused: 4, well: 5, disabled: 6 };
+const TROUBLE = { failing: 0, down: 1, running: 2, cancelled: 3, new: 4, paused: 5, well: 6, disabled: 7 };
 
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
