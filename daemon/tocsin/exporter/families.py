@@ -75,7 +75,11 @@ class Families:
             "tocsin_job_responses_total", "Attempts that were answered, by HTTP status.", "job_name", "status"
         )
         self.connection_errors = counter(
-            "tocsin_job_connection_errors_total", "Attempts without an answer, by kind.", "job_name", "kind"
+            "tocsin_job_connection_errors_total",
+            "Attempts whose connection failed, by kind; "
+            "one that timed out waiting for its reply is in tocsin_job_runs_total.",
+            "job_name",
+            "kind",
         )
         self.retries = counter("tocsin_job_retries_total", "Attempts after the first of a run.", "job_name")
         self.duration = histogram(
