@@ -54,7 +54,7 @@ class Families:
         )
         self.lateness = histogram(
             "tocsin_fire_lateness_seconds",
-            "Request sent minus due, of the runs the schedule started on time: no manual runs, no catching up.",
+            "Request sent minus due, of the runs the schedule started on time: not manual, caught up or redelivered.",
             LATENESS_BUCKETS,
         )
 

@@ -77,7 +77,7 @@ class Metrics:
             case ProcessExited(process="ledger", reason=reason):
                 self._ledger_pid = None
                 f.ledger_exits.labels(reason).inc()
-            case Finished(trigger="schedule", lateness=float(lateness)):
+            case Finished(trigger="schedule", attempt=0, lateness=float(lateness)):
                 f.lateness.observe(lateness)
         series = self._series.get(status.name) if status else None
         if status and series:
