@@ -21,7 +21,7 @@ from tocsin.messages import Finished, JobStatus
 from tocsin.secret import Secret
 
 _INSTANTS = ("due", "last", "started", "finished", "next_fire", "last_run", "last_success", "process_started")
-_INSTANT_KEYS = frozenset((*_INSTANTS, "running_since"))
+_INSTANT_KEYS = frozenset((*_INSTANTS, "running_since", "since"))
 _COLOURS = {"success": "green", "started": "cyan", "overlap": "yellow", "paused": "yellow", "cancelled": "yellow"}
 
 NEXT = 3  # fires that `check` shows of each job
@@ -112,7 +112,7 @@ def faults_as_json(file: Path, error: ConfigError) -> dict[str, Any]:
 
 def status_as_json(status: JobStatus) -> dict[str, Any]:
     """All fields; instants in RFC 3339, `memory` in bytes."""
-    found: dict[str, Any] = _with_instants(msgspec.structs.asdict(status))
+    found: dict[str, Any] = _with_instants({**msgspec.structs.asdict(status), "since": status.since or None})
     found["memory"] = resident_memory(status.pid) if status.pid else None
     return found
 

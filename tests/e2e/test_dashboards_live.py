@@ -115,8 +115,9 @@ def troubles(now: float) -> Iterator[Message]:
     yield rig.job("paused", paused=True, last_outcome="unauthorized", last_success=now - 7200, consecutive_failures=5)
     yield Sleeping("stalled", now - 600)
     yield Committed(1, 0.002)
-    yield EventsDropped(2)
-    yield LogLinesDropped(2)
+    for count in (0, 2):
+        yield EventsDropped(count)
+        yield LogLinesDropped(count)
     yield ConfigLoaded("decaf", now)
     yield ConfigLoaded("broken", now, error="cannot read it")
     yield LedgerState(up=False, backlog=3, detail="disk full")

@@ -208,9 +208,10 @@ def test_deadline_of_a_job_whose_past_is_told_late() -> None:
 
 
 def test_what_was_dropped_is_told_as_a_sum() -> None:
-    told = History(LogLinesDropped(3), EventsDropped(1), LogLinesDropped(3), EventsDropped(4))
-    assert told.value("tocsin_log_lines_dropped_total", "") == 3
-    assert told.value("tocsin_events_dropped_total", "") == 4
+    """From the parent's start: what a new exporter hears first was dropped before its time."""
+    told = History(LogLinesDropped(3), EventsDropped(0), LogLinesDropped(3), EventsDropped(4), EventsDropped(5))
+    assert told.value("tocsin_log_lines_dropped_total", "") == 0
+    assert told.value("tocsin_events_dropped_total", "") == 5
 
 
 # ---- jobs come, change and go
@@ -277,8 +278,10 @@ def test_ledger_and_drops() -> None:
     told = History(
         LedgerState(up=False, backlog=7),
         Committed(1, 0.003),
+        EventsDropped(0),
+        LogLinesDropped(1),
         EventsDropped(2),
-        LogLinesDropped(3),
+        LogLinesDropped(4),
         ProcessUp("ledger", "", os.getpid(), NOON),
     )
     assert told.value("tocsin_ledger_up", "") == 0

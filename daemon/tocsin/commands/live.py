@@ -2,14 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tocsin import channel, config, display
 from tocsin.channel import ChannelClosed
 from tocsin.commands.common import FAILED, NOT_RUNNING, examples, fail, job_argument, job_file_option
-from tocsin.instants import rfc3339
 from tocsin.messages import (
     Done,
     Finished,
@@ -54,13 +52,9 @@ def jobs(file: Path, as_json: bool) -> None:
     """Show what the daemon does. State, next fire, last outcome, process of each job."""
     statuses = [one for one in ask(file, ListJobs()) if isinstance(one, JobStatus)]
     if as_json:
-        click.echo(json.dumps([_as_json(one) for one in statuses], indent=2))
+        click.echo(json.dumps([display.status_as_json(one) for one in statuses], indent=2))
     else:
         click.echo(display.jobs_table(statuses))
-
-
-def _as_json(status: JobStatus) -> dict[str, Any]:
-    return {**display.status_as_json(status), "since": rfc3339(status.since) if status.since else None}
 
 
 @click.command(epilog=examples("tocsin fire sla-check", "tocsin fire sla-check && echo done"))

@@ -40,7 +40,7 @@ class Metrics:
         self._series: dict[str, JobSeries] = {}
         self._info: dict[str, tuple[str, ...]] = {}
         self._ledger_pid: int | None = None
-        self._events_dropped = self._log_lines_dropped = 0  # as the parent said last: it tells sums
+        self._drops: dict[type, int] = {}  # as the parent said last: it tells sums, from its own start
         self._processes = CollectorRegistry()
         ProcessCollector(registry=self._processes)
         ProcessCollector("tocsin_parent", os.getppid, registry=self._processes)
@@ -66,12 +66,10 @@ class Metrics:
                 f.ledger_backlog.set(backlog)
             case Committed(seconds=seconds):
                 f.ledger_commit.observe(seconds)
-            case EventsDropped(count=count):
-                f.events_dropped.inc(max(0, count - self._events_dropped))
-                self._events_dropped = count
-            case LogLinesDropped(count=count):
-                f.log_lines_dropped.inc(max(0, count - self._log_lines_dropped))
-                self._log_lines_dropped = count
+            case EventsDropped() | LogLinesDropped():
+                counter = f.events_dropped if isinstance(message, EventsDropped) else f.log_lines_dropped
+                counter.inc(max(0, message.count - self._drops.get(type(message), message.count)))
+                self._drops[type(message)] = message.count
             case ProcessUp(process="ledger", pid=pid):
                 self._ledger_pid = pid
             case ProcessExited(process="ledger", reason=reason):

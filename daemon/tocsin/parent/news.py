@@ -36,7 +36,8 @@ class News:
         self._refused: ConfigLoaded | None = None  # since then
         self._ledger = LedgerState(False, 0)
         self._processes: dict[tuple[str, str], ProcessUp] = {}
-        self._dropped = 0
+        self._dropped = 0  # events for the exporter
+        self._lost_entries = 0  # those for the ledger, as told last
         self._behind = False  # whether the exporter missed something since it was told everything
         self._gone: set[str] = set()  # jobs of whose end it did not hear
 
@@ -93,17 +94,21 @@ class News:
         for job in self.statuses.values():  # again: a ProcessUp means "starting" to whoever follows the events
             self._pass_on(job)
         self._pass_on(self._ledger)
+        self._tell_drops()
 
     def heartbeat(self, lost_entries: int) -> None:
+        self._lost_entries = lost_entries
         if self._pass_on(Heartbeat(time.time())) and self._behind:
             log.warning("the exporter was behind: it is told the state of all jobs, what it missed is not counted")
             gone, self._gone, self._behind = self._gone - self.statuses.keys(), set(), False
             for name in gone:
                 self._pass_on(JobRemoved(name))
             self.repeat()
+        self._tell_drops()
+
+    def _tell_drops(self) -> None:
         self._pass_on(LogLinesDropped(log.lines_dropped()))
-        if dropped := self._dropped + lost_entries:
-            self._pass_on(EventsDropped(dropped))
+        self._pass_on(EventsDropped(self._dropped + self._lost_entries))
 
     def _pass_on(self, message: Message) -> bool:
         if self._to_exporter(message):
