@@ -2,9 +2,12 @@
 
 import base64
 import contextlib
+import errno
 import functools
 import html.entities
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,8 +108,7 @@ def from_file(file: Path, sent: str) -> Secret:
 def read_secret_file(file: Path) -> str:
     """The secret in a file, without the one newline that editors add. Raises SecretError."""
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(SECRET_FILE_SIZE + 1)
+        raw = read_file(file, SECRET_FILE_SIZE + 1)
     except OSError as error:
         raise SecretError(f"cannot read {file}: {error.strerror}") from None
     if len(raw) > SECRET_FILE_SIZE:
@@ -115,6 +117,15 @@ def read_secret_file(file: Path) -> str:
         return check(raw.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r"))
     except SecretError as error:
         raise SecretError(f"{file} {error}") from None
+
+
+def read_file(file: Path, most: int) -> bytes:
+    """At most so many bytes of a file that can be read again later. Raises OSError, also for a pipe: the daemon would
+    wait for a writer."""
+    with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        return stream.read(most)
 
 
 def check(value: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tocsin.secret import read_file
+
 FILE_SIZE = 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a fifth
 
 
@@ -112,8 +114,7 @@ def _digest(files: Mapping[str, Path | None]) -> str:
 
 def _content(key: str, file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(FILE_SIZE + 1)
+        content = read_file(file, FILE_SIZE + 1)
     except OSError as error:
         raise TlsError(key, _why(file, error)) from None
     if len(content) > FILE_SIZE:

@@ -1,6 +1,7 @@
 """The secret: what is refused, how it travels, and that it stays out of sight."""
 
 import json
+import os
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -129,7 +130,12 @@ def test_a_file_that_holds_no_secret(tmp_path: Path, raw: bytes, why: str) -> No
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    for file, why in ((tmp_path / "missing", "No such file or directory"), (tmp_path, "Is a directory")):
+    os.mkfifo(tmp_path / "pipe")
+    for file, why in (
+        (tmp_path / "missing", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "pipe", "is no regular file"),
+    ):
         with pytest.raises(SecretError, match=f"cannot read .*: {why}$"):
             secrets.from_file(file, "bearer")
 
