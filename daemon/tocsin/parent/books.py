@@ -38,6 +38,11 @@ class Books:
         return self.lost or not len(self._outbox)
 
     @property
+    def writes(self) -> bool:
+        """Whether what is put will be durable in a moment, for all that is known."""
+        return self._state.up and not self._hung
+
+    @property
     def dropped(self) -> int:
         """Entries that found no room since the start."""
         return self._outbox.dropped

@@ -48,8 +48,9 @@ class Commands:
                 if job not in self._daemon.config.enabled_jobs:
                     client.say(self._unknown(job))
                 else:
-                    self._daemon.jobs.pause(job, paused)
-                    client.say(Done(f"{job} is {'paused' if paused else 'resumed'}"))
+                    kept = self._daemon.jobs.pause(job, paused)
+                    but = "" if kept else "; the ledger cannot write: a restart before it can would forget that"
+                    client.say(Done(f"{job} is {'paused' if paused else 'resumed'}{but}"))
             case ReloadConfig():
                 why = self._reload()
                 client.say(Refused(why[:4000], UNUSABLE) if why else Done("reloaded"))

@@ -206,7 +206,8 @@ class Jobs:
         slot = process.child.slot if process else None
         return slot is not None and slot.granted and slot.ask.due <= time.time()
 
-    def pause(self, name: str, paused: bool) -> None:
+    def pause(self, name: str, paused: bool) -> bool:
+        """Whether the ledger can keep it, for all that is known."""
         event = Pause(name, paused)
         seat = self.seats[name]
         if seat.accounted is None:
@@ -215,6 +216,7 @@ class Jobs:
         self.send(name, event)
         self._news.tell(event)
         log.info(f"{name}: {'paused' if paused else 'resumed'}")
+        return self._books.writes
 
 
 def _is_overdue(job: Job, start: float, now: float) -> bool:
