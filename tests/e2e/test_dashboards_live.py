@@ -43,6 +43,7 @@ from tocsin.messages import (
     LedgerState,
     LogLinesDropped,
     Message,
+    Outcome,
     Past,
     ProcessExited,
     ProcessUp,
@@ -58,6 +59,9 @@ ENOUGH_LATE = 30  # calls: the rule about lateness wants more than 10
 WITHOUT_SERIES = {"rules.yml: TocsinAbsent"}
 
 
+FLAKY: list[tuple[Outcome, int]] = [("timeout", 1), ("success", 0)] * 6  # each of them scraped
+
+
 def jobs(now: float) -> list[Message]:
     """A job for each kind of trouble, beside JOB, in which a little of everything happens."""
     return [
@@ -65,6 +69,7 @@ def jobs(now: float) -> list[Message]:
         rig.job("stalled"),
         rig.job("no-success", last_success=now - 7200),
         rig.job("overlapping"),
+        rig.job("flaky"),
         rig.job("paused"),
         rig.job("off", enabled=False, state="disabled"),
         *(rig.job(f"unreachable-{number}", host="gone.example") for number in range(3)),
@@ -224,6 +229,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         with prometheus(folder, [instance, f"127.0.0.1:{free_port()}"]) as server:
             seen = f'count_over_time(tocsin_job_paused{{instance="{instance}", job_name="{JOB}"}}[5m]) > 2'
             until(lambda: server.series(seen), "a few scrapes")
+            for outcome, failures in FLAKY:
+                exporter.send(rig.run("flaky", outcome, now))
+                shown = f'tocsin_job_consecutive_failures{{job_name="flaky"}} == {failures}'
+                until(lambda shown=shown: server.series(shown), shown)  # type: ignore[misc]
             exporter.send(*troubles(now))
             exporter.send(ProcessUp("ledger", "", pid, now), ProcessUp("job", JOB, pid, now))
             exporter.send(Started(JOB, now))
@@ -348,6 +357,7 @@ def test_alerts_without_a_wait_fire_and_name_their_job(scene: Scene) -> None:
     expected = {
         f"TocsinJobFailing {JOB}",
         "TocsinJobOverlapping overlapping",
+        "TocsinJobFlaky flaky",
         f"TocsinChildCrashLooping {JOB}",
         "TocsinChildCrashLooping ",
         f"TocsinUnassignedSurge {JOB}",
