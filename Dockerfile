@@ -42,7 +42,7 @@ USER 10001:10001
 EXPOSE 9911
 # Tocsin drains on TERM, which tini hands to supervisord and supervisord to it: give `docker stop` a minute.
 STOPSIGNAL SIGTERM
-# Asks where TOCSIN_LISTEN says, with its ${NAME} and ${NAME:-default} filled in as Tocsin does.
+# Asks where TOCSIN_LISTEN says, with its ${NAME} and ${NAME:-default} filled in from the environment (not from .env).
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s \
     CMD ["python", "-c", "import http.client, os, re, sys; listen = re.sub('[$]{([A-Za-z0-9_]+)(?::-([^}]*))?}', lambda one: os.environ.get(one[1]) or one[2] or '', os.environ['TOCSIN_LISTEN']); c = http.client.HTTPConnection('127.0.0.1', int(listen.rpartition(':')[2]), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["tini", "--"]

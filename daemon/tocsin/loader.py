@@ -296,8 +296,9 @@ class Loader(Reader):
             for reference in REFERENCE.finditer(written):
                 held = self.environment.get(reference[1], "")
                 yield from filter(secrets.looks_random, re.split(r"[/?&=\s]", held))
-                parameter = re.search("(?:^|[?&])([^?&=]+)=$", written[: reference.start()])
-                if secrets.names_a_secret(parameter[1] if parameter else name) and len(held) >= secrets.SHORTEST_PART:
+                before = written[max(0, reference.start() - 200) : reference.start()]
+                parameter = re.search("(?:^|[?&])([^?&=]+)=$", before)
+                if secrets.names_a_secret(parameter[1] if parameter else name) and secrets.is_unlike_words(held):
                     yield held
 
     def secret(self, model: JobTable, target: TargetTable, table: str) -> Secret | None:

@@ -81,7 +81,7 @@ class _Handler(logging.Handler):
         self.writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.writer.write(redact(self.format(record)))
+        self.writer.write(self.format(record))
 
 
 class _Console(logging.Formatter):
@@ -96,6 +96,7 @@ class _Console(logging.Formatter):
         line = f"{moment} {record.levelname.lower():7} {record.getMessage()} {values}".rstrip()
         if record.exc_info:
             line += " | " + " | ".join(traceback.format_exception(*record.exc_info)).replace("\n", " ")
+        line = redact(line)
         if not line.isprintable():
             line = "".join(char if char.isprintable() else "�" for char in line)
         colour = _COLOURS.get(record.levelname) if self._colours else None
@@ -108,8 +109,10 @@ class _Json(logging.Formatter):
         entry |= {"level": record.levelname.lower(), "message": record.getMessage()}
         entry |= {k: v for k, v in getattr(record, "fields", {}).items() if v is not None and k not in OWN_KEYS}
         if record.exc_info:
-            entry["exception"] = "".join(traceback.format_exception(*record.exc_info))[-2000:]
-        return _line(entry)
+            entry["exception"] = redact("".join(traceback.format_exception(*record.exc_info)))[-2000:]
+        return _line(
+            {key: value if isinstance(value, int | float) else redact(str(value)) for key, value in entry.items()}
+        )
 
 
 def _line(entry: dict[str, object]) -> str:

@@ -19,8 +19,9 @@ REDACTED = "[redacted]"
 SIGNING_PREFIX = "whsec_"
 SHORTEST_PART = 4  # characters of a part of a secret that is hidden wherever it stands: less would garble texts
 _SECRET_NAME = re.compile(
-    r"secret|token|passw|apikey|authorization|credential|signature|session|cookie|(^|[-_.])(pass|pwd|pw|auth|sig)$"
-    r"|^code$|^(?!(mon|tur|hoc|whis)key$).*key$",  # ?code= is how Azure Functions take their keys
+    r"secret(?!ar)|token(?!s\b|[-_]?(limit|type|count))|passw|apikey|authorization|credential|signature(?![-_]?version)"
+    r"|session(?!s\b)|cookie|(^|[-_.])(pass|pwd|pw|auth|sig)$|^code$"  # ?code= is how Azure Functions take their keys
+    r"|^(?!(mon|tur|hoc|whis|.*(cache|sort|partition|primary|foreign|idempotency)[-_]?)key$).*key$",
     re.IGNORECASE,
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
@@ -146,6 +147,11 @@ def check(value: str) -> str:
 def looks_random(segment: str) -> bool:
     """Whether part of a path may be a secret by itself, as in https://hc-ping.com/<uuid>."""
     return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3
+
+
+def is_unlike_words(value: str) -> bool:
+    """Whether hiding it wherever it stands garbles nothing else: no word, no number, no year."""
+    return len(value) >= 8 and any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def names_a_secret(name: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tocsin.secret import read_file
 
-FILE_SIZE = 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a fifth
+FILE_SIZE = 16 * 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a hundredth
 
 
 class TlsError(ValueError):

@@ -1,6 +1,7 @@
 """`tocsin doctor` against real servers, files and daemons: it finds what was broken, and never runs a job."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -29,6 +30,7 @@ from tocsin.cli import main
 from tocsin.config import Job
 from tocsin.doctor import state, target
 from tocsin.doctor.state import State
+from tocsin.ledger.schema import VERSION
 from tocsin.ledger.sqlite import FILE, SqliteLedger
 from tocsin.parent import lock
 from tocsin.tls import TlsFiles
@@ -514,8 +516,11 @@ def ledger_of(site: Site) -> Path:
     return site.state / FILE
 
 
-def test_a_sound_ledger(site: Site) -> None:
-    ledger_of(site)
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_a_sound_ledger(site: Site, version: int) -> None:
+    """Also one that the next start will bring up to date."""
+    with contextlib.closing(sqlite3.connect(ledger_of(site))) as db:
+        db.execute(f"PRAGMA user_version = {version}")
     assert site.only("state.ledger")["status"] == "ok"
 
 

@@ -14,6 +14,7 @@ from tocsin.access import Access
 from tocsin.config import Config
 from tocsin.faults import ConfigError
 from tocsin.secret import Secret
+from tocsin.tls import FILE_SIZE
 
 TOKEN = "token-of-the-scraper-0123456789"
 PASSWORD = "pass:word with/three+colons::"
@@ -43,7 +44,7 @@ def files(tmp_path: Path) -> Path:
     renew(tmp_path, authority)
     trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(str(tmp_path / "other.key"))
     (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----")
-    (tmp_path / "huge.pem").write_bytes(b"\n" * (1024**2 + 1))
+    (tmp_path / "huge.pem").write_bytes(b"\n" * (FILE_SIZE + 1))
     return tmp_path
 
 
@@ -91,7 +92,7 @@ def test_secrets_of_the_environment_and_of_files(load: Load, tmp_path: Path) -> 
         ('listen_key = "cert.key"', "listen_key: stands without listen_cert"),
         ('listen_client_ca = "ca.pem"', "listen_client_ca: stands without listen_cert"),
         ('listen_cert = "gone.pem"', "listen_cert: cannot use {}/gone.pem: No such file or directory"),
-        ('listen_cert = "huge.pem"', "listen_cert: cannot use {}/huge.pem: larger than 1048576 bytes"),
+        ('listen_cert = "huge.pem"', "listen_cert: cannot use {}/huge.pem: larger than 16777216 bytes"),
         ('listen_cert = "broken.pem"', "listen_cert: cannot use {}/broken.pem: "),
         ('listen_cert = "cert.pem"', "listen_cert: cannot use {}/cert.pem: "),
         ('listen_cert = "cert.pem"\nlisten_key = "gone"', "listen_key: cannot use {}/gone: No such file or directory"),

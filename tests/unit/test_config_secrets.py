@@ -290,15 +290,19 @@ def test_a_secret_in_the_path_is_not_shown(load: Load) -> None:
 
 
 def test_what_variables_hold_is_hidden_where_it_may_be_a_secret(load: Load) -> None:
-    token, ping = "short-1", "3f2a9c1e-7b40-4c5e-9d11-0123456789ab"
-    text = GOOD.replace("https://app.example.com", "https://app.example.com/${PING}") + (
-        'headers = { X-Api-Key = "${TOKEN}1", X-Stage = "${STAGE}" }\njson = { auth = { password = "${TOKEN}2" } }\n'
+    token, ping = "short-12", "3f2a9c1e-7b40-4c5e-9d11-0123456789ab"
+    text = (
+        GOOD.replace("https://app.example.com", "https://app.example.com/${PING}")
+        + 'headers = { X-Api-Key = "${TOKEN}1", X-Stage = "${STAGE}", X-Sort-Key = "${STAGE}4" }\n'
+        + 'json = { auth = { password = "${TOKEN}2" } }\n'
     )
     text = text.replace('path = "/x"', 'path = "/${STAGE}?key=${TOKEN}3&stage=${STAGE}"')
     held = {**ENVIRONMENT, "TOKEN": token, "PING": ping, "STAGE": "production"}
     loaded = load(text, held)
     assert loaded.hidden == {SECRET, token, ping}
     assert loaded.jobs["a"].public_url == "https://app.example.com/…/production"
+    for word in ("production", "2026", "short-1", "1000000000"):
+        assert load(GOOD + 'headers = { X-Api-Key = "${WORD}" }', {**held, "WORD": word}).hidden == {SECRET}
     form = GOOD + 'body = "token=${TOKEN}&n=${STAGE}"\n'
     assert load(form, held).hidden == {SECRET, token}
     assert load(GOOD.replace("[target]", '[target]\nsend_secret = "${HOW}"'), {**held, "HOW": "bearer"}).hidden == {

@@ -6,10 +6,18 @@ from collections.abc import Callable
 import pytest
 
 from ledger_rig import Books, T, ask, finished, skipped
-from tocsin import instants
 from tocsin.ledger import sqlite
 from tocsin.messages import Deny, Enroll, Enrolled, Finished, Grant, Outcome, Past, Pause, Release, Skipped
 from tocsin.parent.outbox import Body
+
+BEGAN = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sets it."""
+    monkeypatch.setattr(sqlite, "began", lambda: BEGAN)
+
 
 # ---- the slots
 
@@ -179,6 +187,7 @@ def test_from_when_on_a_success_is_expected(books: Books) -> None:
     before = int(time.time())
     books.put(Pause("a", False))
     assert before <= books.past(now=T + 240, schedule="@hourly UTC").since <= time.time()
+    assert books.past(now=before - 900, schedule="@hourly UTC").since == before - 900, "the clock stood ahead"
 
 
 def test_a_pause_is_kept(books: Books, again: Callable[[str], Books]) -> None:
@@ -242,10 +251,23 @@ def test_a_slot_whose_instant_is_still_to_come_was_not_called(books: Books, agai
 def test_after_a_step_of_the_clock_nobody_knows(
     books: Books, again: Callable[[str], Books], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began = instants.began()
     books.put(ask(T + 60))
-    monkeypatch.setattr(sqlite, "began", lambda: began - 5.0)
+    monkeypatch.setattr(sqlite, "began", lambda: BEGAN - 5.0)
     assert len(again("s2").ledger.recover(T + 59.0)) == 1
+
+
+def test_after_a_step_while_a_run_was_open_nobody_knows(
+    books: Books, again: Callable[[str], Books], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call went out, the clock was set back, something else was committed, and the daemon died."""
+    books.put(ask(T))
+    monkeypatch.setattr(sqlite, "began", lambda: BEGAN - 1.5)
+    books.put(finished(T - 60))
+    books = again("s2")
+    assert len(books.ledger.recover(T - 1.0)) == 1
+    books.put(ask(T + 60, owner="s2/1"), finished(T + 60))
+    books.put(ask(T + 120, owner="s2/1"))
+    assert again("s3").ledger.recover(T + 119.0) == [], "with nothing open the new clock counts"
 
 
 def test_runs_of_this_daemon_are_not_lost_when_the_ledger_alone_died(

@@ -72,6 +72,7 @@ def captured(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         assert log.set_up(level, form) is writer
         return Captured(writer, pipe[0])
 
+    set_up.hide = redact.hide  # type: ignore[attr-defined]
     yield set_up
     for handler in list(log.logger.handlers):
         log.logger.removeHandler(handler)
@@ -187,6 +188,14 @@ def test_console(captured: Any) -> None:
     when, rest = line.split(" ", 1)
     assert when.endswith("Z")
     assert rest == r'info    tocsin starts pid=3 name="a b" quoted="say \"x\"" empty="" equal="a=b" far=1234567'
+
+
+def test_a_secret_that_is_a_number_or_a_key_garbles_no_json(captured: Any) -> None:
+    seen = captured("json")
+    captured.hide(["pid", "20", "4242"])
+    log.info("pid 4242", pid=4242, where="port 4242")
+    (line,) = map(json.loads, seen.lines())
+    assert (line["pid"], line["where"], line["message"]) == (4242, "port [redacted]", "[redacted] [redacted]")
 
 
 def test_json(captured: Any) -> None:

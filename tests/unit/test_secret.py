@@ -214,3 +214,21 @@ def test_a_text_made_to_resemble_a_secret_takes_no_longer_for_its_length() -> No
     for piece in ("\\", "&#0", "&#x0", "0"):
         text = piece * 300_000 + "0123456789abcdef"
         assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        *(
+            (name, True)
+            for name in ("token", "access_token", "X-Api-Key", "api.key", "client_secret", "sessionid", "sig")
+        ),
+        *((name, False) for name in ("max_tokens", "token_limit", "token-type", "sessions", "secretary", "cache_key")),
+        *(
+            (name, False)
+            for name in ("sort-key", "Idempotency-Key", "signature_version", "monkey", "statuscode", "stage")
+        ),
+    ],
+)
+def test_names_of_secrets(name: str, is_one: bool) -> None:
+    assert secrets.names_a_secret(name) == is_one

@@ -85,11 +85,13 @@ def _held(config: Config, subject: str) -> Finding:
 
 def _is_anothers(config: Config) -> bool:
     """Whether surely no process of the daemon has the socket that listens on the port (proc(5)). Not sure where
-    that may not be looked at, or the daemon is in another container.
+    that may not be looked at, or the daemon has another network.
     """
     with contextlib.suppress(OSError, UnicodeDecodeError):
         daemon = re.match("process ([0-9]+) ", held_by(config.state_dir) or "")
         if daemon and "tocsin" in Path(f"/proc/{daemon[1]}/cmdline").read_text():
+            if os.readlink(f"/proc/{daemon[1]}/ns/net") != os.readlink("/proc/self/ns/net"):
+                return False  # its ports are others
             processes = Path(f"/proc/{daemon[1]}/task/{daemon[1]}/children").read_text().split()
             listening = _listening(config.listen[1])
             return bool(processes and listening) and not any(listening & _sockets(one) for one in processes)

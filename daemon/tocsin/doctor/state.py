@@ -144,7 +144,7 @@ def _judged(file: Path, db: sqlite3.Connection, state: State) -> Finding:
     give_up = time.monotonic() + LEDGER
     db.set_progress_handler(lambda: int(time.monotonic() > give_up), STEP)
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != schema.VERSION:
+    if not 0 < version <= schema.VERSION:  # an earlier one is brought up to date at the next start
         detail = f"has schema {version}, and this Tocsin knows {schema.VERSION}"
         advice = "run the Tocsin that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
         return fail("state.ledger", file.name, detail, advice)

@@ -33,7 +33,8 @@ CREATE TABLE jobs (
 CREATE TABLE progress (                   -- entries of this session up to seq are in
     one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
     stopped REAL,                         -- when this session was ended in order; NULL while it lasts, or if it died
-    began REAL                            -- when the machine was started, by the clock at the last commit
+    began REAL                            -- when the machine was started, by the clock; NULL where that was set while
+                                          -- a run was open
 ) STRICT;
 INSERT INTO progress VALUES (1, '', 0, NULL, NULL);
 """

@@ -35,7 +35,7 @@ FILE = "ledger.sqlite"
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
 PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # worth a new try
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-STEP = 0.05  # seconds between two readings of `began` from which on the clock was set; adjtime(3) takes a minute to it
+STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
 
 
@@ -149,7 +149,11 @@ class SqliteLedger:
                 if answer:
                     answers.append(answer)
             seq = max(self.seq, entries[-1].seq)
-            self._db.execute("UPDATE progress SET seq = ?, began = ?", (seq, began()))
+            self._db.execute(
+                "UPDATE progress SET seq = :seq, began = CASE WHEN abs(began - :began) < :step THEN began"
+                " WHEN EXISTS (SELECT 1 FROM slots WHERE state = 'started') THEN NULL ELSE :began END",
+                {"seq": seq, "began": began(), "step": STEP},
+            )
         self.seq = seq
         return answers
 
@@ -283,7 +287,8 @@ class SqliteLedger:
         self._db.execute(
             "INSERT INTO jobs (job, schedule, roster, last_due, since) VALUES (:job, :schedule, :roster, :now, :now)"
             " ON CONFLICT DO UPDATE SET roster = :roster, schedule = :schedule,"
-            " last_due = iif(schedule = :schedule, last_due, :now), since = iif(schedule = :schedule, since, :now)",
+            " last_due = iif(schedule = :schedule, last_due, :now), "
+            " since = iif(schedule = :schedule, min(since, :now), :now)",
             {**asdict(body), "now": int(body.now)},
         )
         row = self._db.execute(

@@ -182,8 +182,11 @@ class Jobs:
             paused, seat.paused_early = seat.paused_early, None
             self._news.tell(past if paused is None else replace(past, paused=paused))
             start = max(past.last_success or 0.0, past.since)
-            if not past.consecutive_failures and _is_overdue(self.defined[past.job], start, time.time()):
+            tried = past.consecutive_failures > (past.last_outcome == "lost")  # else it was cut off at most, with us
+            if not tried and _is_overdue(self.defined[past.job], start, time.time()):
                 self._news.expect_anew(past.job)  # nobody ran it meanwhile
+        elif seat and not self.is_enabled(past.job):
+            self._news.tell(past)  # for its pause, which is to outlive the ledger as well
         if seat:
             self.begin(past.job)
 
