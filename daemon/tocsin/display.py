@@ -112,7 +112,7 @@ def faults_as_json(file: Path, error: ConfigError) -> dict[str, Any]:
 
 def status_as_json(status: JobStatus) -> dict[str, Any]:
     """All fields; instants in RFC 3339, `memory` in bytes."""
-    found: dict[str, Any] = _with_instants({**msgspec.structs.asdict(status), "since": status.since or None})
+    found: dict[str, Any] = _with_instants(msgspec.structs.asdict(status))
     found["memory"] = resident_memory(status.pid) if status.pid else None
     return found
 

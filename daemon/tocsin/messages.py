@@ -189,7 +189,7 @@ class Past(Message, frozen=True):
     last_run: Instant | None = None
     last_success: Instant | None = None
     consecutive_failures: int = 0
-    since: Instant = 0.0  # from when on a success is expected, where that is not the last one
+    since: Instant = 0.0  # from when on a success is expected, where none came later
 
 
 class Release(Message, frozen=True):
@@ -264,7 +264,7 @@ class JobStatus(Message, frozen=True):
     last_run: float | None = None
     last_success: float | None = None
     consecutive_failures: int = 0
-    since: float = 0.0  # from when on a success is expected, where that is not the last one: resumed, say
+    since: float | None = None  # from when on a success is expected, where none came later: first seen, resumed
 
 
 class JobRemoved(Message, frozen=True):

@@ -43,7 +43,7 @@ def one_job(job: KnownJob) -> dict[str, Any]:
 
 def _job(job: KnownJob) -> dict[str, Any]:
     status: JobStatus = job.status
-    shown = {**msgspec.structs.asdict(status), "since": status.since or None, "totals": job.totals}
+    shown = {**msgspec.structs.asdict(status), "totals": job.totals}
     return shown | {key: instant(shown[key]) for key in _INSTANTS}
 
 

@@ -78,7 +78,7 @@ class JobSeries:
 
     def _reckon(self, status: JobStatus) -> None:
         """The success deadline: the second fire after the last success, plus timeout and grace."""
-        start = max(status.last_success or 0.0, status.since) or self._began
+        start = max(status.last_success or 0.0, status.since or 0.0) or self._began
         if self._schedule is None or start == self._reckoned_from:
             return
         self._reckoned_from = start

@@ -1,4 +1,4 @@
-"""The files of the database, which somebody may delete or replace while it is in use."""
+"""The files of the database, which somebody may delete, replace or damage."""
 
 import os
 import sqlite3
@@ -34,3 +34,11 @@ def _identity(file: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
+
+
+def what_to_do(file: Path, error: sqlite3.Error) -> str:
+    return (
+        f"the ledger {file} is damaged: {error}. Nothing was changed. Restore it from a backup, or save what is"
+        f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"
+        " Tocsin then begins a new one, without the history"
+    )

@@ -15,7 +15,7 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 
 from tocsin.instants import CLOCK_SET_BACK, began
-from tocsin.ledger.files import Files, Moved, abandoned
+from tocsin.ledger.files import Files, Moved, abandoned, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
 from tocsin.messages import (
     Ask,
@@ -68,7 +68,7 @@ class SqliteLedger:
             why = f"{error} (may this user write into {folder}?)"
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
         except sqlite3.DatabaseError as error:
-            raise Unusable(_what_to_do(self.file, error)) from error
+            raise Unusable(what_to_do(self.file, error)) from error
         except OSError as error:  # the file of another user, perhaps
             why = f"{error.strerror} (may this user write it?)"
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
@@ -159,15 +159,15 @@ class SqliteLedger:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
-                raise Unusable(_what_to_do(self.file, error)) from error
+                raise Unusable(what_to_do(self.file, error)) from error
             raise
 
     def prune(self, before: float) -> int:
@@ -297,11 +297,3 @@ class SqliteLedger:
             (body.job,),
         ).fetchone()
         return Past(row[0], row[1], bool(row[2]), *row[3:])
-
-
-def _what_to_do(file: Path, error: sqlite3.Error) -> str:
-    return (
-        f"the ledger {file} is damaged: {error}. Nothing was changed. Restore it from a backup, or save what is"
-        f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"
-        " Tocsin then begins a new one, without the history"
-    )

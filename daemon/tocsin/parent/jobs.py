@@ -185,7 +185,7 @@ class Jobs:
             tried = past.consecutive_failures > (past.last_outcome == "lost")  # else it was cut off at most, with us
             if not tried and _is_overdue(self.defined[past.job], start, time.time()):
                 self._news.expect_anew(past.job)  # nobody ran it meanwhile
-        elif seat and not self.is_enabled(past.job):
+        elif past.job in self.defined and not self.is_enabled(past.job):
             self._news.tell(past)  # for its pause, which is to outlive the ledger as well
         if seat:
             self.begin(past.job)

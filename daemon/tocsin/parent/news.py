@@ -104,7 +104,8 @@ class News:
             for name in gone:
                 self._pass_on(JobRemoved(name))
             self.repeat()
-        self._tell_drops()
+        else:
+            self._tell_drops()
 
     def _tell_drops(self) -> None:
         self._pass_on(LogLinesDropped(log.lines_dropped()))
