@@ -166,6 +166,9 @@ def test_sigterm_lets_a_call_finish(running: Start, endpoint: Endpoint) -> None:
     assert held.came.wait(30)
     daemon.signal(signal.SIGTERM)
     daemon.said("stopping")
+    for command in (["reload"], ["fire", "sla-check"]):
+        refused = daemon.run(*command)
+        assert (refused.returncode, "the daemon is stopping" in refused.stderr) == (1, True)
     held.go.set()
     assert daemon.wait() == 0
     assert [row["outcome"] for row in daemon.history() if row["outcome"]] == ["success"]

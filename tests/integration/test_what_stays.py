@@ -64,6 +64,19 @@ def test_the_exporter_knows_the_past_after_a_restart(running: Start, endpoint: E
     until(lambda: known() == before, "the same in a new exporter")
 
 
+def test_a_job_that_nobody_ran_for_days_has_two_fires(running: Start) -> None:
+    daemon = running(DAILY.format("good", "good"))
+    daemon.child("job good")
+    assert daemon.run("fire", "good").returncode == 0
+    assert daemon.stop() == 0
+    with contextlib.closing(sqlite3.connect(daemon.folder / "var" / FILE, isolation_level=None)) as db:
+        db.execute("UPDATE jobs SET last_success = last_success - 864000, since = since - 864000")
+    daemon.start()
+    name = "tocsin_job_success_deadline_timestamp_seconds"
+    until(lambda: (daemon.metric(name, job_name="good") or 0) > time.time(), "a deadline that is to come")
+    assert (daemon.metric("tocsin_job_last_success_timestamp_seconds", job_name="good") or 0) < time.time() - 800_000
+
+
 def test_resumed_jobs_have_two_fires_also_in_a_new_exporter(running: Start, endpoint: Endpoint) -> None:
     daemon = running(EVERY_SECOND.replace("1s", "2s"))
     until(lambda: endpoint.calls, "a call")

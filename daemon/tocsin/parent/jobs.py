@@ -181,10 +181,8 @@ class Jobs:
             seat.accounted = int(past.last_due)
             paused, seat.paused_early = seat.paused_early, None
             self._news.tell(past if paused is None else replace(past, paused=paused))
-            start = max(past.last_success or 0.0, past.since)
-            tried = past.consecutive_failures > (past.last_outcome == "lost")  # else it was cut off at most, with us
-            if not tried and _is_overdue(self.defined[past.job], start, time.time()):
-                self._news.expect_anew(past.job)  # nobody ran it meanwhile
+            if was_forgotten(self.defined[past.job], past, time.time()):
+                self._news.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
             self._news.tell(past)  # for its pause, which is to outlive the ledger as well
         if seat:
@@ -222,9 +220,10 @@ class Jobs:
         return self._books.writes
 
 
-def _is_overdue(job: Job, start: float, now: float) -> bool:
-    """Whether the second fire after `start` has passed, with timeout and grace."""
-    spare = job.timeout + job.grace
-    if now - start < spare:
+def was_forgotten(job: Job, past: Past, now: float) -> bool:
+    """Whether the second fire since a success was expected has passed, with timeout and grace, and nobody ran the job:
+    its last run was none that failed, or was cut off with the daemon."""
+    start, spare = max(past.last_success or 0.0, past.since), job.timeout + job.grace
+    if past.consecutive_failures > (past.last_outcome == "lost") or now - start < spare:
         return False
     return job.schedule.next_due(job.schedule.next_due(int(start))) + spare < now
