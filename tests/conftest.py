@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from config_rig import ENVIRONMENT, Load
 from container import Image, built
+from doctor_rig import App, Site
 from harness import Daemon, Endpoint, Ends
 from job_world import Event, Make, MakeJob, T, World
 from ledger_rig import Books
@@ -93,6 +94,12 @@ def daemon(tmp_path: Path, endpoint: Endpoint) -> Iterator[Daemon]:
     one = Daemon(tmp_path, endpoint)
     yield one
     one.cleanup()
+
+
+@pytest.fixture
+def site(tmp_path: Path, endpoint: Endpoint) -> Site:
+    endpoint.answer = app = App()
+    return Site(tmp_path, endpoint.url, app)
 
 
 @pytest.fixture
