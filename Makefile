@@ -79,11 +79,11 @@ $(VENV)/bin/pip:
 
 $(VENV)/run: $(VENV)/bin/pip requirements.lock requirements-build.lock pyproject.toml
 	@echo "Installing what Tocsin needs into $(VENV)"
-	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) --require-hashes --no-deps -r requirements.lock -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run requirements-dev.lock
 	@echo "Installing what the tests need into $(VENV)"
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout
 
 from tocsin import config
 from tocsin.commands.live import ask
-from tocsin.messages import JobStatus, ListJobs, ReloadConfig
+from tocsin.ipc.messages import JobStatus, ListJobs, ReloadConfig
 
 PATIENCE = 120.0  # seconds for the daemon to start all its processes
 CHANGED = "job-0"

@@ -19,15 +19,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
 
 from punctuality.sink import SECRET, Sink
-from tocsin import channel as channels
 from tocsin import config
-from tocsin.channel import Channel, ChannelClosed
+from tocsin.call import deadline
+from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
-from tocsin.job import deadline
-from tocsin.job.clock import Clock, Readable, Woken
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel, ChannelClosed, Readable
+from tocsin.ipc.messages import Ask, Beginning, Finished, Grant
+from tocsin.job.clock import Clock, Woken
 from tocsin.job.main import JobProcess
-from tocsin.job.run import Endpoint
-from tocsin.messages import Ask, Beginning, Finished, Grant
 
 CACHE = Path(__file__).parent / ".cache"
 WAITS = (0.01, 0.2, 1.0, 5.0, 20.0)  # milliseconds

@@ -19,7 +19,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
 from tocsin.exporter.state import State
-from tocsin.messages import Finished, JobStatus, Message, ProcessUp, Sleeping, Started
+from tocsin.ipc.messages import Finished, JobStatus, Message, ProcessUp, Sleeping, Started
 
 NOON = 1_795_262_400.0
 ROUNDS = 7

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tocsin import channel as channels
+from tocsin.ipc import channel as channels
 from tocsin.job.clock import Clock
 
 AHEAD = 0.02  # seconds from now to the instant

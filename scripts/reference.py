@@ -16,10 +16,10 @@ from typing import Any
 import click
 
 from tocsin.cli import main as tocsin
+from tocsin.config.loader import DAEMON_VARIABLES
 from tocsin.exporter.metrics import Metrics
-from tocsin.jobschema import OF_A_JOB, schema
-from tocsin.loader import DAEMON_VARIABLES
-from tocsin.messages import ConfigLoaded, JobStatus
+from tocsin.ipc.messages import ConfigLoaded, JobStatus
+from tocsin.jobfile.schema import OF_A_JOB, schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

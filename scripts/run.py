@@ -18,8 +18,8 @@ from types import FrameType
 from dotenv import dotenv_values
 
 from tocsin import config
-from tocsin.faults import ConfigError
-from tocsin.jobfile import parse_address
+from tocsin.jobfile.faults import ConfigError
+from tocsin.jobfile.tables import parse_address
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "examples" / "demo"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tocsin.config import Config, Job
-from tocsin.faults import ConfigError, Fault
+from tocsin.jobfile.faults import ConfigError, Fault
 
 SECRET = "0123456789abcdef-not-guessed"
 SIGNING = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

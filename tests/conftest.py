@@ -14,13 +14,13 @@ from container import Image, built
 from doctor_rig import App, Site
 from harness import Daemon, Endpoint, Ends
 from job_world import Event, Make, MakeJob, T, World
-from ledger_rig import Books
-from tocsin import channel as channels
+from ledger_rig import Ledger
 from tocsin import config
-from tocsin.channel import Channel
 from tocsin.config import Config, Job
-from tocsin.messages import Beginning
-from tocsin.secret import redact
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.messages import Beginning
+from tocsin.redact import redact
 
 settings.register_profile(
     "tocsin",
@@ -136,21 +136,21 @@ def load(tmp_path: Path) -> Load:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """An empty ledger."""
-    one = Books(tmp_path)
+    one = Ledger(tmp_path)
     yield one
     one.close()
 
 
 @pytest.fixture
-def again(books: Books) -> Iterator[Callable[[str], Books]]:
+def again(ledger: Ledger) -> Iterator[Callable[[str], Ledger]]:
     """The ledger opened anew, by another process of the same or the next daemon."""
     opened = []
 
-    def reopen(session: str) -> Books:
-        books.close()
-        opened.append(Books(books.folder, session))
+    def reopen(session: str) -> Ledger:
+        ledger.close()
+        opened.append(Ledger(ledger.folder, session))
         return opened[-1]
 
     yield reopen

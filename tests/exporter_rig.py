@@ -19,14 +19,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from harness import free_port, until
-from tocsin.access import Access
-from tocsin.channel import Channel, pair
+from tocsin.config.access import Access
 from tocsin.exporter.main import address
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
-from tocsin.exporter.site import Question, Reply, Site
+from tocsin.exporter.routes import Reply, Request, Routes
 from tocsin.exporter.state import State
-from tocsin.messages import ConfigLoaded, Finished, JobStatus, LedgerState, Message, Outcome, ProcessUp, Stop
+from tocsin.ipc.channel import Channel, pair
+from tocsin.ipc.messages import ConfigLoaded, Finished, JobStatus, LedgerState, Message, Outcome, ProcessUp, Stop
 
 NOON = 1_795_262_400.0  # Unix seconds: a full hour
 MEBIBYTE = 1024 * 1024
@@ -41,7 +41,7 @@ CHILD = """
 import resource, socket, sys
 from pathlib import Path
 from tocsin import config, log
-from tocsin.channel import Channel, ChannelClosed
+from tocsin.ipc.channel import Channel, ChannelClosed
 from tocsin.exporter.main import main
 descriptor, settings, files = sys.argv[1], config.load(Path(sys.argv[2])), int(sys.argv[3])
 if files:
@@ -137,7 +137,7 @@ class Asked:
         self.clock = 100.0
         self.state = State(NOON, self.clock)
         self.metrics = Metrics()
-        self.site = Site(self.state, self.metrics, host, access, lambda: NOON, lambda: self.clock)
+        self.routes = Routes(self.state, self.metrics, host, access, lambda: NOON, lambda: self.clock)
         self.tell(*history)
 
     def tell(self, *history: Message) -> None:
@@ -152,7 +152,7 @@ class Asked:
         accept: str = "",
         authorization: str = "",
     ) -> Reply:
-        return self.site.answer(Question(method, path, host, accept, authorization))
+        return self.routes.answer(Request(method, path, host, accept, authorization))
 
     def json(self, path: str) -> tuple[int, Any]:
         reply = self.ask(path)

@@ -18,7 +18,7 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
-from tocsin.channel import Channel
+from tocsin.ipc.channel import Channel
 
 SECRET = "correct-horse-battery-staple"
 TOCSIN = Path(sys.executable).parent / "tocsin"

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import pytest
 
-from tocsin import channel as channels
-from tocsin.channel import Channel
 from tocsin.config import Job
-from tocsin.job.clock import Readable, Woken
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel, Readable
+from tocsin.ipc.messages import Ask, Beginning, Deny, Finished, Grant, Message, Release, Skipped, Stop
+from tocsin.job.clock import Woken
 from tocsin.job.main import JobProcess, lead
-from tocsin.messages import Ask, Beginning, Deny, Finished, Grant, Message, Release, Skipped, Stop
 
 MakeJob = Callable[..., Job]
 Event = tuple[str, Any]

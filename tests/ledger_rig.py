@@ -4,15 +4,15 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from tocsin.ipc.messages import Ask, Deny, Enroll, Entry, Finished, Grant, NotRunReason, Outcome, Past, Skipped, Trigger
 from tocsin.ledger.history import history
 from tocsin.ledger.sqlite import SqliteLedger
-from tocsin.messages import Ask, Deny, Enroll, Entry, Finished, Grant, NotRunReason, Outcome, Past, Skipped, Trigger
 from tocsin.parent.outbox import Body
 
 T = 1_800_000_000
 
 
-class Books:
+class Ledger:
     """A ledger and the number of its next entry."""
 
     def __init__(self, folder: Path, session: str = "s1") -> None:

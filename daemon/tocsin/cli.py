@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tocsin import __version__, config, jobfile, log
+from tocsin import __version__, config, log
 from tocsin.commands import importing, live, offline, setup
 from tocsin.commands.common import (
     FAILED,
@@ -21,7 +21,8 @@ from tocsin.commands.common import (
     loaded,
 )
 from tocsin.commands.doctor import doctor
-from tocsin.faults import ConfigError
+from tocsin.jobfile import tables
+from tocsin.jobfile.faults import ConfigError
 
 _EXAMPLES = examples(
     "tocsin check                        is the job file right, and when will it fire?",
@@ -55,9 +56,10 @@ def run(file: Path) -> None:
     # Everything the children need is imported here, before the first fork, so that they share it.
     from tocsin.exporter import main as exporter
     from tocsin.job import main as job
-    from tocsin.job.rehearsal import rehearse
+    from tocsin.job.warmup import rehearse
     from tocsin.ledger import main as ledger
-    from tocsin.parent import lock, run
+    from tocsin.parent import lock
+    from tocsin.parent import main as parent
     from tocsin.parent.daemon import Programs
 
     programs = Programs(
@@ -67,7 +69,7 @@ def run(file: Path) -> None:
         rehearse=rehearse,
     )
     try:
-        code = run.run(settings, lambda: config.load(file, known=known), programs)
+        code = parent.run(settings, lambda: config.load(file, known=known), programs)
     except ConfigError as error:
         fail(str(error), USAGE)
     except lock.HeldByAnother as error:
@@ -88,7 +90,7 @@ def demo(listen: str, database: Path) -> None:
     from tocsin import demo as app
 
     try:
-        address = jobfile.parse_address(listen)
+        address = tables.parse_address(listen)
     except ValueError as error:
         fail(f"--listen {listen}: {error}", USAGE)
     log.set_up(os.environ.get("LOG_LEVEL", "info") or "info")

@@ -19,8 +19,8 @@ from pathlib import Path
 from aiohttp import web
 
 from tocsin import linux, log
-from tocsin.instants import rfc3339
-from tocsin.secret import SecretError, check
+from tocsin.config.secrets import SecretError, check
+from tocsin.timestamps import rfc3339
 
 DEFAULT_LISTEN = ("127.0.0.1", 9912)
 DEFAULT_DATABASE = Path("var/demo.sqlite")

@@ -14,11 +14,11 @@ import click
 import msgspec
 
 from tocsin.config import Config, Job
-from tocsin.faults import ConfigError
-from tocsin.instants import rfc3339
+from tocsin.config.secrets import Secret
+from tocsin.ipc.messages import Finished, JobStatus
+from tocsin.jobfile.faults import ConfigError
 from tocsin.linux import resident_memory
-from tocsin.messages import Finished, JobStatus
-from tocsin.secret import Secret
+from tocsin.timestamps import rfc3339
 
 _INSTANTS = ("due", "last", "started", "finished", "next_fire", "last_run", "last_success", "process_started")
 _INSTANT_KEYS = frozenset((*_INSTANTS, "running_since", "since"))

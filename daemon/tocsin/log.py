@@ -15,8 +15,8 @@ import sys
 import time
 import traceback
 
-from tocsin.instants import rfc3339
-from tocsin.secret import redact
+from tocsin.redact import redact
+from tocsin.timestamps import rfc3339
 
 PIPE_BUF = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
 OWN_KEYS = frozenset({"time", "level", "message", "exception"})  # of a JSON line: no field may take their place

@@ -31,7 +31,7 @@ from grafana_files import (
     selectors,
 )
 from harness import Daemon, Endpoint, free_port, until
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     ERROR_KINDS,
     EXIT_REASONS,
     NOT_RUN_REASONS,

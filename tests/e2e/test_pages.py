@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from browser import Page, browser
 from exporter_rig import HOSTILE, Exporter, exporter, job, run, world
-from tocsin.messages import Finished, Heartbeat, JobRemoved, ProcessUp, Sleeping
+from tocsin.ipc.messages import Finished, Heartbeat, JobRemoved, ProcessUp, Sleeping
 
 VISIBLE = "[...document.querySelectorAll('#jobs tr:not([hidden])')].map(row => row.dataset.name)"
 

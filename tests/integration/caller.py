@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tocsin.call import attempts, deadline
+from tocsin.call.request import Attempt, Caller
 from tocsin.config import Job
-from tocsin.job import deadline, run
-from tocsin.job.request import Attempt, Caller
-from tocsin.messages import Ask, Finished, scheduled_run_id
-from tocsin.secret import redact
+from tocsin.ipc.messages import Ask, Finished, scheduled_run_id
+from tocsin.redact import redact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Report:
 
 
 def carry_out(order: Order) -> Report:
-    run.BACKOFF = (0.01, 0.02)
+    attempts.BACKOFF = (0.01, 0.02)
     if order.trusted:
         os.environ["SSL_CERT_FILE"] = order.trusted
     _call(Caller(order.warm_up))
@@ -50,7 +50,7 @@ def carry_out(order: Order) -> Report:
     if order.data_limit:
         resource.setrlimit(resource.RLIMIT_DATA, (order.data_limit, order.data_limit))
     caller = Caller(order.job)
-    redact.learn([order.job.secret] if order.job.secret else [])
+    redact.hide(order.job.secret.parts() if order.job.secret else [])
     tries: list[Attempt | None] = []
     original = caller.attempt
 
@@ -69,7 +69,7 @@ def _call(caller: Caller) -> Finished:
     due = time.time()
     ask = Ask(caller.job.name, due, scheduled_run_id(caller.job.name, due))
     deadline.listen()
-    return run.perform(caller, ask, due + 60, _rest)
+    return attempts.perform(caller, ask, due + 60, _rest)
 
 
 def _rest(seconds: float) -> bool:

@@ -4,7 +4,7 @@ import gzip
 from functools import cache
 
 from hostile_server import CHUNKED, JSON, OK, SECRET, ZEROS, Peer, bomb, case, json, packed, replies, status
-from tocsin.job.reply import LARGEST
+from tocsin.call.verdict import LARGEST
 
 # ---- slow and endless
 

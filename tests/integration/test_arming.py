@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
+from tocsin.config.tls import TlsFiles
+from tocsin.ipc.messages import Ask, Finished
 from tocsin.job.clock import Clock
-from tocsin.job.run import Endpoint
-from tocsin.messages import Ask, Finished
-from tocsin.tls import TlsFiles
 
 MakeJob = Callable[..., Job]
 

@@ -21,16 +21,17 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from hostile_server import OK, PATIENCE, HostileServer, Peer, status
-from tocsin import __version__, config, secret
-from tocsin.config import Job
-from tocsin.faults import ConfigError
-from tocsin.job import run
-from tocsin.job.deadline import DeadlinePassed, deadline, listen
-from tocsin.job.request import Caller
-from tocsin.job.run import perform
-from tocsin.messages import CANCEL, Ask, Finished, scheduled_run_id
-from tocsin.secret import Secret, redact
-from tocsin.tls import TlsFiles
+from tocsin import __version__, config
+from tocsin.call import attempts
+from tocsin.call.attempts import perform
+from tocsin.call.deadline import DeadlinePassed, deadline, listen
+from tocsin.call.request import Caller
+from tocsin.config import Job, secrets
+from tocsin.config.secrets import Secret
+from tocsin.config.tls import TlsFiles
+from tocsin.ipc.messages import CANCEL, Ask, Finished, scheduled_run_id
+from tocsin.jobfile.faults import ConfigError
+from tocsin.redact import redact
 
 pytestmark = pytest.mark.usefixtures("nothing_is_secret_yet")
 
@@ -282,7 +283,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def in_file(file: Path) -> Secret:
-    return secret.from_file(file, "header:x-cron-secret")
+    return secrets.from_file(file, "header:x-cron-secret")
 
 
 def test_a_401_reads_the_secrets_file_again(app: App, make: Callable[..., Job], file: Path) -> None:
@@ -330,7 +331,7 @@ def test_the_wait_doubles_up_to_a_bound_with_some_chance(
         spans.append((low, high))
         return 1.0
 
-    monkeypatch.setattr(run._random, "uniform", no_chance)
+    monkeypatch.setattr(attempts._random, "uniform", no_chance)
     waits: list[float] = []
     finished = call(make(retries=7), waits=waits)
     assert waits == [1, 2, 4, 8, 16, 30, 30]
@@ -384,7 +385,7 @@ def test_each_try_counts_and_the_last_one_tells(server: HostileServer, app: App,
 def test_a_timeout_after_a_503_has_no_status(
     app: App, make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "BACKOFF", (0.01, 0.01))
+    monkeypatch.setattr(attempts, "BACKOFF", (0.01, 0.01))
     over = threading.Event()
 
     def block_the_second() -> None:

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from harness import Ends
-from tocsin import channel as channels
+from tocsin.ipc import channel as channels
+from tocsin.ipc.messages import Stop
 from tocsin.job.clock import Clock
-from tocsin.messages import Stop
 
 
 @pytest.fixture(params=["timerfd", "slices"])

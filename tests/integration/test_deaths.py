@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from harness import Daemon, Endpoint, Held, fates, sla_checked, until
-from tocsin.parent.run import REPEATED
+from tocsin.parent.main import REPEATED
 
 EVERY_SECOND = '[jobs.tick]\nevery = "1s"\npath = "/tick"\n'
 Start = Callable[[str], Daemon]

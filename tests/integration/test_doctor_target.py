@@ -16,8 +16,8 @@ from doctor_rig import JOB, Answer, App, Site, at, health
 from harness import Daemon, Endpoint, free_port, until
 from hostile_server import CASES, FullBacklog, HostileServer, Peer, status
 from tocsin.config import Job
+from tocsin.config.tls import TlsFiles
 from tocsin.doctor import target
-from tocsin.tls import TlsFiles
 
 pytestmark = pytest.mark.usefixtures("nothing_is_secret_yet")
 

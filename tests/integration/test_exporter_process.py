@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exporter_rig import Exporter, exporter, job, run, world
 from harness import free_port, until
-from tocsin.messages import Heartbeat, JobRemoved, Sleeping, Started
+from tocsin.ipc.messages import Heartbeat, JobRemoved, Sleeping, Started
 
 
 def test_what_the_parent_says_is_what_http_answers(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from caller import Order, Report
 from harness import Daemon, disguises, until
 from hostile_server import CASES, OK, PATIENCE, SECRET, Case, FullBacklog, HostileServer, Peer, json
 from tocsin.config import Job
-from tocsin.jobfile import LEAST_MEMORY
-from tocsin.secret import Secret
+from tocsin.config.secrets import Secret
+from tocsin.jobfile.tables import LEAST_MEMORY
 
 PAGE = Path(__file__).parents[2] / "docs" / "calls.md"
 HEADER = ["the server", "outcome", "tries", "timeout", "memory", "what the run says"]

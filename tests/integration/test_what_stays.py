@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from harness import Daemon, Endpoint, Held, until
-from tocsin.instants import rfc3339
 from tocsin.ledger.sqlite import FILE
+from tocsin.timestamps import rfc3339
 
 Start = Callable[[str], Daemon]
 EVERY_SECOND = '[jobs.sla-check]\nevery = "1s"\npath = "/api/cron/sla-check"\n'

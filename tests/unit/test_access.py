@@ -10,11 +10,11 @@ import trustme
 
 from exporter_rig import Asked, job, world
 from tocsin import config
-from tocsin.access import Access
 from tocsin.config import Config
-from tocsin.faults import ConfigError
-from tocsin.secret import Secret
-from tocsin.tls import FILE_SIZE
+from tocsin.config.access import Access
+from tocsin.config.secrets import Secret
+from tocsin.config.tls import FILE_SIZE
+from tocsin.jobfile.faults import ConfigError
 
 TOKEN = "token-of-the-scraper-0123456789"
 PASSWORD = "pass:word with/three+colons::"

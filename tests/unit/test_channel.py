@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin import channel as channels
-from tocsin import messages
-from tocsin.channel import MESSAGE_SIZE, Channel, ChannelClosed, ChannelGarbage
-from tocsin.messages import Message
+from tocsin.ipc import channel as channels
+from tocsin.ipc import messages
+from tocsin.ipc.channel import MESSAGE_SIZE, Channel, ChannelClosed, ChannelGarbage
+from tocsin.ipc.messages import Message
 from tocsin.parent.outbox import Body
 
 FINISHED = messages.Finished(
@@ -254,7 +254,7 @@ def test_a_field_of_another_kind_harms_nobody(sample: Message, which: int, value
     except (msgspec.MsgspecError, RecursionError):
         return
     if isinstance(message, messages.Skipped):
-        from tocsin.instants import rfc3339
+        from tocsin.timestamps import rfc3339
 
         assert rfc3339(message.first)
         assert rfc3339(message.last)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tocsin.jobfile import DaemonTable, parse_duration
+from tocsin.jobfile.tables import DaemonTable, parse_duration
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())

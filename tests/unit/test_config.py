@@ -9,8 +9,8 @@ import trustme
 
 from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, SIGNING, Load, faults, job
 from tocsin import config
-from tocsin.faults import ConfigError
-from tocsin.jobfile import DaemonTable, JobTable, TargetTable
+from tocsin.jobfile.faults import ConfigError
+from tocsin.jobfile.tables import DaemonTable, JobTable, TargetTable
 from tocsin.schedule import Schedule
 
 # ---- the contract

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from config_rig import ENVIRONMENT, GOOD, outcome
 from tocsin import config
-from tocsin.faults import shown
-from tocsin.jobfile import DaemonTable, JobTable, TargetTable
+from tocsin.jobfile.faults import shown
+from tocsin.jobfile.tables import DaemonTable, JobTable, TargetTable
 
 scalars = st.one_of(
     st.booleans(),

@@ -8,7 +8,7 @@ import pytest
 from config_rig import ENVIRONMENT, GOOD, JOB, TARGET, Load, faults, outcome
 from tocsin import config
 from tocsin.config import Config
-from tocsin.faults import ConfigError
+from tocsin.jobfile.faults import ConfigError
 
 
 def test_five_faults_are_listed_at_once_each_with_its_place(load: Load) -> None:

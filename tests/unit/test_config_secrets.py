@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, TARGET, Load, faults, job
-from tocsin.job.failures import redirected
+from tocsin.call.failures import redirected
 
 # ---- variables
 

@@ -10,9 +10,9 @@ from types import FrameType
 
 import pytest
 
-from tocsin.job import deadline as module
-from tocsin.job.deadline import Cancelled, DeadlinePassed, deadline
-from tocsin.messages import CANCEL
+from tocsin.call import deadline as module
+from tocsin.call.deadline import Cancelled, DeadlinePassed, deadline
+from tocsin.ipc.messages import CANCEL
 
 SOON = 0.02  # seconds
 NEVER = 3600.0

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tocsin import display, status
+from tocsin import display
 from tocsin.config import Job
-from tocsin.messages import Finished
-from tocsin.secret import Secret
+from tocsin.config.secrets import Secret
+from tocsin.ipc.messages import Finished
+from tocsin.parent import statuses
 
 MakeJob = Callable[..., Job]
 RUN = Finished("sla-check", 60.0, "run-id", "manual", 0, "success", finished=61.0)
@@ -92,7 +93,7 @@ def test_a_run_in_words(changes: dict[str, Any], words: str) -> None:
 
 
 def test_a_status_as_json(make_job: MakeJob) -> None:
-    here = replace(status.of(make_job()), pid=os.getpid(), next_fire=60.0, last_run=1.5, process_started=2.0)
+    here = replace(statuses.of(make_job()), pid=os.getpid(), next_fire=60.0, last_run=1.5, process_started=2.0)
     found = display.status_as_json(here)
     assert {"name", "state", "next_fire", "last_outcome", "pid"} <= found.keys()
     assert found["next_fire"] == "1970-01-01T00:01:00Z"
@@ -100,7 +101,7 @@ def test_a_status_as_json(make_job: MakeJob) -> None:
     assert found["process_started"] == "1970-01-01T00:00:02Z"
     assert found["last_success"] is None
     assert found["memory"] > 1024**2
-    assert display.status_as_json(status.of(make_job()))["memory"] is None
+    assert display.status_as_json(statuses.of(make_job()))["memory"] is None
 
 
 def test_a_row_as_json() -> None:
@@ -118,9 +119,9 @@ def columns(table: str) -> list[list[str]]:
 
 def test_the_table_of_jobs(make_job: MakeJob) -> None:
     up = replace(
-        status.of(make_job()), state="sleeping", paused=True, next_fire=60.0, last_outcome="success", pid=os.getpid()
+        statuses.of(make_job()), state="sleeping", paused=True, next_fire=60.0, last_outcome="success", pid=os.getpid()
     )
-    off = status.of(make_job(name="b", enabled=False))
+    off = statuses.of(make_job(name="b", enabled=False))
     head, first, second = columns(display.jobs_table([up, off]))
     assert [cell.strip() for cell in head] == ["JOB", "STATE", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"]
     assert [cell.strip() for cell in first[:5]] == [

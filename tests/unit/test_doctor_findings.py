@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from tocsin.config import Job
+from tocsin.config.secrets import Secret
 from tocsin.doctor import judge, machine, settings, state, supervision
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.judge import PATH, SECRET, Answer, clock, judged
 from tocsin.doctor.report import as_json, as_text
 from tocsin.doctor.target import validity
-from tocsin.messages import JobStatus
+from tocsin.ipc.messages import JobStatus
+from tocsin.redact import redact
 from tocsin.schedule import Schedule
-from tocsin.secret import Secret, redact
 
 MakeJob = Callable[..., Job]
 ONE_SECRET = Secret("correct-horse-battery-staple", "bearer", "CRON_SECRET")
@@ -294,7 +295,7 @@ def test_what_is_the_same_for_many_stands_in_one_line() -> None:
 @pytest.mark.usefixtures("nothing_is_secret_yet")
 @pytest.mark.parametrize("write", [as_text, as_json])
 def test_a_secret_that_got_into_a_finding_is_taken_out(write: Callable[[list[Finding]], str]) -> None:
-    redact.learn([ONE_SECRET])
+    redact.hide(ONE_SECRET.parts())
     assert ONE_SECRET.value not in write([fail("a.path", ONE_SECRET.value, ONE_SECRET.value, ONE_SECRET.value)])
 
 

@@ -5,7 +5,7 @@ import os
 from exporter_rig import NOON, Told, job, run, world
 from tocsin import __version__
 from tocsin.exporter.metrics import OPENMETRICS, TEXT, format_for
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     EXIT_REASONS,
     OUTCOMES,
     Committed,

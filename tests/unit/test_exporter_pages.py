@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter_rig import HOSTILE, NOON, Asked, job, run, world
+from tocsin.exporter.charts import HEIGHT, LETTERS, SHAPES, WIDTH, bars, durations, round_up
 from tocsin.exporter.pages import MOODS, _seconds, mood
-from tocsin.exporter.site import SECURITY_HEADERS
+from tocsin.exporter.routes import SECURITY_HEADERS
 from tocsin.exporter.state import SLOTS_KEPT, Slot
-from tocsin.exporter.strip import HEIGHT, LETTERS, SHAPES, WIDTH, bars, durations, round_up
-from tocsin.messages import NOT_RUN_REASONS, OUTCOMES, ConfigLoaded, LedgerState, Message, Skipped, Sleeping
+from tocsin.ipc.messages import NOT_RUN_REASONS, OUTCOMES, ConfigLoaded, LedgerState, Message, Skipped, Sleeping
 
 VOID = {"meta", "link", "input", "img"}
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter_rig import HOSTILE, NOON, Told, generate_openmetrics, job, run, world
 from tocsin.exporter.render import Counter, Gauge, Histogram, remember, render
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     NOT_RUN_REASONS,
     OUTCOMES,
     JobRemoved,

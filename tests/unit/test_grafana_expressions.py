@@ -12,7 +12,7 @@ from promql_parser import MatchOp, VectorSelector
 import exporter_rig as rig
 from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     ERROR_KINDS,
     EXIT_REASONS,
     NOT_RUN_REASONS,
@@ -95,7 +95,7 @@ def test_the_exporter_has_what_is_asked_for(one: Expression, published: dict[str
 
 
 def test_closed_label_sets_are_published_whole(published: dict[str, dict[str, set[str]]]) -> None:
-    """So that what is checked against messages.py is true of the exporter, and a series exists before its event."""
+    """So that what is checked against the messages is true of the exporter, and a series exists before its event."""
     for (metric, label), values in CLOSED.items():
         if metric in OF_PROMETHEUS:
             continue

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from test_import_vercel import VALUES, loaded
-from tocsin.faults import ConfigError
 from tocsin.importing import cron_jobs
 from tocsin.importing.found import Found
+from tocsin.jobfile.faults import ConfigError
 from tocsin.schedule import Schedule
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "cron-jobs"

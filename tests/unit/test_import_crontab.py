@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin import config
-from tocsin.faults import ConfigError
 from tocsin.importing import crontab, toml
 from tocsin.importing.found import Found
 from tocsin.importing.shell import Unclear, parse
+from tocsin.jobfile.faults import ConfigError
 
 SAMPLES = sorted((Path(__file__).parent.parent / "samples" / "crontab").iterdir())
 URL = "https://app.example.com/x"

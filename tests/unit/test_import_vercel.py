@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin import config
-from tocsin.faults import ConfigError
 from tocsin.importing import toml, vercel
 from tocsin.importing.found import Found, name_of
+from tocsin.jobfile.faults import ConfigError
 
 SAMPLES = sorted((Path(__file__).parent.parent / "samples" / "vercel").glob("*.json"))
 SECRET = "0123456789abcdef-not-guessed"

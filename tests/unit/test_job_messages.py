@@ -3,7 +3,7 @@
 import heapq
 
 from job_world import LEAD, Make, T, fates, send
-from tocsin.messages import Ask, Fire, Grant, Pause, Release, Sleeping, scheduled_run_id
+from tocsin.ipc.messages import Ask, Fire, Grant, Pause, Release, Sleeping, scheduled_run_id
 
 # ---- pause, fire, deny, silence
 

@@ -19,8 +19,8 @@ from test_config import EVERY_KEY
 from test_config_any import values
 from test_config_faults import BAD_DAEMON, BAD_JOB_KEYS, BAD_URLS
 from tocsin import config
-from tocsin.jobfile import DaemonTable, JobTable, Table, TargetTable
-from tocsin.jobschema import OF_A_JOB, schema
+from tocsin.jobfile.schema import OF_A_JOB, schema
+from tocsin.jobfile.tables import DaemonTable, JobTable, Table, TargetTable
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = schema()
@@ -66,7 +66,7 @@ def test_it_has_every_key_of_the_models() -> None:
 @pytest.mark.parametrize("where", [SCHEMA, JOB_SCHEMA], ids=["file", "job"])
 def test_every_key_has_a_description(where: dict[str, Any]) -> None:
     for key, found in properties(where):
-        assert found.get("description", "").endswith("."), f"{key} needs Field(…, description=…) in jobfile.py"
+        assert found.get("description", "").endswith("."), f"{key} needs Field(…, description=…) in jobfile/tables.py"
 
 
 def test_its_defaults_are_the_defaults(load: Load) -> None:

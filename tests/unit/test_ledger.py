@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ledger_rig import Books, T, ask, finished, skipped
+from ledger_rig import Ledger, T, ask, finished, skipped
+from tocsin.ipc.messages import Deny, Enroll, Enrolled, Finished, Grant, Outcome, Past, Pause, Release, Skipped
 from tocsin.ledger import sqlite
-from tocsin.messages import Deny, Enroll, Enrolled, Finished, Grant, Outcome, Past, Pause, Release, Skipped
 from tocsin.parent.outbox import Body
 
 BEGAN = 1_700_000_000.0
@@ -22,19 +22,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the slots
 
 
-def test_a_slot_is_granted_once(books: Books) -> None:
-    assert books.put(ask()) == [Grant("a", T)]
-    assert books.put(ask(owner="s1/2")) == [Deny("a", T, 0, "the slot is started already")]
-    assert books.put(finished()) == []
-    assert books.put(ask()) == [Deny("a", T, 0, "the slot is finished already")]
-    assert books.put(ask(job="b"), ask(T + 60), ask(T, attempt=1)) == [
+def test_a_slot_is_granted_once(ledger: Ledger) -> None:
+    assert ledger.put(ask()) == [Grant("a", T)]
+    assert ledger.put(ask(owner="s1/2")) == [Deny("a", T, 0, "the slot is started already")]
+    assert ledger.put(finished()) == []
+    assert ledger.put(ask()) == [Deny("a", T, 0, "the slot is finished already")]
+    assert ledger.put(ask(job="b"), ask(T + 60), ask(T, attempt=1)) == [
         Grant("b", T),
         Grant("a", T + 60),
         Grant("a", T, 1),
     ]
 
 
-def test_a_run_is_kept_with_all_that_is_known(books: Books) -> None:
+def test_a_run_is_kept_with_all_that_is_known(ledger: Ledger) -> None:
     run = Finished(
         job="a",
         due=T,
@@ -50,8 +50,8 @@ def test_a_run_is_kept_with_all_that_is_known(books: Books) -> None:
         duration=0.498,
         reported={"unassigned": 3.0},
     )
-    books.put(ask(), run)
-    (row,) = books.rows()
+    ledger.put(ask(), run)
+    (row,) = ledger.rows()
     for name in (
         "job",
         "due",
@@ -68,217 +68,217 @@ def test_a_run_is_kept_with_all_that_is_known(books: Books) -> None:
     assert (row["state"], row["count"], row["last"], row["owner"]) == ("finished", 1, T, "s1/1")
 
 
-def test_a_run_ends_once(books: Books) -> None:
-    books.put(ask(), finished(outcome="lost"))
-    books.put(finished(outcome="success"))
-    assert books.brief() == [(0, "finished", "lost", 1)]
+def test_a_run_ends_once(ledger: Ledger) -> None:
+    ledger.put(ask(), finished(outcome="lost"))
+    ledger.put(finished(outcome="success"))
+    assert ledger.brief() == [(0, "finished", "lost", 1)]
 
 
-def test_a_run_without_a_row_is_kept_all_the_same(books: Books) -> None:
+def test_a_run_without_a_row_is_kept_all_the_same(ledger: Ledger) -> None:
     """Its Ask was dropped when the outbox was full."""
-    books.put(finished())
-    assert books.brief() == [(0, "finished", "success", 1)]
+    ledger.put(finished())
+    assert ledger.brief() == [(0, "finished", "success", 1)]
 
 
-def test_a_released_slot_is_free_again(books: Books) -> None:
-    books.past(now=T - 60)
-    books.put(ask())
-    assert books.past().last_due == T
-    books.put(Release("a", T, 0, "s1/1"))
-    assert books.rows() == []
-    assert books.past().last_due == T - 1
-    assert books.put(ask(owner="s1/2")) == [Grant("a", T)]
+def test_a_released_slot_is_free_again(ledger: Ledger) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(ask())
+    assert ledger.past().last_due == T
+    ledger.put(Release("a", T, 0, "s1/1"))
+    assert ledger.rows() == []
+    assert ledger.past().last_due == T - 1
+    assert ledger.put(ask(owner="s1/2")) == [Grant("a", T)]
 
 
 @pytest.mark.parametrize("before", [[], [finished()]])
-def test_only_the_owner_releases_and_only_what_is_open(books: Books, before: list[Body]) -> None:
-    books.put(ask(), *before)
-    kept = books.rows()
-    books.put(Release("a", T, 0, "s1/1" if before else "s1/9"))
-    assert books.rows() == kept
+def test_only_the_owner_releases_and_only_what_is_open(ledger: Ledger, before: list[Body]) -> None:
+    ledger.put(ask(), *before)
+    kept = ledger.rows()
+    ledger.put(Release("a", T, 0, "s1/1" if before else "s1/9"))
+    assert ledger.rows() == kept
 
 
-def test_a_released_delivery_leaves_the_slot_its_fate(books: Books) -> None:
-    books.past(now=T - 60)
-    books.put(ask(), finished(outcome="lost"), ask(attempt=1), Release("a", T, 1, "s1/1"))
-    assert books.past().last_due == T
-    assert books.brief() == [(0, "finished", "lost", 1)]
-    assert books.put(ask(attempt=1)) == [Grant("a", T, 1)]
+def test_a_released_delivery_leaves_the_slot_its_fate(ledger: Ledger) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(ask(), finished(outcome="lost"), ask(attempt=1), Release("a", T, 1, "s1/1"))
+    assert ledger.past().last_due == T
+    assert ledger.brief() == [(0, "finished", "lost", 1)]
+    assert ledger.put(ask(attempt=1)) == [Grant("a", T, 1)]
 
 
-def test_a_withdrawn_ask_is_a_missed_slot(books: Books) -> None:
-    books.put(ask(), skipped(T, T, 1, "missed", "too late"))
-    assert books.brief() == [(0, "missed", "missed", 1)]
-    assert books.rows()[0]["detail"] == "too late"
-    assert books.put(ask()) == [Deny("a", T, 0, "the slot is missed already")]
+def test_a_withdrawn_ask_is_a_missed_slot(ledger: Ledger) -> None:
+    ledger.put(ask(), skipped(T, T, 1, "missed", "too late"))
+    assert ledger.brief() == [(0, "missed", "missed", 1)]
+    assert ledger.rows()[0]["detail"] == "too late"
+    assert ledger.put(ask()) == [Deny("a", T, 0, "the slot is missed already")]
 
 
-def test_a_withdrawn_manual_run(books: Books) -> None:
-    books.past(now=T - 60)
-    books.put(ask(T + 0.5, trigger="manual"))
-    assert books.past().last_due == T - 60, "a manual run says nothing about the schedule"
-    books.put(skipped(T + 0.5, T + 0.5, 1))
-    assert books.past().last_due == T - 60
-    assert books.brief() == [(0.5, "missed", "missed", 1)]
+def test_a_withdrawn_manual_run(ledger: Ledger) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(ask(T + 0.5, trigger="manual"))
+    assert ledger.past().last_due == T - 60, "a manual run says nothing about the schedule"
+    ledger.put(skipped(T + 0.5, T + 0.5, 1))
+    assert ledger.past().last_due == T - 60
+    assert ledger.brief() == [(0.5, "missed", "missed", 1)]
 
 
-def test_slots_that_did_not_run_for_one_reason_are_one_row(books: Books) -> None:
-    books.put(skipped(T, T, 1, "paused"), skipped(T + 60, T + 120, 2, "paused"))
-    books.put(skipped(T + 180, T + 180, 1, "paused"))
-    assert books.brief() == [(0, "skipped", "paused", 4)]
-    assert books.rows()[0]["last"] == T + 180
-    books.put(skipped(T + 240, T + 300, 2, "missed", "why"))
-    books.put(skipped(T + 360, T + 360, 1, "missed", "another why"))
-    books.put(skipped(T + 420, T + 420, 1, "overlap"))
-    assert books.brief()[1:] == [
+def test_slots_that_did_not_run_for_one_reason_are_one_row(ledger: Ledger) -> None:
+    ledger.put(skipped(T, T, 1, "paused"), skipped(T + 60, T + 120, 2, "paused"))
+    ledger.put(skipped(T + 180, T + 180, 1, "paused"))
+    assert ledger.brief() == [(0, "skipped", "paused", 4)]
+    assert ledger.rows()[0]["last"] == T + 180
+    ledger.put(skipped(T + 240, T + 300, 2, "missed", "why"))
+    ledger.put(skipped(T + 360, T + 360, 1, "missed", "another why"))
+    ledger.put(skipped(T + 420, T + 420, 1, "overlap"))
+    assert ledger.brief()[1:] == [
         (240, "missed", "missed", 2),
         (360, "missed", "missed", 1),
         (420, "skipped", "overlap", 1),
     ]
 
 
-def test_a_run_between_parts_the_rows(books: Books) -> None:
-    books.put(skipped(T, T, 1, "overlap"), ask(T + 60), finished(T + 60), skipped(T + 120, T + 120, 1, "overlap"))
-    assert [row[0] for row in books.brief()] == [0, 60, 120]
+def test_a_run_between_parts_the_rows(ledger: Ledger) -> None:
+    ledger.put(skipped(T, T, 1, "overlap"), ask(T + 60), finished(T + 60), skipped(T + 120, T + 120, 1, "overlap"))
+    assert [row[0] for row in ledger.brief()] == [0, 60, 120]
 
 
-def test_the_rows_of_other_jobs_are_others(books: Books) -> None:
-    books.put(
+def test_the_rows_of_other_jobs_are_others(ledger: Ledger) -> None:
+    ledger.put(
         skipped(T, T, 1, "paused"), Skipped("b", T + 30, T + 30, 1, "paused"), skipped(T + 60, T + 60, 1, "paused")
     )
-    assert [(row["job"], row["count"]) for row in books.rows()] == [("a", 2), ("b", 1)]
+    assert [(row["job"], row["count"]) for row in ledger.rows()] == [("a", 2), ("b", 1)]
 
 
 # ---- the jobs
 
 
-def test_a_new_job_begins_now(books: Books) -> None:
-    assert books.past(now=T + 0.7) == Past("a", T, since=T)
+def test_a_new_job_begins_now(ledger: Ledger) -> None:
+    assert ledger.past(now=T + 0.7) == Past("a", T, since=T)
 
 
-def test_a_known_job_goes_on_where_it_was(books: Books) -> None:
-    books.past(now=T)
-    books.put(ask(T + 60), finished(T + 60), skipped(T + 120, T + 240, 3))
-    assert books.past(roster=2, now=T + 900).last_due == T + 240
+def test_a_known_job_goes_on_where_it_was(ledger: Ledger) -> None:
+    ledger.past(now=T)
+    ledger.put(ask(T + 60), finished(T + 60), skipped(T + 120, T + 240, 3))
+    assert ledger.past(roster=2, now=T + 900).last_due == T + 240
 
 
-def test_a_clock_that_stood_ahead_is_followed_back(books: Books) -> None:
-    books.past(now=T + 86400)
-    books.put(ask(T + 86400 - 3 * 3600))
-    assert books.past(roster=2).last_due == T + 86400, "as after a change for daylight saving time"
-    books.put(ask(T), ask(T - 86400, attempt=1))
-    assert books.past(roster=3).last_due == T
+def test_a_clock_that_stood_ahead_is_followed_back(ledger: Ledger) -> None:
+    ledger.past(now=T + 86400)
+    ledger.put(ask(T + 86400 - 3 * 3600))
+    assert ledger.past(roster=2).last_due == T + 86400, "as after a change for daylight saving time"
+    ledger.put(ask(T), ask(T - 86400, attempt=1))
+    assert ledger.past(roster=3).last_due == T
 
 
-def test_another_schedule_begins_anew(books: Books) -> None:
-    books.past(now=T)
-    books.put(finished(T, "timeout"))
-    past = books.past(schedule="@hourly UTC", roster=2, now=T + 900.5)
+def test_another_schedule_begins_anew(ledger: Ledger) -> None:
+    ledger.past(now=T)
+    ledger.put(finished(T, "timeout"))
+    past = ledger.past(schedule="@hourly UTC", roster=2, now=T + 900.5)
     assert (past.last_due, past.last_outcome, past.consecutive_failures) == (T + 900, "timeout", 1)
 
 
-def test_from_when_on_a_success_is_expected(books: Books) -> None:
-    assert books.past(now=T).since == T
-    books.put(finished(T, "timeout"), Pause("a", False))
-    assert books.past(now=T + 60).since == T
-    assert books.past(now=T + 120, schedule="@hourly UTC").since == T + 120
-    books.put(Pause("a", True))
-    assert books.past(now=T + 180, schedule="@hourly UTC").since == T + 120
+def test_from_when_on_a_success_is_expected(ledger: Ledger) -> None:
+    assert ledger.past(now=T).since == T
+    ledger.put(finished(T, "timeout"), Pause("a", False))
+    assert ledger.past(now=T + 60).since == T
+    assert ledger.past(now=T + 120, schedule="@hourly UTC").since == T + 120
+    ledger.put(Pause("a", True))
+    assert ledger.past(now=T + 180, schedule="@hourly UTC").since == T + 120
     before = int(time.time())
-    books.put(Pause("a", False))
-    assert before <= books.past(now=T + 240, schedule="@hourly UTC").since <= time.time()
-    assert books.past(now=before - 900, schedule="@hourly UTC").since == before - 900, "the clock stood ahead"
+    ledger.put(Pause("a", False))
+    assert before <= ledger.past(now=T + 240, schedule="@hourly UTC").since <= time.time()
+    assert ledger.past(now=before - 900, schedule="@hourly UTC").since == before - 900, "the clock stood ahead"
 
 
-def test_a_pause_is_kept(books: Books, again: Callable[[str], Books]) -> None:
-    books.past()
-    books.put(Pause("a", True))
-    books = again("s2")
-    assert books.past().paused
-    books.put(Pause("a", False))
-    assert not books.past().paused
+def test_a_pause_is_kept(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.past()
+    ledger.put(Pause("a", True))
+    ledger = again("s2")
+    assert ledger.past().paused
+    ledger.put(Pause("a", False))
+    assert not ledger.past().paused
 
 
-def test_what_is_no_longer_in_the_roster_is_forgotten_but_for_its_slots(books: Books) -> None:
-    books.past("a", now=T)
-    books.past("b", now=T)
-    books.put(Enrolled(1), ask(), Pause("b", True))
-    books.put(Enroll("a", "* * * * * UTC", 2, T + 900), Enrolled(2))
-    assert books.past("a", roster=3, now=T + 1000).last_due == T
-    assert books.past("b", roster=3, now=T + 1000) == Past("b", T + 1000, since=T + 1000)
-    assert len(books.rows()) == 1
+def test_what_is_no_longer_in_the_roster_is_forgotten_but_for_its_slots(ledger: Ledger) -> None:
+    ledger.past("a", now=T)
+    ledger.past("b", now=T)
+    ledger.put(Enrolled(1), ask(), Pause("b", True))
+    ledger.put(Enroll("a", "* * * * * UTC", 2, T + 900), Enrolled(2))
+    assert ledger.past("a", roster=3, now=T + 1000).last_due == T
+    assert ledger.past("b", roster=3, now=T + 1000) == Past("b", T + 1000, since=T + 1000)
+    assert len(ledger.rows()) == 1
 
 
-def test_the_past_of_a_job(books: Books) -> None:
-    books.past()
+def test_the_past_of_a_job(ledger: Ledger) -> None:
+    ledger.past()
     outcomes: list[Outcome] = ["success", "timeout", "lost", "cancelled"]
     for number, outcome in enumerate(outcomes):
-        books.put(finished(T + 60 * number, outcome, at=T + 60 * number + 5))
-    past = books.past(roster=2)
+        ledger.put(finished(T + 60 * number, outcome, at=T + 60 * number + 5))
+    past = ledger.past(roster=2)
     assert (past.last_outcome, past.last_detail) == ("cancelled", "it was cancelled")
     assert (past.last_run, past.last_success) == (T + 185, T + 5)
     assert past.consecutive_failures == 2, "a cancelled run is neither"
-    books.put(finished(T + 300))
-    assert books.past(roster=3).consecutive_failures == 0
+    ledger.put(finished(T + 300))
+    assert ledger.past(roster=3).consecutive_failures == 0
 
 
 # ---- after the daemon's death
 
 
-def test_runs_that_an_earlier_daemon_left_open_are_lost(books: Books, again: Callable[[str], Books]) -> None:
-    books.past(now=T - 60)
-    books.put(ask(), finished(), ask(T + 60), ask(T + 90.5, trigger="manual"))
-    books = again("s2")
-    lost = books.ledger.recover(T + 500.0)
+def test_runs_that_an_earlier_daemon_left_open_are_lost(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(ask(), finished(), ask(T + 60), ask(T + 90.5, trigger="manual"))
+    ledger = again("s2")
+    lost = ledger.ledger.recover(T + 500.0)
     assert [(one.due - T, one.outcome, one.trigger, one.run_id) for one in lost] == [
         (60, "lost", "schedule", f"run-{T + 60}-0"),
         (90.5, "lost", "manual", f"run-{T + 90.5}-0"),
     ]
-    assert [row[2] for row in books.brief()] == ["success", "lost", "lost"]
-    assert books.past().consecutive_failures == 2
-    assert books.ledger.recover(T + 501.0) == []
+    assert [row[2] for row in ledger.brief()] == ["success", "lost", "lost"]
+    assert ledger.past().consecutive_failures == 2
+    assert ledger.ledger.recover(T + 501.0) == []
 
 
-def test_a_slot_whose_instant_is_still_to_come_was_not_called(books: Books, again: Callable[[str], Books]) -> None:
-    books.past(now=T - 60)
-    books.put(ask(), ask(T + 60), ask(T + 60, attempt=1), ask(T + 90.5, trigger="manual"))
-    books = again("s2")
-    assert [(one.due - T, one.attempt) for one in books.ledger.recover(T + 59.0)] == [(0, 0), (60, 1), (90.5, 0)]
-    assert books.past(roster=2, now=T + 59.0).last_due == T + 59
-    assert isinstance(books.put(ask(T + 60, owner="s2/1"))[0], Grant)
+def test_a_slot_whose_instant_is_still_to_come_was_not_called(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(ask(), ask(T + 60), ask(T + 60, attempt=1), ask(T + 90.5, trigger="manual"))
+    ledger = again("s2")
+    assert [(one.due - T, one.attempt) for one in ledger.ledger.recover(T + 59.0)] == [(0, 0), (60, 1), (90.5, 0)]
+    assert ledger.past(roster=2, now=T + 59.0).last_due == T + 59
+    assert isinstance(ledger.put(ask(T + 60, owner="s2/1"))[0], Grant)
 
 
 def test_after_a_step_of_the_clock_nobody_knows(
-    books: Books, again: Callable[[str], Books], monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, again: Callable[[str], Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books.put(ask(T + 60))
+    ledger.put(ask(T + 60))
     monkeypatch.setattr(sqlite, "began", lambda: BEGAN - 5.0)
     assert len(again("s2").ledger.recover(T + 59.0)) == 1
 
 
 def test_after_a_step_while_a_run_was_open_nobody_knows(
-    books: Books, again: Callable[[str], Books], monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, again: Callable[[str], Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call went out, the clock was set back, something else was committed, and the daemon died."""
-    books.put(ask(T))
+    ledger.put(ask(T))
     monkeypatch.setattr(sqlite, "began", lambda: BEGAN - 1.5)
-    books.put(finished(T - 60))
-    books = again("s2")
-    assert len(books.ledger.recover(T - 1.0)) == 1
-    books.put(ask(T + 60, owner="s2/1"), finished(T + 60))
-    books.put(ask(T + 120, owner="s2/1"))
+    ledger.put(finished(T - 60))
+    ledger = again("s2")
+    assert len(ledger.ledger.recover(T - 1.0)) == 1
+    ledger.put(ask(T + 60, owner="s2/1"), finished(T + 60))
+    ledger.put(ask(T + 120, owner="s2/1"))
     assert again("s3").ledger.recover(T + 119.0) == [], "with nothing open the new clock counts"
 
 
 def test_runs_of_this_daemon_are_not_lost_when_the_ledger_alone_died(
-    books: Books, again: Callable[[str], Books]
+    ledger: Ledger, again: Callable[[str], Ledger]
 ) -> None:
-    books.put(ask(owner="s1/7"))
-    books = again("s1")
-    assert books.ledger.recover(T + 500.0) == []
-    assert books.brief() == [(0, "started", None, 1)]
+    ledger.put(ask(owner="s1/7"))
+    ledger = again("s1")
+    assert ledger.ledger.recover(T + 500.0) == []
+    assert ledger.brief() == [(0, "started", None, 1)]
 
 
-def test_a_session_whose_name_begins_alike_is_another(books: Books, again: Callable[[str], Books]) -> None:
-    books.put(ask(owner="s1/7"))
+def test_a_session_whose_name_begins_alike_is_another(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.put(ask(owner="s1/7"))
     assert len(again("s").ledger.recover(T + 1.0)) == 1

@@ -8,61 +8,61 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger_rig import Books, T, ask, finished, skipped
-from tocsin.messages import Enroll, Entry, Grant, Pause, Release
+from ledger_rig import Ledger, T, ask, finished, skipped
+from tocsin.ipc.messages import Enroll, Entry, Grant, Pause, Release
 from tocsin.parent.outbox import Body
 
 
-def test_entries_that_come_again_change_nothing(books: Books, again: Callable[[str], Books]) -> None:
+def test_entries_that_come_again_change_nothing(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
     """The ledger died after its commit and before it could say so."""
-    books.past(now=T - 60)
+    ledger.past(now=T - 60)
     bodies: list[Body] = [ask(), finished(), ask(T + 60), skipped(T + 120, T + 240, 3), Pause("a", True)]
-    answers = books.put(*bodies)
-    entries, kept, past = books.last, books.rows(), books.past()
+    answers = ledger.put(*bodies)
+    entries, kept, past = ledger.last, ledger.rows(), ledger.past()
     for session in ("s1", "s1"):
-        books = again(session)
-        assert books.ledger.commit(entries)[1:] == answers[1:], "who still waits for an answer gets it"
-        assert books.rows() == kept
-    books._seq = itertools.count(100)
-    assert books.past() == past
+        ledger = again(session)
+        assert ledger.ledger.commit(entries)[1:] == answers[1:], "who still waits for an answer gets it"
+        assert ledger.rows() == kept
+    ledger._seq = itertools.count(100)
+    assert ledger.past() == past
 
 
-def test_what_counts_up_is_counted_once(books: Books, again: Callable[[str], Books]) -> None:
-    books.past(now=T - 60)
-    books.put(skipped(T, T, 1), skipped(T + 60, T + 60, 1), finished(T + 120, "timeout"))
-    entries, kept, past = books.last, books.rows(), books.past()
+def test_what_counts_up_is_counted_once(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(skipped(T, T, 1), skipped(T + 60, T + 60, 1), finished(T + 120, "timeout"))
+    entries, kept, past = ledger.last, ledger.rows(), ledger.past()
     assert past.consecutive_failures == 1
-    books = again("s1")
-    books.ledger.commit(entries)
-    assert books.rows() == kept
-    books._seq = itertools.count(100)
-    assert books.past() == past
+    ledger = again("s1")
+    ledger.ledger.commit(entries)
+    assert ledger.rows() == kept
+    ledger._seq = itertools.count(100)
+    assert ledger.past() == past
 
 
-def test_a_release_that_comes_again_leaves_no_open_slot(books: Books, again: Callable[[str], Books]) -> None:
-    books.put(ask(), Release("a", T, 0, "s1/1"))
-    entries = books.last
-    books = again("s1")
-    answers = books.ledger.commit(entries)
-    assert books.rows() == []
+def test_a_release_that_comes_again_leaves_no_open_slot(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.put(ask(), Release("a", T, 0, "s1/1"))
+    entries = ledger.last
+    ledger = again("s1")
+    answers = ledger.ledger.commit(entries)
+    assert ledger.rows() == []
     assert not any(isinstance(answer, Grant) for answer in answers)
-    books._seq = itertools.count(100)
-    assert books.put(ask(owner="s1/2")) == [Grant("a", T)]
+    ledger._seq = itertools.count(100)
+    assert ledger.put(ask(owner="s1/2")) == [Grant("a", T)]
 
 
-def test_part_known_part_new(books: Books, again: Callable[[str], Books]) -> None:
-    books.put(skipped(T, T, 1))
-    entries = [*books.last, Entry(2, skipped(T + 60, T + 60, 1))]
-    books = again("s1")
-    books.ledger.commit(entries)
-    assert books.brief() == [(0, "missed", "missed", 2)]
+def test_part_known_part_new(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.put(skipped(T, T, 1))
+    entries = [*ledger.last, Entry(2, skipped(T + 60, T + 60, 1))]
+    ledger = again("s1")
+    ledger.ledger.commit(entries)
+    assert ledger.brief() == [(0, "missed", "missed", 2)]
 
 
-def test_the_next_daemon_numbers_from_one_again(books: Books, again: Callable[[str], Books]) -> None:
-    books.put(skipped(T, T, 1), skipped(T + 60, T + 60, 1))
-    books = again("s2")
-    books.put(skipped(T + 120, T + 120, 1))
-    assert books.brief() == [(0, "missed", "missed", 3)]
+def test_the_next_daemon_numbers_from_one_again(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.put(skipped(T, T, 1), skipped(T + 60, T + 60, 1))
+    ledger = again("s2")
+    ledger.put(skipped(T + 120, T + 120, 1))
+    assert ledger.brief() == [(0, "missed", "missed", 3)]
 
 
 bodies_of_a_life = st.lists(
@@ -87,21 +87,21 @@ def test_any_entries_that_come_again_leave_the_same_books(bodies: list[Body], co
     committed = min(committed, len(bodies))
     said = min(said, committed)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        whole, broken = Books(Path(one)), Books(Path(two))
+        whole, broken = Ledger(Path(one)), Ledger(Path(two))
         enroll: Body = Enroll("a", "* * * * * UTC", 1, T - 60)
-        for books in (whole, broken):
-            books.put(enroll)
+        for ledger in (whole, broken):
+            ledger.put(enroll)
         whole.put(*bodies)
         entries = whole.last
         if committed:
             broken.ledger.commit(entries[:committed])
         broken.close()
-        broken = Books(Path(two))
+        broken = Ledger(Path(two))
         if entries[said:]:
             broken.ledger.commit(entries[said:])
         assert broken.rows() == whole.rows()
-        for books in (whole, broken):
-            books._seq = itertools.count(100)
+        for ledger in (whole, broken):
+            ledger._seq = itertools.count(100)
         assert broken.past() == whole.past()
-        for books in (whole, broken):
-            books.close()
+        for ledger in (whole, broken):
+            ledger.close()

@@ -15,41 +15,41 @@ from typing import Any
 import pytest
 
 from harness import Ends, until
-from ledger_rig import Books, T, ask, finished, skipped
+from ledger_rig import Ledger, T, ask, finished, skipped
+from tocsin.ipc.messages import Enroll, Entry, Finished, Grant, LedgerReady, LedgerUnusable, Stop
 from tocsin.ledger import main as process
 from tocsin.ledger.files import Moved
 from tocsin.ledger.history import history
 from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger, Unusable
-from tocsin.messages import Enroll, Entry, Finished, Grant, LedgerReady, LedgerUnusable, Stop
 from tocsin.parent.outbox import Body
 
 # ---- pruning
 
 
-def test_old_rows_are_deleted_some_at_a_time(books: Books) -> None:
-    books.put(*[finished(T + number) for number in range(PRUNE_AT_ONCE + 5)])
+def test_old_rows_are_deleted_some_at_a_time(ledger: Ledger) -> None:
+    ledger.put(*[finished(T + number) for number in range(PRUNE_AT_ONCE + 5)])
     before = T + PRUNE_AT_ONCE + 3
-    assert books.ledger.prune(before) == PRUNE_AT_ONCE
-    assert books.ledger.prune(before) == 3
-    assert books.ledger.prune(before) == 0
-    assert len(books.rows()) == 2
+    assert ledger.ledger.prune(before) == PRUNE_AT_ONCE
+    assert ledger.ledger.prune(before) == 3
+    assert ledger.ledger.prune(before) == 0
+    assert len(ledger.rows()) == 2
 
 
-def test_what_is_open_or_reaches_into_the_kept_time_stays(books: Books) -> None:
-    books.put(ask(), skipped(T + 60, T + 600, 10))
-    assert books.ledger.prune(T + 300) == 0
-    assert books.ledger.prune(T + 601) == 1
-    assert books.brief() == [(0, "started", None, 1)]
+def test_what_is_open_or_reaches_into_the_kept_time_stays(ledger: Ledger) -> None:
+    ledger.put(ask(), skipped(T + 60, T + 600, 10))
+    assert ledger.ledger.prune(T + 300) == 0
+    assert ledger.ledger.prune(T + 601) == 1
+    assert ledger.brief() == [(0, "started", None, 1)]
 
 
 # ---- reading
 
 
 @pytest.fixture
-def filled(books: Books) -> Books:
-    books.put(ask(), finished(), finished(T + 60, "timeout"), skipped(T + 120, T + 240, 3), ask(T + 300))
-    books.put(finished(T + 30, job="b"), skipped(T + 360, T + 360, 1, "overlap"), finished(T + 420, "cancelled"))
-    return books
+def filled(ledger: Ledger) -> Ledger:
+    ledger.put(ask(), finished(), finished(T + 60, "timeout"), skipped(T + 120, T + 240, 3), ask(T + 300))
+    ledger.put(finished(T + 30, job="b"), skipped(T + 360, T + 360, 1, "overlap"), finished(T + 420, "cancelled"))
+    return ledger
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def filled(books: Books) -> Books:
         ({"job": "' OR 1=1 --"}, []),
     ],
 )
-def test_history(filled: Books, filters: dict[str, Any], dues: list[float]) -> None:
+def test_history(filled: Ledger, filters: dict[str, Any], dues: list[float]) -> None:
     assert [row["due"] - T for row in filled.rows(**filters)] == dues
 
 
-def test_history_reads_while_the_daemon_writes(filled: Books) -> None:
+def test_history_reads_while_the_daemon_writes(filled: Ledger) -> None:
     kept = filled.rows()
     filled.ledger._db.execute("BEGIN IMMEDIATE")
     filled.ledger._ask(ask(T + 900), new=True)
@@ -91,67 +91,67 @@ def test_no_ledger_is_no_history(tmp_path: Path) -> None:
 def test_history_of_a_folder_with_an_odd_name(tmp_path: Path) -> None:
     folder = tmp_path / "a?b#c %20"
     folder.mkdir()
-    books = Books(folder)
-    books.put(finished())
-    assert len(books.rows()) == 1
-    books.close()
+    ledger = Ledger(folder)
+    ledger.put(finished())
+    assert len(ledger.rows()) == 1
+    ledger.close()
 
 
 # ---- files that are none
 
 
-def test_the_file_is_for_this_user_alone(books: Books) -> None:
-    books.put(ask())
-    for file in books.folder.iterdir():
+def test_the_file_is_for_this_user_alone(ledger: Ledger) -> None:
+    ledger.put(ask())
+    for file in ledger.folder.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
 
 
-def test_its_files_stay_the_same_while_it_is_used(books: Books) -> None:
+def test_its_files_stay_the_same_while_it_is_used(ledger: Ledger) -> None:
     for due in range(5):
-        books.put(ask(T + due))
-        books.rows()  # opens and closes the database beside it
-        books.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        books.ledger.look()
+        ledger.put(ask(T + due))
+        ledger.rows()  # opens and closes the database beside it
+        ledger.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ledger.ledger.look()
 
 
 @pytest.mark.parametrize("kind", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("replaced", [False, True])
-def test_files_that_were_deleted_or_replaced_are_noticed(books: Books, kind: str, replaced: bool) -> None:
-    books.put(ask())
-    file = Path(f"{books.ledger.file}{kind}")
+def test_files_that_were_deleted_or_replaced_are_noticed(ledger: Ledger, kind: str, replaced: bool) -> None:
+    ledger.put(ask())
+    file = Path(f"{ledger.ledger.file}{kind}")
     content = file.read_bytes()
-    file.rename(books.folder / "away")
+    file.rename(ledger.folder / "away")
     if replaced:
         file.write_bytes(content)
-    with pytest.raises(Moved, match=re.escape(f"{books.ledger.file} (or its -wal or -shm file) was deleted or repl")):
-        books.put(ask(T + 60))
+    with pytest.raises(Moved, match=re.escape(f"{ledger.ledger.file} (or its -wal or -shm file) was deleted or repl")):
+        ledger.put(ask(T + 60))
 
 
-def test_who_lost_its_files_leaves_those_alone_that_took_their_place(books: Books) -> None:
-    books.put(ask())
-    for file in books.folder.iterdir():
-        file.rename(books.folder / f"away{file.name}")
-    other = Books(books.folder, "s2")
+def test_who_lost_its_files_leaves_those_alone_that_took_their_place(ledger: Ledger) -> None:
+    ledger.put(ask())
+    for file in ledger.folder.iterdir():
+        file.rename(ledger.folder / f"away{file.name}")
+    other = Ledger(ledger.folder, "s2")
     other.put(ask(T + 60))
     with pytest.raises(Moved):
-        books.ledger.look()
-    books.ledger.close()
+        ledger.ledger.look()
+    ledger.ledger.close()
     assert [row["due"] for row in other.rows()] == [T + 60]
     other.ledger.look()
     other.close()
 
 
-def test_a_power_cut_loses_no_commit(books: Books) -> None:
-    assert books.ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
-    assert books.ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+def test_a_power_cut_loses_no_commit(ledger: Ledger) -> None:
+    assert ledger.ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    assert ledger.ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
-def test_a_newer_schema_is_refused_and_left_alone(books: Books, again: Callable[[str], Books]) -> None:
-    books.put(finished())
-    books.ledger._db.execute("PRAGMA user_version = 99")
+def test_a_newer_schema_is_refused_and_left_alone(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.put(finished())
+    ledger.ledger._db.execute("PRAGMA user_version = 99")
     with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 2\)"):
         again("s2")
-    assert len(history(books.folder)) == 1
+    assert len(history(ledger.folder)) == 1
 
 
 def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
@@ -182,12 +182,12 @@ def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
     db.close()
     before = int(time.time())
     for session in ("s1", "s2"):
-        books = Books(tmp_path, session)
-        assert len(books.ledger.recover(120.0)) == (session == "s1")
-        past = books.past(roster=2)
+        ledger = Ledger(tmp_path, session)
+        assert len(ledger.ledger.recover(120.0)) == (session == "s1")
+        past = ledger.past(roster=2)
         assert (past.last_due, past.paused) == (60.0, True)
         assert before <= past.since <= time.time()
-        books.close()
+        ledger.close()
 
 
 def _overwrite(file: Path, page: int) -> None:
@@ -197,31 +197,31 @@ def _overwrite(file: Path, page: int) -> None:
 
 
 @pytest.mark.parametrize("table", ["slots", "slots_open", "jobs", "progress"])
-def test_a_damaged_table_is_said(ends: Ends, books: Books, table: str) -> None:
-    books.past()
-    books.put(*(ask(T + 60 * number) for number in range(500)))
-    (page,) = books.ledger._db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-    books.ledger.close()
-    _overwrite(books.ledger.file, page)
+def test_a_damaged_table_is_said(ends: Ends, ledger: Ledger, table: str) -> None:
+    ledger.past()
+    ledger.put(*(ask(T + 60 * number) for number in range(500)))
+    (page,) = ledger.ledger._db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    ledger.ledger.close()
+    _overwrite(ledger.ledger.file, page)
     for entry in (Entry(1, Enroll("a", "* * * * * UTC", 2, T)), Entry(2, ask(owner="s2/1"))):
         ends[0].send(entry)
     ends[0].send(Stop())
-    process.main(ends[1], books.folder, "s2", keep=1e9)
+    process.main(ends[1], ledger.folder, "s2", keep=1e9)
     message = list(ends[0].waiting(1000))[-1]
     assert isinstance(message, LedgerUnusable)
     assert "is damaged" in message.detail
 
 
-def test_damage_in_old_rows_keeps_nothing_from_running(ends: Ends, books: Books) -> None:
-    books.past()
-    books.put(*(finished(60.0 * number) for number in range(1, 3000)))
-    books.ledger.close()
-    _overwrite(books.ledger.file, 40)
-    db = sqlite3.connect(books.ledger.file)
+def test_damage_in_old_rows_keeps_nothing_from_running(ends: Ends, ledger: Ledger) -> None:
+    ledger.past()
+    ledger.put(*(finished(60.0 * number) for number in range(1, 3000)))
+    ledger.ledger.close()
+    _overwrite(ledger.ledger.file, 40)
+    db = sqlite3.connect(ledger.ledger.file)
     with pytest.raises(sqlite3.DatabaseError, match="malformed"):
         db.execute("SELECT sum(finished) FROM slots").fetchone()
     db.close()
-    served = threading.Thread(target=process.main, args=(ends[1], books.folder, "s2", 1.0))
+    served = threading.Thread(target=process.main, args=(ends[1], ledger.folder, "s2", 1.0))
     served.start()
     until(lambda: any(isinstance(one, LedgerReady) for one in ends[0].waiting(1000)), "the ledger")
     ends[0].send(Entry(1, ask(owner="s2/1")))
@@ -254,7 +254,7 @@ def test_a_folder_that_this_user_may_not_write(existing: bool) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         if existing:
-            Books(folder).close()
+            Ledger(folder).close()
             (folder / FILE).chmod(0o444)
         folder.chmod(0o555)
         if root := os.geteuid() == 0:
@@ -273,44 +273,44 @@ def test_a_folder_that_this_user_may_not_write(existing: bool) -> None:
 # ---- a full disk
 
 
-def test_a_full_disk_leaves_nothing_half_applied(books: Books) -> None:
-    books.past(now=T - 60)
-    books.put(ask())
-    db = books.ledger._db
+def test_a_full_disk_leaves_nothing_half_applied(ledger: Ledger) -> None:
+    ledger.past(now=T - 60)
+    ledger.put(ask())
+    db = ledger.ledger._db
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages}")
-    kept, open_before = books.rows(), books.ledger.seq
+    kept, open_before = ledger.rows(), ledger.ledger.seq
     bodies: list[Body] = [
         finished(),
         *[skipped(T + 60 * n, T + 60 * n, 1, "missed", f"{n} " + "x" * 400) for n in range(1, 200)],
     ]
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        books.put(*bodies)
-    entries = books.last
+        ledger.put(*bodies)
+    entries = ledger.last
     assert not db.in_transaction
-    assert (books.rows(), books.ledger.seq) == (kept, open_before)
+    assert (ledger.rows(), ledger.ledger.seq) == (kept, open_before)
     with pytest.raises(sqlite3.OperationalError):
-        books.ledger.commit(entries)
+        ledger.ledger.commit(entries)
     db.execute("PRAGMA max_page_count = 1000000")
-    assert books.ledger.commit(entries) == []
-    assert len(books.rows()) == 200
-    assert books.rows()[0]["outcome"] == "success"
+    assert ledger.ledger.commit(entries) == []
+    assert len(ledger.rows()) == 200
+    assert ledger.rows()[0]["outcome"] == "success"
 
 
-def test_an_error_in_the_middle_leaves_nothing_half_applied(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_middle_leaves_nothing_half_applied(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after which SQLite itself does not roll back."""
-    apply = books.ledger._apply
+    apply = ledger.ledger._apply
 
     def failing(body: Any, *, new: bool) -> Any:
         if isinstance(body, Finished):
             raise sqlite3.OperationalError("disk I/O error")
         return apply(body, new=new)
 
-    monkeypatch.setattr(books.ledger, "_apply", failing)
+    monkeypatch.setattr(ledger.ledger, "_apply", failing)
     with pytest.raises(sqlite3.OperationalError):
-        books.put(ask(), finished())
-    assert books.rows() == []
-    assert not books.ledger._db.in_transaction
+        ledger.put(ask(), finished())
+    assert ledger.rows() == []
+    assert not ledger.ledger._db.in_transaction
     monkeypatch.undo()
-    assert books.ledger.commit(books.last) == [Grant("a", T)]
-    assert books.brief() == [(0, "finished", "success", 1)]
+    assert ledger.ledger.commit(ledger.last) == [Grant("a", T)]
+    assert ledger.brief() == [(0, "finished", "success", 1)]

@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 
 from harness import Ends
-from ledger_rig import Books, T, ask, finished
-from tocsin.channel import Channel, ChannelClosed
+from ledger_rig import Ledger, T, ask, finished
+from tocsin.ipc.channel import Channel, ChannelClosed
+from tocsin.ipc.messages import (
+    Committed,
+    Entry,
+    Finished,
+    Grant,
+    LedgerReady,
+    LedgerTrouble,
+    LedgerUnusable,
+    Message,
+    Stop,
+)
 from tocsin.ledger import main as process
 from tocsin.ledger.history import history
 from tocsin.ledger.sqlite import FILE
-from tocsin.messages import Committed, Entry, Finished, Grant, LedgerReady, LedgerTrouble, LedgerUnusable, Message, Stop
 
 PAST = 1_700_000_000.0
 
@@ -35,9 +45,9 @@ def test_the_process_answers_what_it_has_committed(ends: Ends, tmp_path: Path) -
 
 
 def test_the_process_tells_of_lost_runs_first(ends: Ends, tmp_path: Path) -> None:
-    books = Books(tmp_path, "s0")
-    books.put(ask(PAST, owner="s0/1"))
-    books.close()
+    ledger = Ledger(tmp_path, "s0")
+    ledger.put(ask(PAST, owner="s0/1"))
+    ledger.close()
     ends[0].send(Stop())
     process.main(ends[1], tmp_path, "s1", keep=1e9)
     lost, ready = said(ends[0])
@@ -66,19 +76,19 @@ def test_the_process_ends_with_its_parent(ends: Ends, tmp_path: Path) -> None:
         process.main(ends[1], tmp_path, "s1", keep=1e9)
 
 
-def test_trouble_is_said_once_and_its_end_too(ends: Ends, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_is_said_once_and_its_end_too(ends: Ends, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be written is kept and tried again."""
     monkeypatch.setattr(process, "RETRY", 0.0)
     tries = iter([True, True, True, False])
-    commit = books.ledger.commit
+    commit = ledger.ledger.commit
 
     def failing(entries: Any) -> Any:
         if next(tries):
             raise sqlite3.OperationalError("database or disk is full")
         return commit(entries)
 
-    monkeypatch.setattr(books.ledger, "commit", failing)
-    process._commit(books.ledger, [Entry(1, ask())], ends[1])
+    monkeypatch.setattr(ledger.ledger, "commit", failing)
+    process._commit(ledger.ledger, [Entry(1, ask())], ends[1])
     first, second, grant, committed = said(ends[0])
     assert isinstance(first, LedgerTrouble)
     assert "database or disk is full" in first.detail
@@ -87,10 +97,10 @@ def test_trouble_is_said_once_and_its_end_too(ends: Ends, books: Books, monkeypa
     assert isinstance(committed, Committed)
 
 
-def test_pruning_that_fails_is_no_failure(books: Books) -> None:
-    books.close()
-    books.ledger._db = sqlite3.connect(":memory:")
-    assert process._prune(books.ledger, 1.0) == 0
+def test_pruning_that_fails_is_no_failure(ledger: Ledger) -> None:
+    ledger.close()
+    ledger.ledger._db = sqlite3.connect(":memory:")
+    assert process._prune(ledger.ledger, 1.0) == 0
 
 
 def test_its_process_collects_garbage_though_the_parent_does_not(ends: Ends, tmp_path: Path) -> None:

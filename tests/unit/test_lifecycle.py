@@ -32,7 +32,7 @@ from child_events import (
     timer,
     told,
 )
-from tocsin.messages import CANCEL, Deny, Finished, Grant, ProcessExited, Release, Skipped, Stop
+from tocsin.ipc.messages import CANCEL, Deny, Finished, Grant, ProcessExited, Release, Skipped, Stop
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import (
     BACKOFF,

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin import log
+from tocsin.config.secrets import Secret
 from tocsin.log import PIPE_BUF, LineWriter
-from tocsin.secret import Redactor, Secret
+from tocsin.redact import Redactor
 
 SECRET = 'a-secret"with\\quotes and spaces='
 Pipe = tuple[int, int]
@@ -65,7 +66,7 @@ def captured(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     writer = LineWriter(pipe[1])
     monkeypatch.setattr(log, "_writer", lambda: writer)
     redact = Redactor()
-    redact.learn([Secret(SECRET, "query:s", "X")])
+    redact.hide(Secret(SECRET, "query:s", "X").parts())
     monkeypatch.setattr(log, "redact", redact)
 
     def set_up(form: str, level: str = "debug") -> Captured:

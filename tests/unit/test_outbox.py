@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from harness import Ends
-from tocsin import channel as channels
-from tocsin.channel import Channel, ChannelClosed
-from tocsin.messages import Entry, Pause, Stop
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel, ChannelClosed
+from tocsin.ipc.messages import Entry, Pause, Stop
 from tocsin.parent import outbox
 from tocsin.parent.outbox import Outbox
 

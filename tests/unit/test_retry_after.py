@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.job.failures import retry_after
+from tocsin.call.failures import retry_after
 
 DUE = 1_800_000_000.0
 

@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from test_schedule_differential import Maker
-from tocsin.cron_grammar import Cron, parse
-from tocsin.cron_words import explain
 from tocsin.schedule import Schedule, ScheduleError
+from tocsin.schedule.grammar import Cron, parse
+from tocsin.schedule.words import explain
 
 WORDS = [
     # by real time, wherever one is

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import disguises
-from tocsin import secret as secrets
-from tocsin.secret import Redactor, Secret, SecretError
+from tocsin.config import secrets
+from tocsin.config.secrets import Secret, SecretError
+from tocsin.redact import REDACTED, Redactor, names_a_secret
 
 GOOD = "0123456789abcdef-not-guessed"
 
@@ -161,33 +162,33 @@ hard = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4, m
 def test_no_form_of_a_secret_passes(value: str, before: str, after: str) -> None:
     redact = Redactor()
     secret = Secret(value, "query:s", "X")
-    redact.learn([secret])
+    redact.hide(secret.parts())
     query = secret.into_query("/x")
     for form in (value, query, json.dumps({"detail": value}, ensure_ascii=False), json.dumps(query)):
-        assert value not in redact(before + form + after).replace(secrets.REDACTED, "\0")
+        assert value not in redact(before + form + after).replace(REDACTED, "\0")
     assert json.dumps(value)[1:-1] not in redact(json.dumps(value))
 
 
 @given(hard, st.text(max_size=5), st.text(max_size=5))
 def test_no_disguise_of_a_secret_passes(value: str, before: str, after: str) -> None:
     redact = Redactor()
-    redact.learn([Secret(value, "query:s", "X")])
+    redact.hide(Secret(value, "query:s", "X").parts())
     for form in disguises(value):
-        assert form not in redact(before + form + after).replace(secrets.REDACTED, "\0")
+        assert form not in redact(before + form + after).replace(REDACTED, "\0")
         assert len(form) <= redact.longest
 
 
 def test_the_old_secret_stays_hidden_after_a_rotation() -> None:
     redact = Redactor()
     assert redact("nothing to hide") == "nothing to hide"
-    redact.learn([Secret("the-first-secret", "bearer", "X")])
-    redact.learn([Secret("the-second-secret", "bearer", "X")])
+    redact.hide(Secret("the-first-secret", "bearer", "X").parts())
+    redact.hide(Secret("the-second-secret", "bearer", "X").parts())
     assert redact("the-first-secret, the-second-secret") == "[redacted], [redacted]"
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:
     redact = Redactor()
-    redact.learn([Secret("secret", "bearer", "X"), Secret("secret-and-more", "bearer", "X")])
+    redact.hide(["secret", "secret-and-more"])
     assert redact("secret-and-more") == "[redacted]"
 
 
@@ -210,7 +211,7 @@ def test_what_gives_a_secret_away(sent: str, value: str, parts: set[str]) -> Non
 def test_a_text_made_to_resemble_a_secret_takes_no_longer_for_its_length() -> None:
     """A pattern without bounds looked on from each of the backslashes to the last: a minute for these."""
     redact = Redactor()
-    redact.learn([Secret("-0123456789abcdef", "bearer", "X")])
+    redact.hide(Secret("-0123456789abcdef", "bearer", "X").parts())
     for piece in ("\\", "&#0", "&#x0", "0"):
         text = piece * 300_000 + "0123456789abcdef"
         assert redact(text) == text
@@ -231,4 +232,4 @@ def test_a_text_made_to_resemble_a_secret_takes_no_longer_for_its_length() -> No
     ],
 )
 def test_names_of_secrets(name: str, is_one: bool) -> None:
-    assert secrets.names_a_secret(name) == is_one
+    assert names_a_secret(name) == is_one

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tocsin import status
 from tocsin.config import Job
-from tocsin.messages import (
+from tocsin.ipc import status
+from tocsin.ipc.messages import (
     Committed,
     Finished,
     Heartbeat,
@@ -23,6 +23,7 @@ from tocsin.messages import (
     Sleeping,
     Started,
 )
+from tocsin.parent import statuses
 from tocsin.schedule import Schedule
 
 MakeJob = Callable[..., Job]
@@ -36,7 +37,7 @@ UP = ProcessUp("job", "sla-check", 12, 50.0)
 
 
 def told(make_job: MakeJob, *events: Message, **changes: Any) -> JobStatus:
-    found = status.of(make_job(**changes))
+    found = statuses.of(make_job(**changes))
     for event in events:
         found = status.after(found, event)
     return found
@@ -46,7 +47,7 @@ def test_of_a_job_of_which_nothing_happened(make_job: MakeJob) -> None:
     job = make_job(
         url="https://app.example.com:8443/x?key=value", totals=(("unassigned", "unassignedCount"), ("b", "c"))
     )
-    assert status.of(job) == JobStatus(
+    assert statuses.of(job) == JobStatus(
         name="sla-check",
         schedule="* * * * *",
         timezone="UTC",
@@ -61,7 +62,7 @@ def test_of_a_job_of_which_nothing_happened(make_job: MakeJob) -> None:
         fields=("unassigned", "b"),
         state="starting",
     )
-    assert status.of(make_job(enabled=False)).state == "disabled"
+    assert statuses.of(make_job(enabled=False)).state == "disabled"
 
 
 STATES: list[tuple[Sequence[Message], str]] = [
@@ -151,8 +152,8 @@ def test_what_does_not_change_it(make_job: MakeJob) -> None:
 
 def test_a_definition_that_disables_keeps_the_history_and_the_pause_alone(make_job: MakeJob) -> None:
     old = told(make_job, UP, Pause("sla-check", True), Sleeping("sla-check", 60.0), run("timeout", 9.0, "why"))
-    new = status.of(make_job(description="new", enabled=False))
-    kept = status.carried_over(old, new, 70.0)
+    new = statuses.of(make_job(description="new", enabled=False))
+    kept = statuses.carried_over(old, new, 70.0)
     assert (kept.last_outcome, kept.last_detail, kept.last_run, kept.consecutive_failures) == ("timeout", "why", 9.0, 1)
     assert kept.paused
     blank = {"last_outcome": None, "last_detail": "", "last_run": None, "last_success": None, "paused": False}
@@ -162,14 +163,14 @@ def test_a_definition_that_disables_keeps_the_history_and_the_pause_alone(make_j
 def test_a_new_definition_of_a_running_job_keeps_its_process_too(make_job: MakeJob) -> None:
     """The old process finishes its call before the new one comes."""
     old = told(make_job, UP, Sleeping("sla-check", 60.0), Started("sla-check", 60.1))
-    kept = status.carried_over(old, status.of(make_job(timeout=5.0)), 61.0)
+    kept = statuses.carried_over(old, statuses.of(make_job(timeout=5.0)), 61.0)
     assert kept == replace(old, timeout=5.0)
-    other = status.carried_over(old, status.of(make_job(schedule=Schedule("@hourly"))), 61.0)
+    other = statuses.carried_over(old, statuses.of(make_job(schedule=Schedule("@hourly"))), 61.0)
     assert (other.next_fire, other.since) == (None, 61.0)
     assert (other.state, other.pid, other.running_since) == ("running", 12, 60.1)
 
 
 def test_an_enabled_job_is_expected_to_succeed_from_then_on(make_job: MakeJob) -> None:
     off = told(make_job, enabled=False)
-    assert status.carried_over(off, status.of(make_job()), 61.0).since == 61.0
-    assert status.carried_over(off, off, 61.0).since is None
+    assert statuses.carried_over(off, statuses.of(make_job()), 61.0).since == 61.0
+    assert statuses.carried_over(off, off, 61.0).since is None

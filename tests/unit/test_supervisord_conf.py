@@ -9,7 +9,7 @@ import pytest
 from supervisor.datatypes import RestartUnconditionally  # type: ignore[import-untyped]
 from supervisor.options import ClientOptions, ServerOptions  # type: ignore[import-untyped]
 
-from tocsin.jobfile import DaemonTable
+from tocsin.jobfile.tables import DaemonTable
 
 ROOT = Path(__file__).parents[2]
 SERVER, FOREGROUND, DEMO = "supervisord.conf", "foreground.conf", "examples/demo/supervisord.conf"

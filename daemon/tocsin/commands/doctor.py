@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from tocsin import config, jobfile
+from tocsin import config
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_file_option
-from tocsin.faults import ConfigError, nearest
-from tocsin.secret import redact
+from tocsin.jobfile import tables
+from tocsin.jobfile.faults import ConfigError, nearest
+from tocsin.redact import redact
 
 
 @click.command(epilog=examples("tocsin doctor", "tocsin doctor sla-check --timeout 5s", "tocsin doctor --json"))
@@ -44,7 +45,7 @@ def doctor(
         click.echo(text, color=False if "NO_COLOR" in os.environ else None)
 
     try:
-        seconds = jobfile.parse_duration(timeout)
+        seconds = tables.parse_duration(timeout)
     except ValueError as error:
         fail(f"--timeout {timeout}: {error}", USAGE)
     try:

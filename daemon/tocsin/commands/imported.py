@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from tocsin import config, display
-from tocsin.faults import ConfigError, Fault
 from tocsin.importing import files, found, writing
 from tocsin.importing.found import Found, FoundJob, Kind, Note
+from tocsin.jobfile.faults import ConfigError, Fault
 
 _TITLES: dict[Kind, str] = {
     "differs": "Different in Tocsin:",

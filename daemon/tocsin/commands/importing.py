@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_file_option
-from tocsin.faults import ConfigError
+from tocsin.jobfile.faults import ConfigError
 
 KINDS = ("vercel", "crontab", "cron-jobs")
 

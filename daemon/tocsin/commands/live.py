@@ -5,20 +5,11 @@ from pathlib import Path
 
 import click
 
-from tocsin import channel, config, display
-from tocsin.channel import ChannelClosed
+from tocsin import config, display
 from tocsin.commands.common import FAILED, NOT_RUNNING, examples, fail, job_argument, job_file_option
-from tocsin.messages import (
-    Done,
-    Finished,
-    FireJob,
-    JobStatus,
-    ListJobs,
-    Message,
-    PauseJob,
-    Refused,
-    ReloadConfig,
-)
+from tocsin.ipc import channel
+from tocsin.ipc.channel import ChannelClosed
+from tocsin.ipc.messages import Done, Finished, FireJob, JobStatus, ListJobs, Message, PauseJob, Refused, ReloadConfig
 
 
 def ask(file: Path, request: Message) -> list[Message]:

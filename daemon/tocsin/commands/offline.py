@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tocsin import config, display, jobfile
+from tocsin import config, display
 from tocsin.commands.common import (
     FAILED,
     USAGE,
@@ -18,9 +18,10 @@ from tocsin.commands.common import (
     job_file_option,
     loaded,
 )
-from tocsin.faults import ConfigError
-from tocsin.instants import rfc3339
+from tocsin.jobfile import tables
+from tocsin.jobfile.faults import ConfigError
 from tocsin.schedule import Schedule, ScheduleError
+from tocsin.timestamps import rfc3339
 
 
 @click.command(epilog=examples("tocsin check", "tocsin check -c staging.toml", "tocsin check --json"))
@@ -70,7 +71,7 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
 
     folder = config.state_dir(file)
     try:
-        start = datetime.now(UTC).timestamp() - jobfile.parse_duration(since) if since is not None else None
+        start = datetime.now(UTC).timestamp() - tables.parse_duration(since) if since is not None else None
     except ValueError as error:
         fail(f"--since {since}: {error}", USAGE)
     try:

@@ -20,7 +20,7 @@ _COMMENT = "#:schema ./tocsin.schema.json"
 @any_job_file_option
 def schema() -> None:
     """Print the JSON Schema of the job file. By it an editor completes and checks."""
-    from tocsin.jobschema import schema as of_the_job_file
+    from tocsin.jobfile.schema import schema as of_the_job_file
 
     click.echo(json.dumps(of_the_job_file(), indent=2))
 

@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
+from tocsin.call.failures import redirected
+from tocsin.call.verdict import one_line
 from tocsin.config import Job
 from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
-from tocsin.instants import from_http, rfc3339
-from tocsin.job.failures import redirected
-from tocsin.job.reply import one_line
-from tocsin.urls import origin
+from tocsin.jobfile.urls import origin
+from tocsin.timestamps import from_http, rfc3339
 
 PATH, SECRET, CLOCK = "endpoint.path", "endpoint.secret", "target.clock"
 PROBE = "tocsin doctor --probe-auth (an endpoint that is open then runs its job)"

@@ -15,7 +15,7 @@ from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.state import held_by
 from tocsin.exporter.main import address
 from tocsin.exporter.server import bind
-from tocsin.parent.run import base_url
+from tocsin.parent.main import base_url
 
 ANSWER = 3.0  # seconds for the exporter to say that it is well
 _LISTENS = "0A"  # the state of a socket in /proc/net/tcp

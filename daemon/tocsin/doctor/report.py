@@ -9,7 +9,7 @@ import click
 
 from tocsin.display import printable
 from tocsin.doctor.finding import Finding, Status
-from tocsin.secret import redact
+from tocsin.redact import redact
 
 SHOWN = 5  # lines of one check that say the same, or that all is well; more become one
 NAMED = 3  # subjects that such a line names

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from tocsin import secret as secrets
-from tocsin.config import Config, Job
+from tocsin.config import Config, Job, secrets
+from tocsin.config.secrets import Secret
 from tocsin.display import duration
 from tocsin.doctor.finding import Finding, fail, ok, warning
-from tocsin.faults import ConfigError
-from tocsin.instants import rfc3339
-from tocsin.jobfile import JobTable
-from tocsin.secret import Secret
+from tocsin.jobfile.faults import ConfigError
+from tocsin.jobfile.tables import JobTable
+from tocsin.timestamps import rfc3339
 
 FAR = 366 * 86400  # seconds: a job that is first due after more than a year is likely a mistake
 LOOKED_AT = 6  # next slots between which the shortest gap is sought

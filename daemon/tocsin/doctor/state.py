@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tocsin import channel
-from tocsin.channel import ChannelClosed, ChannelGarbage
 from tocsin.config import Config, Job
 from tocsin.display import size
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
-from tocsin.instants import rfc3339
+from tocsin.ipc import channel
+from tocsin.ipc.channel import ChannelClosed, ChannelGarbage
+from tocsin.ipc.messages import Done, JobStatus, ListJobs
 from tocsin.ledger import schema, sqlite
-from tocsin.messages import Done, JobStatus, ListJobs
 from tocsin.parent import control, lock
+from tocsin.timestamps import rfc3339
 
 LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
 NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB

@@ -14,15 +14,15 @@ import aiohttp
 from yarl import URL
 
 from tocsin import __version__
+from tocsin.call.failures import unreached, words
+from tocsin.call.verdict import EXCERPT_FROM, one_line
 from tocsin.config import Job
+from tocsin.doctor.dns import Address, Known, look_up
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.doctor.judge import PATH, Answer, clock, judged
-from tocsin.doctor.names import Address, Known, look_up
 from tocsin.exporter.main import address as in_words
-from tocsin.instants import rfc3339
-from tocsin.job.failures import unreached, words
-from tocsin.job.reply import EXCERPT_FROM, one_line
-from tocsin.urls import is_public, origin
+from tocsin.jobfile.urls import is_public, origin
+from tocsin.timestamps import rfc3339
 
 STEP = 10.0  # seconds for one step: as long as a job's connect_timeout is by default
 AT_ONCE = 8  # questions to one origin: doctor is no load test

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from tocsin.exporter.state import SILENCE, KnownJob, Slot, State
-from tocsin.instants import rfc3339
-from tocsin.messages import JobStatus
+from tocsin.ipc.messages import JobStatus
+from tocsin.timestamps import rfc3339
 
 _INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")
 _SLOT_INSTANTS = ("due", "last", "started", "finished")

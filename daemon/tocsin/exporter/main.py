@@ -6,13 +6,13 @@ import socket
 import time
 
 from tocsin import log
-from tocsin.access import Access
-from tocsin.channel import Channel
+from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.routes import Routes
 from tocsin.exporter.server import bind, serve
-from tocsin.exporter.site import Site
 from tocsin.exporter.state import State
-from tocsin.messages import Stop
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.messages import Stop
 
 CANNOT_LISTEN = 1  # exit code
 MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
@@ -47,7 +47,7 @@ async def _run(channel: Channel, listener: socket.socket, host: str, access: Acc
     loop = asyncio.get_running_loop()
     state = State(time.time(), time.monotonic())
     metrics = Metrics()
-    site = Site(state, metrics, host, access, time.time, time.monotonic)
+    routes = Routes(state, metrics, host, access, time.time, time.monotonic)
     stopped: asyncio.Future[None] = loop.create_future()
 
     def hear() -> None:
@@ -69,7 +69,7 @@ async def _run(channel: Channel, listener: socket.socket, host: str, access: Acc
 
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
-    server = asyncio.create_task(serve(listener, site.answer, access.tls.context if access.tls else None))
+    server = asyncio.create_task(serve(listener, routes.answer, access.tls.context if access.tls else None))
     await asyncio.wait((stopped, server), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():
         (stopped if stopped.done() else server).result()

@@ -11,8 +11,7 @@ from tocsin import __version__
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
-from tocsin.linux import resident_memory
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     EXIT_REASONS,
     Committed,
     ConfigLoaded,
@@ -27,6 +26,7 @@ from tocsin.messages import (
     ProcessUp,
     Skipped,
 )
+from tocsin.linux import resident_memory
 
 OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tocsin import __version__
-from tocsin.exporter import strip
+from tocsin.exporter import charts
 from tocsin.exporter.state import SILENCE, SLOTS_KEPT, KnownJob, Slot, State
-from tocsin.messages import JobStatus
+from tocsin.ipc.messages import JobStatus
 
 Mood = Literal["failing", "down", "running", "cancelled", "well", "new", "paused", "disabled"]
 MOODS: dict[Mood, tuple[str, str]] = {  # the sign before the word, and what the word means
@@ -66,7 +66,7 @@ class Pages:
         self._templates.globals.update(
             version=__version__,
             static={name: file.url for name, file in self.static.items()},
-            strip=strip,
+            charts=charts,
             slots_kept=SLOTS_KEPT,
             moods=MOODS,
         )
@@ -93,7 +93,7 @@ class Pages:
         for name, job in jobs:
             row = self._rows.get(name)
             if row is None or row[0] is not job or row[1] != job.changes:
-                html = self._row.render(job=job, status=job.status, mood=mood(job.status), bars=strip.bars(job.slots))
+                html = self._row.render(job=job, status=job.status, mood=mood(job.status), bars=charts.bars(job.slots))
                 row = (job, job.changes, Markup(html))
             rows[name] = row
         self._rows = rows
@@ -107,8 +107,8 @@ class Pages:
             job=job,
             status=job.status,
             mood=mood(job.status),
-            bars=strip.bars(job.slots, apart=True),
-            plot=strip.durations(job.slots),
+            bars=charts.bars(job.slots, apart=True),
+            plot=charts.durations(job.slots),
             fates=Counter(slot.fate for slot in job.slots),
         )
 

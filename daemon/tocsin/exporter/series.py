@@ -5,7 +5,7 @@ from typing import TypeVar
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import Counter, Family, Gauge, Histogram
 from tocsin.exporter.state import addable
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     ERROR_KINDS,
     EXIT_REASONS,
     NOT_RUN_REASONS,

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from tocsin import log
-from tocsin.exporter.site import SECURITY_HEADERS, Question, Reply
+from tocsin.exporter.routes import SECURITY_HEADERS, Reply, Request
 
 CONNECTIONS = 64  # at once; one more sheds another
 PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus' own timeout is 10 s
@@ -130,7 +130,7 @@ class Guard:
         one.drop()
 
 
-async def serve(listener: socket.socket, answer: Callable[[Question], Reply], tls: ssl.SSLContext | None) -> None:
+async def serve(listener: socket.socket, answer: Callable[[Request], Reply], tls: ssl.SSLContext | None) -> None:
     """Answer until cancelled."""
     loop = asyncio.get_running_loop()
     guard = Guard()
@@ -170,9 +170,9 @@ async def serve(listener: socket.socket, answer: Callable[[Question], Reply], tl
             await asyncio.sleep(0)  # that waiting connections do not keep this one from its turn
 
 
-async def _respond(request: web.BaseRequest, answer: Callable[[Question], Reply]) -> web.StreamResponse:
+async def _respond(request: web.BaseRequest, answer: Callable[[Request], Reply]) -> web.StreamResponse:
     headers = request.headers
-    question = Question(
+    asked = Request(
         request.method,
         request.path,
         headers.get("Host", ""),
@@ -180,9 +180,9 @@ async def _respond(request: web.BaseRequest, answer: Callable[[Question], Reply]
         headers.get("Authorization", ""),
     )
     try:
-        reply = answer(question)
+        reply = answer(asked)
     except Exception:  # noqa: BLE001 - a fault in one page must not take the others with it
-        log.logger.error("cannot answer %s", question.path[:200], exc_info=True)
+        log.logger.error("cannot answer %s", asked.path[:200], exc_info=True)
         reply = Reply(500, "text/plain; charset=utf-8", b"cannot answer: see the log\n")
     response = web.StreamResponse(status=reply.status, headers={**SECURITY_HEADERS, **reply.headers})
     response.headers["Content-Type"] = reply.content_type

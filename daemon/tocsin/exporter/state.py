@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from tocsin import status as statuses
-from tocsin.messages import (
+from tocsin.ipc import status as statuses
+from tocsin.ipc.messages import (
     ConfigLoaded,
     Finished,
     Heartbeat,

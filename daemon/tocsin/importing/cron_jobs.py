@@ -7,10 +7,10 @@ node-cron's rules: six fields have seconds first, and a day must suit both day f
 import re
 from typing import Any, get_args
 
-from tocsin.faults import ConfigError, Fault, nearest
 from tocsin.importing import json_text
 from tocsin.importing.found import Found, FoundJob, fault, literal, name_of, number, table_faults
-from tocsin.jobfile import JOB_NAME, JobTable
+from tocsin.jobfile.faults import ConfigError, Fault, nearest
+from tocsin.jobfile.tables import JOB_NAME, JobTable
 from tocsin.schedule import Schedule, ScheduleError
 
 LISTS = ("jobs", "cronJobs", "cron-jobs")  # where the list may stand when the file holds an object

@@ -7,14 +7,14 @@ import re
 from collections.abc import Set
 from urllib.parse import urlsplit
 
-from tocsin.faults import ConfigError
 from tocsin.importing import http_commands, shell
 from tocsin.importing.credentials import Variables, table
 from tocsin.importing.found import Found, FoundJob, fault, name_of, number, table_faults
 from tocsin.importing.shell import MARK, Command, Unclear
+from tocsin.jobfile.faults import ConfigError
+from tocsin.jobfile.urls import is_public
+from tocsin.redact import looks_random
 from tocsin.schedule import Schedule, ScheduleError
-from tocsin.secret import looks_random
-from tocsin.urls import is_public
 
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")

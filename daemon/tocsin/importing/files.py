@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from tocsin.faults import ConfigError
 from tocsin.importing import cron_jobs, crontab, json_text, vercel
 from tocsin.importing.found import Found, fault
+from tocsin.jobfile.faults import ConfigError
 
 FILE_SIZE = 2 * 1024**2  # bytes: a hundred jobs are 10 KB; more is some other file
 Reader = Callable[[str, str], Found]

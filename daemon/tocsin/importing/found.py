@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
-from tocsin.faults import REFERENCE, Fault, Reader, shown
-from tocsin.jobfile import JobTable
-from tocsin.secret import looks_random, names_a_secret
+from tocsin.jobfile.faults import Fault, shown
+from tocsin.jobfile.reader import REFERENCE, Reader
+from tocsin.jobfile.tables import JobTable
+from tocsin.redact import looks_random, names_a_secret
 
 LONGEST_NAME = 63  # characters, as JOB_NAME has it
 _COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from tocsin.faults import ConfigError
 from tocsin.importing.found import fault
+from tocsin.jobfile.faults import ConfigError
 
 
 def parse(text: str, source: str) -> Any:

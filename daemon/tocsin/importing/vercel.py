@@ -7,9 +7,9 @@ CLI: path (from "/", at most 512 characters) and schedule, nothing else.
 import re
 from typing import Any
 
-from tocsin.faults import ConfigError, Fault, nearest
 from tocsin.importing import json_text
 from tocsin.importing.found import Found, FoundJob, fault, literal, name_of, number, table_faults
+from tocsin.jobfile.faults import ConfigError, Fault, nearest
 from tocsin.schedule import Schedule, ScheduleError
 
 USER_AGENT = "vercel-cron/1.0"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tocsin.faults import REFERENCE, ConfigError, Fault
 from tocsin.importing.found import PLACEHOLDER
+from tocsin.jobfile.faults import ConfigError, Fault
+from tocsin.jobfile.reader import REFERENCE
 
 
 def read(file: Path) -> tuple[str, dict[str, Any]]:

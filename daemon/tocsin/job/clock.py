@@ -4,20 +4,15 @@ import errno
 import os
 import select
 import time
-from typing import Literal, Protocol
+from typing import Literal
 
 from tocsin import linux
+from tocsin.ipc.channel import Readable
 
 POLLS = 8  # sets of descriptors that are remembered
 SLICE = 1.0  # seconds of one wait where there is no timerfd: a stepped clock is seen after at most that
 
 Woken = Literal["due", "message", "line", "stepped"]
-
-
-class Readable(Protocol):
-    """Something that poll(2) can wait for."""
-
-    def fileno(self) -> int: ...
 
 
 class Clock:

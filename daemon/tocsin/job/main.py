@@ -9,14 +9,11 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from tocsin import linux, log
-from tocsin.channel import Channel
+from tocsin.call import deadline
+from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
-from tocsin.instants import rfc3339
-from tocsin.job import deadline
-from tocsin.job.clock import Clock, Readable
-from tocsin.job.run import Endpoint
-from tocsin.job.slots import passed_between, plan
-from tocsin.messages import (
+from tocsin.ipc.channel import Channel, Readable
+from tocsin.ipc.messages import (
     Ask,
     Beginning,
     Deny,
@@ -32,6 +29,9 @@ from tocsin.messages import (
     Trigger,
     scheduled_run_id,
 )
+from tocsin.job.clock import Clock
+from tocsin.job.plan import passed_between, plan
+from tocsin.timestamps import rfc3339
 
 # Seconds before the instant at which the slot is asked for and its request armed: time for commit, DNS and TLS. Which
 # follows from the job's name: a thousand jobs of a minute come neither at once, which is more than a server may let
@@ -50,7 +50,7 @@ def lead(job: str) -> float:
 
 
 class Calls(Protocol):
-    """What a job process needs of its endpoint; `tocsin.job.run.Endpoint` is the real one."""
+    """What a job process needs of its endpoint; `tocsin.call.attempts.Endpoint` is the real one."""
 
     @property
     def line(self) -> Readable | None: ...

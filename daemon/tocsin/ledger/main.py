@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tocsin import log
-from tocsin.channel import Channel
-from tocsin.ledger.files import Moved
-from tocsin.ledger.sqlite import PRUNE_AT_ONCE, SqliteLedger, Unusable
-from tocsin.messages import (
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.messages import (
     Committed,
     Deny,
     Entry,
@@ -24,6 +22,8 @@ from tocsin.messages import (
     Past,
     Stop,
 )
+from tocsin.ledger.files import Moved
+from tocsin.ledger.sqlite import PRUNE_AT_ONCE, SqliteLedger, Unusable
 
 BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
 GATHER = 0.02  # seconds from one commit to the next: what came meanwhile becomes one, and slots are asked for ahead

@@ -14,22 +14,10 @@ from typing import Any
 from msgspec.json import encode
 from msgspec.structs import asdict
 
-from tocsin.instants import CLOCK_SET_BACK, began
+from tocsin.ipc.messages import Ask, Deny, Enroll, Enrolled, Entry, Finished, Grant, Past, Pause, Release, Skipped
 from tocsin.ledger.files import Files, Moved, abandoned, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
-from tocsin.messages import (
-    Ask,
-    Deny,
-    Enroll,
-    Enrolled,
-    Entry,
-    Finished,
-    Grant,
-    Past,
-    Pause,
-    Release,
-    Skipped,
-)
+from tocsin.timestamps import CLOCK_SET_BACK, began
 
 FILE = "ledger.sqlite"
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from tocsin import log
-from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.messages import Ask, Finished, Message, Release, Skipped
+from tocsin.ipc.channel import Channel, ChannelClosed, ChannelGarbage
+from tocsin.ipc.messages import Ask, Finished, Message, Release, Skipped
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step, Tell
 from tocsin.parent.loop import Loop
@@ -21,7 +21,7 @@ FORKS_AT_ONCE = 16  # between looks at the channels: starting a thousand jobs mu
 MESSAGES_AT_ONCE = {"ledger": 64}
 
 
-class Boss(Protocol):
+class Delegate(Protocol):
     """Who decides. `heard` raises ChannelGarbage for what this child must not say."""
 
     def main_of(self, child: Child) -> Callable[[Channel], None]: ...
@@ -37,10 +37,10 @@ class Boss(Protocol):
 class Children:
     """`kept` are descriptors that every child keeps: the lock, the log."""
 
-    def __init__(self, loop: Loop, kept: Iterable[int], boss: Boss) -> None:
+    def __init__(self, loop: Loop, kept: Iterable[int], delegate: Delegate) -> None:
         self._loop = loop
         self._kept = tuple(kept)
-        self._boss = boss
+        self._delegate = delegate
         self._to_fork: deque[Process] = deque()
 
     # ---- what happens to a child
@@ -81,18 +81,18 @@ class Children:
                 case Kill(number):
                     process.kill(number)
                 case Record(body):
-                    self._boss.record(body)
+                    self._delegate.record(body)
                 case Tell(event):
-                    self._boss.tell(event)
+                    self._delegate.tell(event)
                 case Gone():
-                    self._boss.gone(process)
+                    self._delegate.gone(process)
 
     def _timer(self, process: Process, wake: float) -> None:
         if process.child.wake == wake:
             self.step(process, lifecycle.timer(process.child, self._loop.now()))
 
     def _fork(self, batch: Sequence[Process]) -> None:
-        failed = fork([(process, self._boss.main_of(process.child)) for process in batch], self._kept)
+        failed = fork([(process, self._delegate.main_of(process.child)) for process in batch], self._kept)
         for process in batch:
             if error := failed.get(process):
                 log.error("cannot start a process", process=process.title, why=str(error))
@@ -104,7 +104,7 @@ class Children:
         assert process.pidfd is not None
         self._loop.watch(process.pidfd, lambda: self._exited(process))
         self.watch(process)
-        self._boss.forked(process)
+        self._delegate.forked(process)
 
     def _exited(self, process: Process) -> None:
         if process.pidfd is None:
@@ -117,7 +117,7 @@ class Children:
 
     def _over(self, process: Process, ended: ExitStatus) -> None:
         self.step(process, lifecycle.exited(process.child, ended, self._loop.now(), time.time()))
-        self._boss.exited(process)
+        self._delegate.exited(process)
 
     def _close(self, process: Process) -> None:
         if process.channel:
@@ -156,7 +156,7 @@ class Children:
             self._loop.forget(process.channel.fileno())
             return
         self._loop.await_room(process.channel.fileno(), process.channel.backlog > 0)
-        self._boss.writable(process)
+        self._delegate.writable(process)
 
     def _read(self, process: Process) -> bool:
         """Take in some messages of this child; whether there may be more."""
@@ -166,7 +166,7 @@ class Children:
         try:
             for message in process.channel.waiting(MESSAGES_AT_ONCE.get(process.child.process, 1)):
                 heard = True
-                self._boss.heard(process, message)
+                self._delegate.heard(process, message)
         except ChannelClosed:
             self._loop.forget(process.channel.fileno())  # its exit follows
             return False

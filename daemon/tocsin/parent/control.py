@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from tocsin import channel as channels
 from tocsin import log
-from tocsin.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.messages import Message
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel, ChannelClosed, ChannelGarbage
+from tocsin.ipc.messages import Message
 from tocsin.parent.loop import Loop
 
 NAME = "control.sock"

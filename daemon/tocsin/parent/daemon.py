@@ -1,6 +1,6 @@
 """The parent's decisions: which children live, and what each message means for the others.
 
-Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `news.py`'s.
+Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `status_feed.py`'s.
 """
 
 import dataclasses
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from tocsin import log
-from tocsin.channel import Channel, ChannelGarbage
 from tocsin.config import Config
-from tocsin.faults import ConfigError
-from tocsin.messages import (
+from tocsin.ipc.channel import Channel, ChannelGarbage
+from tocsin.ipc.messages import (
     Ask,
     Committed,
     ConfigLoaded,
@@ -33,14 +32,15 @@ from tocsin.messages import (
     Sleeping,
     Started,
 )
+from tocsin.jobfile.faults import ConfigError
 from tocsin.parent import lifecycle
-from tocsin.parent.books import Books
 from tocsin.parent.children import Children
 from tocsin.parent.jobs import Jobs, Program
+from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.loop import Loop
-from tocsin.parent.news import News
 from tocsin.parent.process import Process
+from tocsin.parent.status_feed import StatusFeed
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
 SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
@@ -67,14 +67,14 @@ class Daemon:
         self.exit_code = 0
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
-        self.news = News(self._to_exporter)
+        self.feed = StatusFeed(self._to_exporter)
         self._loop = loop
         self._programs = programs
         self._session = uuid.uuid4().hex
         self._children = Children(loop, kept, self)
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
-        self._books = Books(lambda: self._services.get(LEDGER), self._children, self.news)
-        self.jobs = Jobs(programs.job, self._session, self._children, self._books, self.news)
+        self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed)
+        self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed)
 
     @property
     def stopping(self) -> bool:
@@ -106,11 +106,11 @@ class Daemon:
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self.stopping and not self.jobs.processes and self._books.settled:
+        if self.stopping and not self.jobs.processes and self._ledger.settled:
             self._end_services()
 
     def _end_services(self) -> None:
-        if not self._books.settled:
+        if not self._ledger.settled:
             log.error("stopped before the ledger could write everything: its open runs will be called lost")
             self.exit_code = max(self.exit_code, 1)
         for process in list(self._services.values()):
@@ -118,8 +118,8 @@ class Daemon:
         self._loop.done = not self._services
 
     def _heartbeat(self) -> None:
-        self.news.heartbeat(self._books.dropped)
-        self._books.tell()
+        self.feed.heartbeat(self._ledger.dropped)
+        self._ledger.tell()
         self._loop.at(self._loop.now() + HEARTBEAT, self._heartbeat)
 
     # ---- configuration
@@ -148,14 +148,14 @@ class Daemon:
         whole = "\n".join(map(str, faults))
         for fault in whole.splitlines():
             log.error("reload refused, the old jobs go on", why=fault)
-        self.news.tell(ConfigLoaded(self.config.hash, time.time(), error=whole[:1000]))
+        self.feed.tell(ConfigLoaded(self.config.hash, time.time(), error=whole[:1000]))
         return whole
 
     def _take_over(self) -> None:
         self.jobs.take_over(self.config)
-        self.news.tell(ConfigLoaded(self.config.hash, time.time()))
+        self.feed.tell(ConfigLoaded(self.config.hash, time.time()))
 
-    # ---- children (what `Children` asks its boss)
+    # ---- children (what `Children` asks its delegate)
 
     def main_of(self, child: Child) -> Callable[[Channel], None]:
         config, programs = self.config, self._programs
@@ -168,15 +168,15 @@ class Daemon:
     def forked(self, process: Process) -> None:
         child = process.child
         assert process.pid is not None
-        self.news.tell(ProcessUp(child.process, child.job, process.pid, time.time()))
+        self.feed.tell(ProcessUp(child.process, child.job, process.pid, time.time()))
         if child.process == LEDGER:
-            self._books.forked()
+            self._ledger.forked()
         elif child.process == EXPORTER:
-            self.news.repeat()
+            self.feed.repeat()
 
     def exited(self, process: Process) -> None:
         if process.child.process == LEDGER:
-            self._books.died()
+            self._ledger.died()
         elif process.child.process == "job":
             self.on_job_exit(process.child.job)
 
@@ -193,11 +193,11 @@ class Daemon:
             self._children.begin(self._services[child.process])
 
     def tell(self, event: Message) -> None:
-        self.news.tell(event)
+        self.feed.tell(event)
 
     def writable(self, process: Process) -> None:
         if process.child.process == LEDGER:
-            self._books.pump()
+            self._ledger.pump()
 
     # ---- messages in
 
@@ -216,7 +216,7 @@ class Daemon:
             raise ChannelGarbage(f"{type(message).__name__} that is not about {name}")
         match message:
             case Sleeping():
-                self.news.tell(message)
+                self.feed.tell(message)
             case Ask():
                 owned = replace(message, owner=self.jobs.seats[name].owner)
                 self._children.step(process, lifecycle.asked(process.child, owned))
@@ -234,7 +234,7 @@ class Daemon:
             case Grant() | Deny():
                 self._answered(message)
             case Committed():
-                self._books.committed(message)
+                self._ledger.committed(message)
                 self._end_if_idle()
             case Past():
                 self.jobs.past(message)
@@ -243,12 +243,12 @@ class Daemon:
             case LedgerReady():
                 self.jobs.ledger_ready(message)
             case LedgerTrouble(detail=detail):
-                self._books.trouble(detail)
-            case LedgerUnusable() if self._books.lost:
+                self._ledger.trouble(detail)
+            case LedgerUnusable() if self._ledger.lost:
                 pass  # said already: it was started again meanwhile
             case LedgerUnusable(detail=detail):
                 log.error("the ledger cannot be used", why=detail)
-                self._books.lost = True
+                self._ledger.lost = True
                 self.stop("the ledger cannot be used", exit_code=1)
             case _:
                 raise ChannelGarbage(f"{type(message).__name__} from the ledger")
@@ -270,19 +270,19 @@ class Daemon:
 
     def _still_running(self, process: Process, slot: Slot | None, begins: float) -> None:
         if process.child.slot is slot:
-            self.news.tell(Started(process.child.job, begins))
+            self.feed.tell(Started(process.child.job, begins))
 
     # ---- messages out
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """For the ledger first, then for everyone who counts."""
-        self._books.put(body)
+        self._ledger.put(body)
         self.jobs.seats[body.job].record(body)
         if isinstance(body, Finished | Skipped):
             self._over(body)
 
     def _over(self, event: Finished | Skipped) -> None:
-        self.news.tell(event)
+        self.feed.tell(event)
         self.on_run_over(event)
         if isinstance(event, Finished):
             self.jobs.over(event)

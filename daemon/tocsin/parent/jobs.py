@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from tocsin import linux, log
-from tocsin.channel import Channel
 from tocsin.config import Config, Job
-from tocsin.instants import CLOCK_SET_BACK, rfc3339
-from tocsin.messages import Ask, Beginning, Finished, LedgerReady, Message, Past, Pause, Release, Skipped
-from tocsin.parent.books import Books
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.messages import Ask, Beginning, Finished, LedgerReady, Message, Past, Pause, Release, Skipped
 from tocsin.parent.children import Children
+from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child
-from tocsin.parent.news import News
 from tocsin.parent.process import Process
+from tocsin.parent.status_feed import StatusFeed
+from tocsin.timestamps import CLOCK_SET_BACK, rfc3339
 
 CROWD = 50  # jobs from which on those that have sent give way to those that have not: fewer take milliseconds
 
@@ -62,15 +62,17 @@ class Jobs:
     """`program` is called in the parent for each process of a job: what it builds there is shared; what it returns
     runs in the process. `session` names this life of the daemon."""
 
-    def __init__(self, program: Program, session: str, children: Children, books: Books, news: News) -> None:
+    def __init__(
+        self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed
+    ) -> None:
         self.seats: dict[str, Seat] = {}
         self.defined: Mapping[str, Job] = {}
         self.stopping = False
         self._program = program
         self._session = session
         self._children = children
-        self._books = books
-        self._news = news
+        self._ledger = ledger
+        self._feed = feed
         self._lives = 0
         self._crowded = False
         self._may_yield = linux.may_yield()
@@ -85,12 +87,12 @@ class Jobs:
         forget = not old or not old.keys() <= self.defined.keys()
         to_enroll = []
         for name in old.keys() - self.defined.keys():
-            self._news.remove(name)
+            self._feed.remove(name)
             self._retire(name)
         for name, job in self.defined.items():
             before = old.get(name)
             if changed := before is not job and before != job:
-                self._news.define(job)
+                self._feed.define(job)
                 seat = self.seats.setdefault(name, Seat())
                 if before and before.schedule != job.schedule and seat.accounted is not None:
                     seat.accounted = int(time.time())  # the old slots mean nothing to the new schedule
@@ -99,7 +101,7 @@ class Jobs:
                 self._retire(name)
             if forget or changed or (job.enabled and self.seats[name].accounted is None):
                 to_enroll.append(job)
-        self._books.enroll(to_enroll, anew=forget)
+        self._ledger.enroll(to_enroll, anew=forget)
         gc.collect()
         gc.freeze()  # what stands now is shared with the children; collecting would copy its pages
 
@@ -136,7 +138,7 @@ class Jobs:
         if seat.again and time.time() > seat.again.due + job.grace:
             log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(seat.again.due))
             seat.again = None
-        paused, gives_way = self._news.statuses[name].paused, self._crowded and self._may_yield
+        paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
         beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.again, gives_way)
         seat.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.last)  # remembered in the child
@@ -166,13 +168,13 @@ class Jobs:
 
     def ledger_ready(self, ready: LedgerReady) -> None:
         """It is open: for the first time in this daemon's life, or again after its process died."""
-        if self._books.ready(ready.seq):
+        if self._ledger.ready(ready.seq):
             for seat in self.seats.values():
                 seat.why_missed = ready.before or seat.why_missed
             return
-        self._books.enroll(self.defined.values(), anew=True)
+        self._ledger.enroll(self.defined.values(), anew=True)
         for name in self.defined:
-            self._books.put(Pause(name, self._news.statuses[name].paused))
+            self._ledger.put(Pause(name, self._feed.statuses[name].paused))
 
     def past(self, past: Past) -> None:
         """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
@@ -180,11 +182,11 @@ class Jobs:
         if seat and seat.accounted is None and self.is_enabled(past.job):
             seat.accounted = int(past.last_due)
             paused, seat.paused_early = seat.paused_early, None
-            self._news.tell(past if paused is None else replace(past, paused=paused))
+            self._feed.tell(past if paused is None else replace(past, paused=paused))
             if was_forgotten(self.defined[past.job], past, time.time()):
-                self._news.expect_anew(past.job)
+                self._feed.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
-            self._news.tell(past)  # for its pause, which is to outlive the ledger as well
+            self._feed.tell(past)  # for its pause, which is to outlive the ledger as well
         if seat:
             self.begin(past.job)
 
@@ -213,11 +215,11 @@ class Jobs:
         seat = self.seats[name]
         if seat.accounted is None:
             seat.paused_early = paused
-        self._books.put(event)
+        self._ledger.put(event)
         self.send(name, event)
-        self._news.tell(event)
+        self._feed.tell(event)
         log.info(f"{name}: {'paused' if paused else 'resumed'}")
-        return self._books.writes
+        return self._ledger.writes
 
 
 def was_forgotten(job: Job, past: Past, now: float) -> bool:

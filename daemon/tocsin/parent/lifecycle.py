@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tocsin.messages import (
+from tocsin.ipc.messages import (
     CANCEL,
     Ask,
     Deny,

@@ -2,8 +2,8 @@
 
 from collections import deque
 
-from tocsin.channel import Channel
-from tocsin.messages import Ask, Enroll, Enrolled, Entry, Finished, Pause, Release, Skipped
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.messages import Ask, Enroll, Enrolled, Entry, Finished, Pause, Release, Skipped
 
 BOUND = 100_000  # entries (about 40 MB) kept while the ledger is away; beyond it they are dropped and counted
 IN_FLIGHT = 2_000  # entries sent and not yet committed: what the ledger has not read waits here, not there

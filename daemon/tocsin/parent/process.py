@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 
 import setproctitle
 
-from tocsin import channel as channels
 from tocsin import linux, log
-from tocsin.channel import Channel, ChannelClosed
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel, ChannelClosed
 from tocsin.linux import Ranges
 from tocsin.parent.lifecycle import Child, ExitStatus
 
@@ -138,7 +138,7 @@ def _become(title: str, parent: int, others: Ranges) -> None:
 
     The parent's handlers of SIGINT, SIGHUP and SIGTERM do nothing, and stay: what Ctrl-C, a hang-up or systemd
     send reaches the whole group, but the parent decides and its children wait for word. CANCEL is heard only
-    during a call (`tocsin.job.deadline`): one that comes right after it must not cost the report.
+    during a call (`tocsin.call.deadline`): one that comes right after it must not cost the report.
     """
     signal.set_wakeup_fd(-1)
     linux.close_ranges(others)

@@ -1,0 +1,1 @@
+"""One HTTP call: its attempts, its connection, its reply and what the reply means."""

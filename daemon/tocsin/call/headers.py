@@ -1,0 +1,85 @@
+"""The head of a request: who calls, which run this is, and the proof that it is us."""
+
+import os
+from datetime import UTC, datetime
+from urllib.parse import SplitResult
+
+from standardwebhooks import Webhook
+
+from tocsin import __version__
+from tocsin.config import Job
+from tocsin.config.secrets import Secret
+from tocsin.ipc.messages import Ask
+from tocsin.timestamps import rfc3339
+
+USER_AGENT = f"Tocsin/{__version__}"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CHANGING = {  # what differs from request to request; the job's own headers win over these too
+    "X-Tocsin-Scheduled-At": "%(due)s",
+    "X-Tocsin-Attempt": "%(attempt)d",
+    "X-Tocsin-Trigger": "%(trigger)s",
+    "traceparent": "00-%(trace)s-%(span)s-01",
+}
+_WITH_BODY = ("POST", "PUT", "PATCH")  # methods of which a server expects a length, also of no body (RFC 9110, 8.6)
+
+
+class Head:
+    """What is the same in each request of a job is written once, before the fork.
+
+    The job's own headers win over ours, the proofs over all. All parts are printable ASCII: the job file and the
+    secret were checked for it (`tocsin.jobfile`, `tocsin.config.secrets`).
+    """
+
+    def __init__(self, job: Job, url: SplitResult, secret: Secret | None) -> None:
+        self._job = job
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        target = secret.into_query(target) if secret else target
+        carried = secret.header() if secret else None
+        same = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json, text/plain;q=0.9, */*;q=0.5",
+            "Accept-Encoding": "identity",
+            "X-Tocsin-Job": job.name,
+        }
+        proofs = {"Connection": "close"} | dict([carried] if carried else [])
+        if job.body is not None or job.method in _WITH_BODY:
+            proofs["Content-Length"] = str(len(job.body or b""))
+        each_time = {"idempotency-key", *(name.lower() for name in self._signature("", 0.0))}
+        merged: dict[str, tuple[str, str]] = {}
+        for name, value in (*same.items(), *job.headers, *proofs.items()):
+            merged[name.lower()] = name, value
+        lines = [f"{job.method} {target} HTTP/1.1", f"Host: {_host(url)}"]
+        lines += [f"{name}: {value}" for lower, (name, value) in merged.items() if lower not in each_time]
+        changing = [f"{name}: {value}" for name, value in _CHANGING.items() if name.lower() not in merged]
+        self._same = "\r\n".join([*lines, ""])
+        self._changing = "\r\n".join([*changing, "Idempotency-Key: %(run_id)s", ""])
+
+    def of(self, ask: Ask, attempt: int, now: float) -> bytes:
+        """The head of one attempt at Unix time `now`, which a signature names."""
+        values = {
+            "due": rfc3339(ask.due),
+            "attempt": attempt,
+            "trigger": ask.trigger,
+            "trace": ask.run_id.replace("-", ""),
+            "span": os.urandom(8).hex(),
+            "run_id": ask.run_id,
+        }
+        head = self._same + self._changing % values
+        if self._job.signing_secret:
+            head += "".join(f"{name}: {value}\r\n" for name, value in self._signature(ask.run_id, now).items())
+        return (head + "\r\n").encode("ascii")
+
+    def _signature(self, run_id: str, now: float) -> dict[str, str]:
+        """Standard Webhooks (github.com/standard-webhooks): the run id is the message's, the same across attempts."""
+        secret = self._job.signing_secret
+        if secret is None:
+            return {}
+        signed = Webhook(secret.value).sign(run_id, datetime.fromtimestamp(now, UTC), (self._job.body or b"").decode())
+        return {"webhook-id": run_id, "webhook-timestamp": str(int(now)), "webhook-signature": signed}
+
+
+def _host(url: SplitResult) -> str:
+    """The value of Host (RFC 9110, 7.2): without the scheme's own port."""
+    host = (url.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    return host if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"

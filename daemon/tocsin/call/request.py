@@ -1,0 +1,183 @@
+"""The call: one request on a fresh connection, and what its end means.
+
+No redirects and no retries are left to the library: what is sent again is decided in `run`.
+"""
+
+import time
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
+from urllib3 import BaseHTTPResponse
+
+from tocsin.call import connection as connections
+from tocsin.call.failures import Invalid, NoReply, Retry, broken, no_reply, redirected, retry_after, unreached
+from tocsin.call.headers import Head
+from tocsin.call.verdict import EXCERPT_FROM, Expectation, Verdict, is_right, judge
+from tocsin.config import Job
+from tocsin.config.secrets import Secret
+from tocsin.ipc.messages import Ask, ErrorKind
+from tocsin.redact import redact
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What became of one request. `retry` names the ground on which it may be sent again."""
+
+    verdict: Verdict
+    error: ErrorKind | None = None
+    retry: Retry = ""
+    retry_after: float | None = None
+
+
+class Progress(msgspec.Struct):
+    """How far an attempt has come; it survives the exception that cuts the attempt off."""
+
+    sent: float | None = None  # Unix time, just before the request went out
+    clock: float = 0.0  # monotonic, at `sent`
+    status: int | None = None  # of the reply, once its head is there
+
+
+class Caller:
+    """Calls the endpoint of one job. Keeps nothing between calls but the TLS settings, a rotated secret, and the
+    connection that is armed for the next one."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.secret: Secret | None = job.secret
+        parts = urlsplit(job.url)
+        self._parts = parts
+        self._line = connections.Line(parts, job.tls.context() if parts.scheme == "https" else None)
+        self._head = Head(job, parts, self.secret)
+        self.armed: connections.Connection | None = None
+        self._fired: Progress | None = None  # of what was sent on the armed connection
+        self._expected = Expectation(job.expect_status, job.expect_json, job.totals, job.expect_html)
+
+    def use(self, secret: Secret) -> None:
+        """Send this secret from now on."""
+        self.secret = secret
+        redact.hide(secret.parts())
+        self._head = Head(self.job, self._parts, secret)
+
+    @property
+    def needs_no_lookup(self) -> bool:
+        """Whether a connection is one step, which a timeout bounds: no name is looked up and no TLS spoken."""
+        return self._line.is_literal
+
+    def arm(self, ask: Ask, within: float) -> None:
+        """Open a connection, in some seconds, and write the first request of this slot, so that at the instant one
+        send is left to do. Where that fails nothing is armed, which is no result yet."""
+        self.disarm()
+        try:
+            self.armed = self._connected(min(within, self.job.connect_timeout))
+            self._write(self.armed, ask, ask.attempt, ask.due)
+        except BaseException as error:
+            self.disarm()
+            if not isinstance(error, NoReply | Invalid | MemoryError):
+                raise
+
+    def disarm(self) -> None:
+        armed, self.armed = self.armed, None
+        if armed:
+            armed.close()
+
+    def fire(self) -> bool:
+        """The instant: send what is armed, if anything is. `attempt` goes on from there; where nothing could be sent,
+        from the beginning."""
+        if self.armed:
+            progress = Progress(time.time(), time.monotonic())
+            if self.armed.send():
+                self._fired = progress
+                return True
+            self.disarm()
+        return False
+
+    def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
+        """One request, judged. Raises only what the `deadline` around it raises."""
+        try:
+            if self._fired and self.armed:
+                progress.sent, progress.clock = self._fired.sent, self._fired.clock
+                connection, self.armed, self._fired = self.armed, None, None
+                with connection:
+                    return self._answered(connection, progress)
+            with self._connected(self.job.connect_timeout) as connection:
+                self._write(connection, ask, number, time.time())
+                progress.sent, progress.clock = time.time(), time.monotonic()
+                connection.send()  # where that fails there may be an answer nevertheless
+                return self._answered(connection, progress)
+        except NoReply as error:
+            return Attempt(Verdict("connection_error", redact(str(error))), error=error.kind, retry=error.retry)
+        except Invalid as error:
+            return Attempt(Verdict("invalid_response", redact(str(error))), retry=error.retry)
+        except MemoryError:
+            why = "the reply takes more memory than there is (memory_limit, max_reply)"
+            return Attempt(Verdict("invalid_response", why))
+
+    def _connected(self, timeout: float) -> connections.Connection:
+        try:
+            return connections.Connection(self._line, timeout)
+        except connections.ERRORS as error:
+            raise unreached(error, self.job) from error
+
+    def _write(self, connection: connections.Connection, ask: Ask, number: int, now: float) -> None:
+        """`now` is the Unix time of the signature."""
+        connection.write(self.job.method, self._head.of(ask, number, now), self.job.body or b"")
+
+    def _answered(self, connection: connections.Connection, progress: Progress) -> Attempt:
+        connection.send_rest()
+        try:
+            plain = connection.simple_reply()
+            response = None if plain and len(plain[2]) <= self.job.max_reply else connection.reply()
+        except connections.ERRORS as error:
+            raise no_reply(error) from error
+        if response is None:
+            assert plain is not None
+            progress.status, media_type, body = plain
+            return Attempt(_redacted(judge(self._expected, progress.status, media_type, body)))
+        progress.status = response.status
+        return self._judged(response)
+
+    def _judged(self, response: BaseHTTPResponse) -> Attempt:
+        status, head = response.status, response.headers
+        retry: Retry = ""
+        if is_right(self._expected, status):
+            try:
+                body = self._body(response)
+                verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
+            except Invalid as error:
+                verdict, retry = Verdict("invalid_response", str(error)), error.retry
+        elif 300 <= status < 400:  # its body is for browsers
+            verdict = Verdict("http_error", redirected(status, head.get("Location", ""), self.job))
+        else:  # whatever is wrong with the body, the status says more
+            body, _ = connections.read_body(response, EXCERPT_FROM)
+            verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
+            retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
+        if verdict.outcome == "unauthorized":
+            verdict = Verdict("unauthorized", f"{verdict.detail} {self._unauthorized()}")
+        return Attempt(
+            _redacted(verdict),
+            retry=retry,
+            retry_after=retry_after(head.get("Retry-After", ""), time.time()) if retry == "busy" else None,
+        )
+
+    def _body(self, response: BaseHTTPResponse) -> bytes:
+        """The whole decoded body. Raises Invalid."""
+        limit = self.job.max_reply
+        body, error = connections.read_body(response, limit)
+        if error:
+            raise broken(error) from error
+        if len(body) > limit:
+            raise Invalid(f"the reply is larger than max_reply ({limit} bytes)")
+        return body
+
+    def _unauthorized(self) -> str:
+        if self.secret is None:
+            return "(no secret is sent to this URL: see secret_env, secret_file and send_secret of the job)"
+        return (
+            f"(the secret differs: {self.secret.source} here and the app's must be the same; "
+            f"sent as {self.secret.sent})"
+        )
+
+
+def _redacted(verdict: Verdict) -> Verdict:
+    """What is said of a reply, without our secrets."""
+    return replace(verdict, detail=redact(verdict.detail)) if verdict.detail else verdict

@@ -1,0 +1,181 @@
+"""Judges a reply: was it a success, and what does it report? Pure: bytes in, verdict out, never an exception."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tocsin.ipc.messages import Outcome, ReportedError, StatusClass
+from tocsin.redact import redact
+
+EXCERPT = 160  # characters of the server's own words that a detail repeats
+EXCERPT_FROM = 8192  # bytes at the start of a body in which they are looked for
+SHORTEST = 1024  # characters that are left of them, however long a secret is
+LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole numbers there
+
+_MISSING = object()
+_CLASSES: dict[int, StatusClass] = {401: "401", 403: "403", 2: "2xx", 3: "3xx", 4: "4xx"}
+_JSON = re.compile(r"\s*[^;\s]*[/+]json\s*(?:;|$)", re.IGNORECASE)  # a media type; not x-ndjson, which is many
+_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some editors begin a file with
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the job file says of a right reply."""
+
+    status: Sequence[str] = ("2xx",)
+    json: Sequence[tuple[str, Any]] = ()
+    totals: Sequence[tuple[str, str]] = ()
+    html: bool = False  # a page is a right reply too
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    outcome: Outcome
+    detail: str = ""
+    reported: dict[str, float] = {}
+    reported_errors: dict[str, ReportedError] = {}
+
+
+def status_class(status: int) -> StatusClass:
+    """The closed set of the metrics; what is none of them (1xx, 6xx) counts as 5xx."""
+    return _CLASSES.get(status) or _CLASSES.get(status // 100, "5xx")
+
+
+def is_right(expected: Expectation, status: int) -> bool:
+    """Whether this status is one that a success may have."""
+    return str(status) in expected.status or f"{status // 100}xx" in expected.status
+
+
+def judge(expected: Expectation, status: int, content_type: str, body: bytes) -> Verdict:
+    """The outcome of a complete reply with this status, media type and (decoded) body."""
+    if not is_right(expected, status):
+        return _wrong_status(status, content_type, body)
+    said_json = _JSON.match(content_type) is not None
+    by_default = not expected.json and status // 100 == 2  # else the job has said what is right
+    if by_default and not expected.html and _is_html(content_type, body):
+        return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
+    try:
+        value = _parsed(body)
+    except (ValueError, RecursionError):
+        if expected.json or (by_default and said_json):
+            return Verdict("invalid_response", f"answered what is no JSON: {excerpt(body) or 'binary data'}")
+        value = None
+    for path, right in expected.json:
+        found = _look_up(value, path)
+        if not _is_same(found, right):
+            shown = "missing" if found is _MISSING else _in_json(found)
+            return Verdict("invalid_response", f"{path} is {shown} where {json.dumps(right)} is expected")
+    if by_default and isinstance(value, dict) and (complaint := _complaint(value)):
+        return Verdict("invalid_response", complaint)
+    return Verdict("success", "", *_totals(value, expected.totals))
+
+
+def _parsed(body: bytes) -> Any:
+    """A JSON document, or None where there is nothing. Raises ValueError and RecursionError.
+
+    msgspec is one call where `json` is ten; what it refuses of what `json` takes (NaN, UTF-16, a lone surrogate),
+    `json` is asked about."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json.loads(body) if body.strip() else None
+
+
+def excerpt(body: bytes) -> str:
+    """The beginning of a text as one printable line."""
+    return one_line(_beginning(body))
+
+
+def _beginning(body: bytes) -> str:
+    """What may be shown of it; of a longer one without the end, where half a secret may stand."""
+    text = redact(body[:EXCERPT_FROM].decode("utf-8", "replace"))
+    return text if len(body) <= EXCERPT_FROM else text[: max(SHORTEST, len(text) - redact.longest)]
+
+
+def one_line(text: str) -> str:
+    """A text that the server may have written as one printable line, without our secrets, cut to EXCERPT.
+
+    Redacted before it is cut: of a secret at the cut a part would stay.
+    """
+    text = " ".join(redact(text).split())[: EXCERPT + 1]
+    text = "".join(char if char.isprintable() else "�" for char in text)
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+
+
+def _in_json(found: Any) -> str:
+    if isinstance(found, dict | list):  # could be nested too deeply to be written
+        return "an object" if isinstance(found, dict) else "a list"
+    return excerpt(json.dumps(found).encode())
+
+
+def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
+    words = _title(body) if _is_html(content_type, body) else f": {excerpt(body)}" if body.strip() else ""
+    if status == 401:
+        return Verdict("unauthorized", f"401{words}")
+    hints = {
+        403: " (is the secret right, and may this machine call?)",
+        404: " (is the path right, and is the app deployed?)",
+        405: " (is the method right?)",
+        429: " (the server asks to be called less often)",
+        503: " (the server is starting, stopping or overloaded)",
+    }
+    hint = hints.get(status, " (its log may say why)" if status >= 500 else "")
+    return Verdict("http_error", f"{status}{words}{hint}")
+
+
+def _complaint(value: dict[str, Any]) -> str:
+    """What a JSON object says of its own failure; empty when it does not."""
+    error = value.get("error")
+    words = f": {one_line(error)}" if isinstance(error, str) and error.strip() else ""
+    for key in ("success", "ok"):
+        if key in value and (value[key] is False or (type(value[key]) in (int, float) and value[key] == 0)):
+            return f"answered {key}: {json.dumps(value[key])}{words}"
+    return f"answered an error{words}" if words else ""
+
+
+def _totals(value: Any, totals: Sequence[tuple[str, str]]) -> tuple[dict[str, float], dict[str, ReportedError]]:
+    reported: dict[str, float] = {}
+    errors: dict[str, ReportedError] = {}
+    for name, path in totals:
+        found = _look_up(value, path)
+        if found is _MISSING or found is None:
+            errors[name] = "missing"
+        elif isinstance(found, bool) or not isinstance(found, int | float) or not _is_count(found):
+            errors[name] = "not_a_number"
+        else:
+            reported[name] = float(found)
+    return reported, errors
+
+
+def _is_count(number: float) -> bool:
+    """Finite, not negative (a counter cannot fall) and small enough to add up."""
+    return 0 <= number <= LARGEST  # false for NaN, and exact for an int too large for a float
+
+
+def _is_same(found: Any, right: Any) -> bool:
+    """Numbers by their value (JavaScript writes 1.0 as 1); true is no number."""
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (found, right))
+    return bool(found == right) and (numbers or type(found) is type(right))
+
+
+def _look_up(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return _MISSING
+        value = value[key]
+    return value
+
+
+def _is_html(content_type: str, body: bytes) -> bool:
+    """Whether it is a page. The media type alone makes none: many a framework gives it to every text."""
+    begin = body[:EXCERPT_FROM].lstrip(_BLANK)[:20].lower()
+    return begin.startswith((b"<!doctype html", b"<html") if "text/html" not in content_type.lower() else b"<")
+
+
+def _title(body: bytes) -> str:
+    found = _TITLE.search(_beginning(body))
+    return f' titled "{one_line(found[1])}"' if found else ""

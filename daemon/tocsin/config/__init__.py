@@ -1,0 +1,131 @@
+"""TOML and environment into a frozen Config of Jobs; every fault is found and listed at once.
+
+`${NAME}` and `${NAME:-default}` in any string come from the environment and from the `.env` beside the job
+file; the environment wins. A fault names file, table, key and the value as it is *written*, so that what a
+variable holds never reaches an error.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from dotenv.parser import Original, parse_stream
+
+from tocsin.config.loader import Known, Loader
+from tocsin.config.model import Config, Job
+from tocsin.jobfile.faults import ConfigError, Fault
+from tocsin.jobfile.reader import REFERENCE, Reader
+from tocsin.jobfile.tables import DaemonTable
+
+__all__ = ["Config", "Job", "Known", "dotenv", "find", "load", "parse", "state_dir"]
+
+CONFIG_VARIABLE = "TOCSIN_CONFIG"
+DEFAULT_FILE = "tocsin.toml"
+_DAEMON_HEAD = re.compile(r"^\s*\[\s*[\"']?daemon\b", re.MULTILINE)
+FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
+
+
+def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The job file: as named with -c, else by TOCSIN_CONFIG, else `tocsin.toml` in the working folder."""
+    try:
+        return Path(named or environment.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "the working folder is gone", ".") from None
+
+
+def load(file: Path, environment: Mapping[str, str] = os.environ, known: Known | None = None) -> Config:
+    """Read and check the job file. Raises ConfigError with every fault; changes nothing but what is known."""
+    return parse(_read(file), file, environment, known)
+
+
+def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known | None = None) -> Config:
+    """As `load`, of a text that is to become the file."""
+    try:
+        written = tomllib.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # beside TOML's own: no UTF-8, a number with thousands of digits
+        raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
+    held = {**dotenv(file, environment), **environment}
+    loader = Loader(file, written, held, known or Known())
+    config = loader.config(hashlib.sha256(text))
+    if loader.faults and known and known.jobs:  # say what is wrong as if nothing had been known
+        loader = Loader(file, written, held, Known())
+        config = loader.config(hashlib.sha256(text))
+    if loader.faults or config is None:
+        raise ConfigError(loader.faults)
+    if known:
+        known.read_with, known.jobs = loader.read_with, loader.read
+    return config
+
+
+def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the state folder is, also while the job file is faulty: who asks the running daemon must find it."""
+    table: Any = {}
+    held: Mapping[str, str] = environment
+    with contextlib.suppress(ConfigError, ValueError, RecursionError):
+        held = {**dotenv(file, environment), **environment}
+        table = _daemon_table(_read(file).decode("utf-8-sig"))
+    written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
+    default = str(DaemonTable.model_fields["state_dir"].default)
+    filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
+    return file.parent / filled
+
+
+def _daemon_table(text: str) -> Any:
+    """What stands in [daemon], as a rule before the jobs: to read a thousand of them takes longer than a reload."""
+    head, jobs, rest = text.partition("\n[jobs")
+    if jobs and not _DAEMON_HEAD.search(rest):
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # it was no table's head, but stood in a longer text
+            return tomllib.loads(head).get("daemon")
+    return tomllib.loads(text).get("daemon")
+
+
+def dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the `.env` beside the job file, with the ${references} in them filled in: from the environment,
+    else from the lines before. Raises ConfigError."""
+    beside = file.parent / ".env"
+    try:
+        text = "" if beside.is_dir() else beside.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise ConfigError([Fault(".env", "", "", "", f"cannot read {beside}: {why}")]) from None
+    faults = [
+        Fault(".env", "", f"line {_first_line(one.original)}", "", "is not NAME=VALUE (is a quote left open?)")
+        for one in parse_stream(io.StringIO(text))
+        if one.error
+    ]
+    if faults:
+        raise ConfigError(faults)
+    held: dict[str, str] = {}
+    for name, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+        if value is not None:
+            held[name] = REFERENCE.sub(lambda one: environment.get(one[1]) or held.get(one[1]) or one[2] or "", value)
+    return held
+
+
+def _first_line(original: Original) -> int:
+    """Of a statement in the `.env`: the parser counts the empty lines before it in."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(FILE_SIZE + 1)
+    except OSError as error:
+        why = f"cannot read the job file {file}: {error.strerror}"
+        raise ConfigError([Fault(file.name, "", "", "", why)]) from None
+    if len(text) > FILE_SIZE:
+        why = f"is larger than {FILE_SIZE} bytes; is it the job file?"
+        raise ConfigError([Fault(file.name, "", "", "", why)])
+    return text

@@ -1,0 +1,136 @@
+"""Who may ask the exporter: over TLS, with a client certificate, a token or a password, as [daemon] says."""
+
+import base64
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from tocsin.config import secrets
+from tocsin.config.secrets import Secret, SecretError
+from tocsin.config.tls import ServerTls, TlsError
+from tocsin.jobfile.reader import Reader
+from tocsin.jobfile.tables import DaemonTable
+
+LONGEST = 1024  # characters of a token or password: with room to spare in what the exporter reads of a header
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Two are equal when whoever could ask under the one still can under the other, and sees the same certificate."""
+
+    tls: ServerTls | None = None
+    bearer: Secret | None = None
+    user: str = ""
+    password: Secret | None = None
+
+    @property
+    def challenge(self) -> str:
+        """What a 401 asks for; "" when nothing is asked for."""
+        basic = 'Basic realm="Tocsin", charset="UTF-8"' if self.password else ""
+        bearer = 'Bearer realm="Tocsin"' if self.bearer else ""
+        return ", ".join(filter(None, (basic, bearer)))
+
+    @property
+    def secrets(self) -> Iterator[Secret]:
+        """What must never be seen, also in the form in which it is sent."""
+        if self.bearer:
+            yield self.bearer
+        if self.password:
+            yield self.password
+            sent = base64.b64encode(_pair(self.user, self.password)).decode()
+            yield Secret(sent, "authorization", self.password.source)
+
+    def admits(self, authorization: str) -> bool:
+        """Whether the Authorization header of a request is right, or none is needed."""
+        if not self.bearer and not self.password:
+            return True
+        scheme, _, shown = authorization.partition(" ")
+        match scheme.lower():
+            case "bearer" if self.bearer:
+                return hmac.compare_digest(_octets(shown), _octets(self.bearer.value))
+            case "basic" if self.password:
+                try:
+                    pair = base64.b64decode(_octets(shown), validate=True)
+                except ValueError:
+                    return False
+                return hmac.compare_digest(pair, _pair(self.user, self.password))
+        return False
+
+
+def read(daemon: DaemonTable, reader: Reader) -> Access:
+    """What [daemon] says of it; the faults go to the reader."""
+    access = Access(
+        _tls(daemon, reader),
+        _secret(daemon, reader, "listen_bearer", "bearer"),
+        daemon.listen_user,
+        _secret(daemon, reader, "listen_password", "authorization"),
+    )
+    has_password = bool(daemon.listen_password_env or daemon.listen_password_file)
+    if daemon.listen_user and not has_password:
+        reader.fault("daemon", "listen_user", "stands without listen_password_env or listen_password_file")
+    if has_password and not daemon.listen_user:
+        key = "listen_password_env" if daemon.listen_password_env else "listen_password_file"
+        reader.fault("daemon", key, "stands without listen_user")
+    return access
+
+
+def warning(listen: tuple[str, int], access: Access) -> str:
+    """What is to be said of an exporter that anybody beyond this machine may ask; "" of any other."""
+    if is_loopback(listen[0]) or access.challenge or (access.tls and access.tls.asks_clients):
+        return ""
+    return (
+        "`listen` is beyond loopback, where whoever connects may read the pages and metrics; set listen_bearer_env, "
+        "listen_user with listen_password_env, or listen_client_ca in [daemon]"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls(daemon: DaemonTable, reader: Reader) -> ServerTls | None:
+    if not daemon.listen_cert:
+        for key in ("listen_key", "listen_client_ca"):
+            if getattr(daemon, key):
+                reader.fault("daemon", key, "stands without listen_cert")
+        return None
+    names = (daemon.listen_cert, daemon.listen_key, daemon.listen_client_ca)
+    cert, key_file, client_ca = (reader.file.parent / name if name else None for name in names)
+    assert cert
+    try:
+        return ServerTls.load(cert, key_file, client_ca)
+    except TlsError as error:
+        reader.fault("daemon", error.key, str(error))
+        return None
+
+
+def _secret(daemon: DaemonTable, reader: Reader, what: str, sent: str) -> Secret | None:
+    variable, file = getattr(daemon, f"{what}_env"), getattr(daemon, f"{what}_file")
+    if variable and file:
+        reader.fault("daemon", f"{what}_file", f"stands beside {what}_env; write one of the two")
+        return None
+    if not variable and not file:
+        return None
+    try:
+        if file:
+            found = secrets.from_file(reader.file.parent / file, sent)
+        else:
+            found = secrets.from_environment(variable, sent, reader.environment)
+        if len(found.value) > LONGEST:
+            raise SecretError(f"{found.source} holds more than {LONGEST} characters")
+    except SecretError as error:
+        reader.fault("daemon", f"{what}_{'file' if file else 'env'}", str(error))
+        return None
+    return found
+
+
+def _pair(user: str, password: Secret) -> bytes:
+    return f"{user}:{password.value}".encode()
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")  # as aiohttp decoded it

@@ -1,0 +1,99 @@
+"""What the job file defines, ready for use: a frozen Config of frozen Jobs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from tocsin.config.access import Access
+from tocsin.config.secrets import Secret
+from tocsin.config.tls import TlsFiles
+from tocsin.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, with defaults and environment filled in. Seconds are floats, sizes bytes."""
+
+    name: str
+    description: str
+    enabled: bool
+    schedule: Schedule
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    secret: Secret | None
+    timeout: float
+    connect_timeout: float
+    grace: float
+    arm: bool  # connect before the instant, so that at the instant one send is left to do
+    catch_up: Literal["last", "all", "none"]
+    retries: int
+    retry_on: tuple[str, ...]
+    delivery: Literal["at-most-once", "at-least-once"]
+    expect_status: tuple[str, ...]
+    expect_json: tuple[tuple[str, Any], ...]
+    expect_html: bool
+    totals: tuple[tuple[str, str], ...]
+    max_reply: int
+    memory_limit: int | None
+    tls: TlsFiles
+    signing_secret: Secret | None = None
+    hidden: tuple[str, ...] = field(default=(), repr=False)  # what variables hold, where that may be a secret by itself
+    source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
+
+    @property
+    def host(self) -> str:
+        """Host and port of the URL, as they stand there."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def longest_run(self) -> float:
+        """Seconds after which a run must be over, its retries included."""
+        return self.timeout * (1 + self.retries if "timeout" in self.retry_on else 1)
+
+    @property
+    def public_url(self) -> str:
+        """The URL without what nobody should read: its query, and parts that are a secret by themselves."""
+        return self.without_hidden(self.url.partition("?")[0])
+
+    def without_hidden(self, text: str) -> str:
+        for value in self.hidden:
+            text = text.replace(value, "…")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole job file. `hash` covers everything but the secrets; `warnings` are for the log."""
+
+    file: Path
+    state_dir: Path
+    listen: tuple[str, int]
+    access: Access
+    ledger: str
+    node: str
+    log_level: str
+    log_format: str
+    drain: float
+    keep: float
+    jobs: Mapping[str, Job]
+    hash: str
+    warnings: tuple[str, ...]
+
+    @property
+    def enabled_jobs(self) -> dict[str, Job]:
+        return {name: job for name, job in self.jobs.items() if job.enabled}
+
+    @property
+    def secrets(self) -> Iterable[Secret]:
+        of_jobs = {one for job in self.jobs.values() for one in (job.secret, job.signing_secret) if one}
+        return of_jobs | set(self.access.secrets)
+
+    @property
+    def hidden(self) -> set[str]:
+        """Every text that must show up nowhere."""
+        parts = {part for one in self.secrets for part in one.parts()}
+        return parts.union(*(job.hidden for job in self.jobs.values()))

@@ -1,0 +1,123 @@
+"""The secret a job shows to its endpoint: where it comes from, how it is sent, and how it stays out of sight."""
+
+import base64
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from tocsin.linux import read_file
+
+SHORT = 16  # characters: a shorter secret can be guessed over the network
+SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
+SIGNING_PREFIX = "whsec_"
+SHORTEST_PART = 4  # characters of a part of a secret that is hidden wherever it stands: less would garble texts
+
+
+class SecretError(ValueError):
+    """The secret cannot be used; says why without repeating it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """`sent` is "header:NAME", "bearer", "authorization", "query:NAME" or "signature" (it is not sent, but signs);
+    `source` names the variable or file."""
+
+    value: str = field(repr=False)
+    sent: str
+    source: str
+    file: Path | None = None
+
+    def reread(self) -> "Secret":
+        """The secret as its file holds it now (rotation); itself when it came from the environment."""
+        if self.file is None:
+            return self
+        return Secret(read_secret_file(self.file), self.sent, self.source, self.file)
+
+    def header(self) -> tuple[str, str] | None:
+        """The request header that carries the secret, if one does."""
+        match self.sent.partition(":"):
+            case "header", _, name:
+                return name, self.value
+            case "bearer", _, _:
+                return "Authorization", f"Bearer {self.value}"
+            case "authorization", _, _:
+                return "Authorization", self.value
+        return None
+
+    def parts(self) -> Iterator[str]:
+        """What gives it away: all of it, and what an Authorization header consists of."""
+        yield self.value.removeprefix(SIGNING_PREFIX) or self.value
+        if self.sent == "authorization":
+            scheme, _, credentials = self.value.partition(" ")
+            given = [credentials]
+            if scheme.lower() == "basic":
+                with contextlib.suppress(ValueError):  # not what it says
+                    given.append(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
+            yield from (one for one in given if len(one) >= SHORTEST_PART)
+
+    def into_query(self, target: str) -> str:
+        """The request target (path and query) with the secret added, if that is how it is sent."""
+        kind, _, name = self.sent.partition(":")
+        if kind != "query":
+            return target
+        return f"{target}{'&' if '?' in target else '?'}{quote(name, safe='')}={quote(self.value, safe='')}"
+
+
+def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
+    if not variable:
+        raise SecretError('names no variable; to send none, write send_secret = "none"')
+    if variable not in environment:  # one in small letters may be the secret itself, written there by mistake
+        named = f"environment variable {variable}" if variable.isupper() else "the environment variable it names"
+        raise SecretError(f"{named} is not set (set it, or put it into .env)")
+    try:
+        return Secret(check(environment[variable]), sent, variable)
+    except SecretError as error:
+        raise SecretError(f"environment variable {variable} {error}") from None
+
+
+def for_signing(variable: str, environment: Mapping[str, str]) -> Secret:
+    """The key of Standard Webhooks signatures: base64 of 24 to 64 bytes, as a rule after "whsec_"."""
+    secret = from_environment(variable, "signature", environment)
+    try:
+        key = base64.b64decode(secret.value.removeprefix(SIGNING_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        make = 'echo "whsec_$(openssl rand -base64 32)"'
+        raise SecretError(f"environment variable {variable} is no base64 of 24 to 64 bytes; make one with: {make}")
+    return secret
+
+
+def from_file(file: Path, sent: str) -> Secret:
+    return Secret(read_secret_file(file), sent, str(file), file)
+
+
+def read_secret_file(file: Path) -> str:
+    """The secret in a file, without the one newline that editors add. Raises SecretError."""
+    try:
+        raw = read_file(file, SECRET_FILE_SIZE + 1)
+    except OSError as error:
+        raise SecretError(f"cannot read {file}: {error.strerror}") from None
+    if len(raw) > SECRET_FILE_SIZE:
+        raise SecretError(f"{file} is larger than {SECRET_FILE_SIZE} bytes; is it the secret?")
+    try:
+        return check(raw.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r"))
+    except SecretError as error:
+        raise SecretError(f"{file} {error}") from None
+
+
+def check(value: str) -> str:
+    """The value itself if it can serve as a secret. Raises SecretError, which does not repeat it."""
+    if not value.strip():
+        raise SecretError("is empty")
+    if value.strip().lower() in ("undefined", "null", "none"):
+        raise SecretError(f'holds the word "{value.strip()}", not a secret')
+    if "\n" in value or "\r" in value:
+        raise SecretError("holds a line break")
+    if not value.isascii() or not value.isprintable():
+        raise SecretError("holds characters that are not printable ASCII")
+    if value != value.strip():
+        raise SecretError("begins or ends with a space")
+    return value

@@ -1,0 +1,52 @@
+"""`daemon.jobs_from`: jobs that stay in the app's own file, read at start and at each reload."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tocsin.importing import files
+from tocsin.importing.found import fault
+from tocsin.jobfile.faults import ConfigError, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class LiveJob:
+    """A table of the job file that stands in another file: in `source`, at `where` exactly."""
+
+    name: str
+    table: dict[str, Any]
+    source: str
+    where: str
+
+
+def jobs(
+    folder: Path, named: Mapping[str, str], own: Collection[str], faults: list[Fault], warnings: list[str]
+) -> Iterator[LiveJob]:
+    """The jobs of the named files (relative to `folder`), which the job file writes as their values. Adds to faults
+    and warnings; `own` are names taken."""
+    holders = dict.fromkeys(own, "the job file")
+    for name, source in named.items():
+        try:
+            if os.path.exists(folder / name) and not os.path.isfile(folder / name):
+                raise ConfigError([fault(source, "", "", "is no plain file")])  # a pipe would hold the daemon up
+            text = files.text_of(folder / name, source)
+            kind = files.kind_of(text, source)
+            if kind == "crontab":
+                why = "is a crontab, whose lines are a shell's; take its jobs over once, with tocsin import"
+                raise ConfigError([fault(source, "", "", why)])
+            found = files.READERS[kind](text, source)
+        except ConfigError as error:
+            faults += error.faults
+            continue
+        warnings += [
+            f"{source}: {' '.join((one.place, one.text)).strip()}" for one in found.notes if one.kind != "differs"
+        ]
+        for job in found.jobs:
+            if holder := holders.get(job.name):
+                why = f"is a job of {holder} too; nothing overrides a job, so rename or remove that one"
+                faults.append(fault(source, job.place, f"[jobs.{job.name}]", why))
+                continue
+            holders[job.name] = f"{source} {job.place}"
+            yield LiveJob(job.name, job.table, source, f"{source} {job.place}")

@@ -1,0 +1,112 @@
+"""The job file's JSON Schema, made from the models of `tables.py`: for editors, and for docs/job-file.md.
+
+Draft 7, and no `$ref`: Taplo (which is what editors use for TOML) knows no newer draft, and shows nothing that
+stands beside a reference. A schema sees one key at a time: whether a file exists, a variable is set or a schedule
+can be read, `tocsin check` says.
+"""
+
+from typing import Any
+
+from tocsin.jobfile.reader import REFERENCE
+from tocsin.jobfile.tables import JOB_NAME, DaemonTable, JobTable, Table, TargetTable
+
+Schema = dict[str, Any]
+
+OF_A_JOB = ("schedule", "every", "path", "url")  # keys that [defaults] cannot have
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_SIZES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024, "B": 1}
+
+
+def schema() -> Schema:
+    """Of the whole file. Every property has a description, and its default as one would write it."""
+    job = _table(JobTable)
+    defaults = {key: value for key, value in job["properties"].items() if key not in OF_A_JOB}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "tocsin.toml, the job file of Tocsin",
+        **_object(
+            {
+                "daemon": {"description": "The daemon itself.", **_table(DaemonTable)},
+                "target": {
+                    "description": "The app that the jobs call, and the secret it asks for.",
+                    **_table(TargetTable),
+                },
+                "defaults": {
+                    "description": "Keys of a job, for all jobs that do not say otherwise.",
+                    **_object(defaults),
+                },
+                "jobs": {
+                    "description": "One table for each job: [jobs.sla-check].",
+                    "type": "object",
+                    "additionalProperties": False,
+                    "patternProperties": {
+                        f"^{JOB_NAME.pattern}$": {
+                            "description": "One job: when, and what to call.",
+                            **job,
+                            "oneOf": [{"required": [when, what]} for when in OF_A_JOB[:2] for what in OF_A_JOB[2:]],
+                        }
+                    },
+                },
+            }
+        ),
+    }
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _table(model: type[Table]) -> Schema:
+    made = model.model_json_schema()
+    return _object({key: _key(key, value, made.get("$defs", {})) for key, value in made["properties"].items()})
+
+
+def _key(key: str, made: Schema, tables: Schema) -> Schema:
+    """The schema of one key: pydantic's, without what is pydantic's alone."""
+    found = {"description": made["description"]} if "description" in made else {}
+    if name := made.pop("$ref", "").rpartition("/")[2]:  # the one table in a table
+        inner = {key: _key(key, value, tables) for key, value in tables[name]["properties"].items()}
+        return {**found, **_object(inner)}
+    if "anyOf" in made:  # or null, which TOML has not
+        made |= next(one for one in made.pop("anyOf") if one["type"] != "null")
+    if made.get("title") == key.replace("_", " ").title():
+        del made["title"]
+    default = _written(made.pop("default", None), made.get("title", ""))
+    found |= {"default": default} if default not in (None, "", [], {}) else {}
+    return _with_reference(found | made, found)
+
+
+def _with_reference(made: Schema, said: Schema) -> Schema:
+    """The same, or a text with a ${reference}, which only the environment can judge."""
+    match made:
+        case {"enum": values}:
+            plain = {key: value for key, value in made.items() if key not in ("enum", "type")}
+            # The branches repeat what is said of the key, since Taplo completes from them.
+            branches = [{**said, "enum": values}, {**said, "type": "string", "pattern": REFERENCE.pattern}]
+            return {**plain, "anyOf": branches}
+        case {"type": "string", "pattern": pattern}:
+            return {**made, "pattern": f"{pattern}|{REFERENCE.pattern}"}
+        case {"type": "integer" | "boolean" as kind}:
+            return {**made, "type": [kind, "string"], "pattern": REFERENCE.pattern}
+        case {"type": "array", "items": items}:
+            return {**made, "items": _with_reference(items, {})}
+        case {"type": "object", "additionalProperties": dict(values)}:
+            return {**made, "additionalProperties": _with_reference(values, {})}
+    return made
+
+
+def _written(default: Any, title: str) -> Any:
+    """A default as it stands in a job file: "60s", not 60.0."""
+    match title:
+        case "duration" if default:
+            return _in_units(default, _UNITS)
+        case "size" if default:
+            return _in_units(default, _SIZES)
+        case "address":
+            return "{}:{}".format(*default)
+    return default
+
+
+def _in_units(number: float, units: dict[str, int]) -> str:
+    """In the largest unit that it is a whole number of."""
+    return next(f"{number / factor:.0f}{unit}" for unit, factor in units.items() if number % factor == 0)

@@ -1,0 +1,128 @@
+"""The parent's side of the ledger's protocol: what the ledger must know, and how it is doing."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from tocsin import log
+from tocsin.config import Job
+from tocsin.ipc.channel import ChannelClosed
+from tocsin.ipc.messages import Committed, Enroll, Enrolled, LedgerState
+from tocsin.parent.children import Children
+from tocsin.parent.outbox import Body, Outbox
+from tocsin.parent.process import Process
+from tocsin.parent.status_feed import StatusFeed
+
+SILENT = 15.0  # seconds without a commit, where there is something to commit, from which on the ledger counts as down
+
+
+class LedgerClient:
+    """`ledger` is the ledger's process while there is one; whatever it must know is kept until it has it for good."""
+
+    def __init__(self, ledger: Callable[[], Process | None], children: Children, feed: StatusFeed) -> None:
+        self.lost = False  # the store cannot be used
+        self._ledger = ledger
+        self._children = children
+        self._feed = feed
+        self._outbox = Outbox()
+        self._state = LedgerState(False, 0)
+        self._roster = 0
+        self._durable = 0  # entries up to here were committed
+        self._hung = False  # whether it was said
+        self._waits_since = 0.0  # monotonic: when it last committed, or something came to be committed
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits to become durable, or can."""
+        return self.lost or not len(self._outbox)
+
+    @property
+    def writes(self) -> bool:
+        """Whether what is put will be durable in a moment, for all that is known."""
+        return self._state.up and not self._hung
+
+    @property
+    def dropped(self) -> int:
+        """Entries that found no room since the start."""
+        return self._outbox.dropped
+
+    def put(self, body: Body) -> None:
+        self._add(body)
+        self.pump()
+
+    def _add(self, body: Body) -> None:
+        if not len(self._outbox):
+            self._waits_since = time.monotonic()
+        self._outbox.put(body)
+
+    def enroll(self, jobs: Iterable[Job], *, anew: bool) -> None:
+        """These jobs are new or defined anew; `anew`: they are all that there are, every other is to be forgotten."""
+        if anew:
+            self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
+        for job in jobs:
+            expression = f"{job.schedule.expression} {job.schedule.timezone}" if job.enabled else ""
+            self._add(Enroll(job.name, expression, self._roster, time.time()))
+        if anew:
+            self._add(Enrolled(self._roster))
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what the ledger can take now."""
+        ledger = self._ledger()
+        if ledger and ledger.channel:
+            try:
+                self._outbox.pump(ledger.channel)
+            except ChannelClosed:
+                return  # its exit follows, and its successor gets it all
+            self._children.await_room(ledger)
+
+    def tell(self) -> None:
+        """Whoever watches: how the ledger is doing. One that is up and hangs (its disk does, perhaps) says nothing."""
+        state, backlog, silent = self._state, len(self._outbox), time.monotonic() - self._waits_since
+        hung = state.up and backlog > 0 and silent > SILENT
+        if hung:
+            state = LedgerState(False, 0, f"it has not committed for {silent:.0f} s")
+        if hung and not self._hung:
+            log.error("the ledger hangs: no job runs until it goes on (does its disk answer?)", why=state.detail)
+        elif self._hung and state.up:
+            log.info("the ledger goes on")
+        self._hung = hung
+        self._feed.tell(replace(state, backlog=backlog))
+
+    # ---- what became of the ledger
+
+    def forked(self) -> None:
+        """It has a new process, which gets again what the old one did not commit."""
+        self._outbox.rewind()
+        self.pump()
+
+    def died(self) -> None:
+        self._is(LedgerState(False, 0, "its process died"))
+
+    def ready(self, seq: int) -> bool:
+        """It is open, and has the entries up to `seq`. False where it has lost some that it had committed."""
+        self.lost = False
+        self._is(LedgerState(True, 0))
+        if seq < self._durable:
+            log.error("the ledger has lost what it had committed", up_to=seq, committed=self._durable)
+        kept, self._durable = seq >= self._durable, seq
+        return kept
+
+    def trouble(self, detail: str) -> None:
+        """It cannot write, and why; "" when it can again."""
+        self._is(LedgerState(not detail, 0, detail))
+        if detail:
+            log.error("the ledger cannot write: no job runs until it can", why=detail)
+        else:
+            log.info("the ledger can write again")
+
+    def committed(self, commit: Committed) -> None:
+        self._durable, self._waits_since = commit.seq, time.monotonic()
+        self._outbox.committed(commit.seq)
+        self._feed.tell(commit)
+        self.pump()
+
+    def _is(self, state: LedgerState) -> None:
+        self._state, self._waits_since = state, time.monotonic()
+        self.tell()

@@ -1,0 +1,116 @@
+"""`tocsin run`: takes the state folder, opens the control socket, minds the signals, runs until stopped."""
+
+import gc
+import math
+import os
+import resource
+import signal
+from collections.abc import Callable
+
+import setproctitle
+
+from tocsin import __version__, linux, log
+from tocsin.config import Config
+from tocsin.jobfile.faults import ConfigError, Fault
+from tocsin.parent import limits, lock
+from tocsin.parent.control import Control
+from tocsin.parent.daemon import Daemon, Programs
+from tocsin.parent.loop import Loop
+from tocsin.parent.requests import Commands
+from tocsin.redact import redact
+
+UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
+REPEATED = 3.0  # seconds in which another SIGTERM is the same wish: Heroku signals every process, maybe twice
+
+
+def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
+    """The life of the parent; returns its exit code. `load` reads the job file again.
+
+    Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.lock.HeldByAnother, and
+    OSError where the state folder is of no use.
+    """
+    _within_limits(config)
+    held = lock.take(config.state_dir)
+    writer = log.set_up(config.log_level, config.log_format)
+    redact.hide(config.hidden)
+    log.info(
+        "tocsin starts",
+        version=__version__,
+        pid=os.getpid(),
+        jobs=len(config.enabled_jobs),
+        config=config.file,
+        state=config.state_dir,
+        metrics=f"{base_url(config)}/metrics",
+        page=f"{base_url(config)}/",
+    )
+    for warning in config.warnings:
+        log.warning(warning)
+    gc.disable()  # in the parent nothing makes cycles; its children collect when it suits them
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secret
+    setproctitle.getproctitle()  # finds out where the title stands: shared by the children
+    programs.rehearse(config)
+    linux.fill_heap()
+    loop = Loop()
+    daemon = Daemon(config, loop, programs, {held, writer.descriptor})
+
+    def reload() -> str:
+        why = daemon.reload(lambda: _within_limits(load()))
+        if not why:
+            log.set_up(daemon.config.log_level, daemon.config.log_format)
+            redact.hide(daemon.config.hidden)
+            log.info("reloaded", jobs=len(daemon.config.enabled_jobs), config_hash=daemon.config.hash)
+            for warning in daemon.config.warnings:
+                log.warning(warning)
+        return why
+
+    commands = Commands(daemon, reload)
+    control = Control(config.state_dir, loop, commands.handle)
+
+    told = -math.inf  # when SIGTERM came and counted
+
+    def on_signal(number: int) -> None:
+        nonlocal told
+        if number == signal.SIGHUP:
+            reload()
+        elif number == signal.SIGINT:
+            daemon.stop("SIGINT")
+        elif number == signal.SIGTERM and loop.now() >= told + REPEATED:
+            told = loop.now()
+            daemon.stop("SIGTERM")
+
+    loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # what came since the job file was read counts
+    _stop_with_supervisord(loop, daemon)
+    daemon.start()
+    loop.run(daemon.work)
+    control.close()
+    log.info("tocsin has stopped", exit_code=daemon.exit_code)
+    return daemon.exit_code
+
+
+def base_url(config: Config) -> str:
+    host, port = config.listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    scheme = "https" if config.access.tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _within_limits(config: Config) -> Config:
+    """The same config. Raises ConfigError when this process may not have what so many jobs need."""
+    if why := limits.shortage(len(config.enabled_jobs)):
+        raise ConfigError([Fault(config.file.name, "", "", "", why)])
+    return config
+
+
+def _stop_with_supervisord(loop: Loop, daemon: Daemon) -> None:
+    """When supervisord dies, stop as at SIGTERM: its successor starts a new daemon, which needs the lock."""
+    if UNDER_SUPERVISORD not in os.environ:
+        return
+    supervisor = os.pidfd_open(os.getppid())
+
+    def on_death() -> None:
+        loop.forget(supervisor)
+        os.close(supervisor)
+        daemon.stop("supervisord is gone")
+
+    loop.watch(supervisor, on_death)

@@ -1,0 +1,93 @@
+"""What an operator may ask of the running daemon, and the answers."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+from tocsin.ipc.messages import (
+    Deny,
+    Done,
+    Finished,
+    Fire,
+    FireJob,
+    ListJobs,
+    Message,
+    PauseJob,
+    Refused,
+    ReloadConfig,
+    Skipped,
+)
+from tocsin.parent.control import Client
+from tocsin.parent.daemon import Daemon
+
+FAILED, UNUSABLE = 1, 2  # exit codes of the command: it could not be done; the request or the file is wrong
+
+
+class Commands:
+    """`reload` takes the job file over; "" or why not."""
+
+    def __init__(self, daemon: Daemon, reload: Callable[[], str]) -> None:
+        self._daemon = daemon
+        self._reload = reload
+        self._waiting: dict[tuple[str, float], Client] = {}  # for the end of a manual run
+        daemon.on_run_over = self._run_over
+        daemon.on_job_exit = self._job_exited
+
+    def handle(self, client: Client, request: Message) -> None:
+        match request:
+            case ListJobs():
+                for status in sorted(self._daemon.feed.statuses.values(), key=lambda one: one.name):
+                    client.say(status)
+                client.say(Done())
+            case FireJob() | ReloadConfig() if self._daemon.stopping:
+                client.say(Refused("the daemon is stopping", FAILED))
+            case FireJob(job=job):
+                if refused := self._fire(client, job):
+                    client.say(refused)
+            case PauseJob(job=job, paused=paused):
+                if job not in self._daemon.config.enabled_jobs:
+                    client.say(self._unknown(job))
+                else:
+                    kept = self._daemon.jobs.pause(job, paused)
+                    but = "" if kept else "; the ledger cannot write: a restart before it can would forget that"
+                    client.say(Done(f"{job} is {'paused' if paused else 'resumed'}{but}"))
+            case ReloadConfig():
+                why = self._reload()
+                client.say(Refused(why[:4000], UNUSABLE) if why else Done("reloaded"))
+            case _:
+                client.say(Refused(f"{type(request).__name__} is not for the control socket", UNUSABLE))
+
+    def _fire(self, client: Client, job: str) -> Refused | None:
+        """Have the job run now; None when the answer will come at the end of the run."""
+        if job not in self._daemon.config.enabled_jobs:
+            return self._unknown(job)
+        if self._daemon.jobs.is_running(job) or any(name == job for name, _ in self._waiting):
+            return Refused(f"{job} is running already; it does not overlap itself", FAILED)
+        now = round(time.time(), 3)
+        due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
+        if not self._daemon.jobs.send(job, Fire(due, str(uuid.uuid4()))):
+            return Refused(f"{job} has no running process at the moment; see: tocsin jobs", FAILED)
+        self._waiting[job, due] = client
+        return None
+
+    def _unknown(self, job: str) -> Refused:
+        if job in self._daemon.config.jobs:
+            return Refused(f"{job} is disabled in the job file", FAILED)
+        known = ", ".join(sorted(self._daemon.config.jobs))
+        return Refused(f"there is no job {job[:100]!r}; there are: {known}"[:4000], UNUSABLE)
+
+    def _run_over(self, event: Finished | Skipped | Deny) -> None:
+        due = event.first if isinstance(event, Skipped) else event.due
+        client = self._waiting.pop((event.job, due), None)
+        if client is None:
+            return
+        if isinstance(event, Finished):
+            client.say(event)
+        else:
+            why = event.why if isinstance(event, Deny) else event.detail
+            client.say(Refused(f"{event.job} did not run: {why}", FAILED))
+
+    def _job_exited(self, job: str) -> None:
+        """The process that was to run them is gone, and never asked for their slots."""
+        for key in [key for key in self._waiting if key[0] == job]:
+            self._waiting.pop(key).say(Refused(f"{job} did not run: its process died", FAILED))

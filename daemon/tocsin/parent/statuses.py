@@ -1,0 +1,49 @@
+"""The status of a job as its definition has it, at the start and after a reload."""
+
+from msgspec.structs import replace
+
+from tocsin.config import Job
+from tocsin.ipc.messages import JobStatus
+
+
+def of(job: Job) -> JobStatus:
+    """The status of a job of which nothing has happened yet."""
+    return JobStatus(
+        name=job.name,
+        schedule=job.schedule.expression,
+        timezone=job.schedule.timezone,
+        words=job.schedule.words,
+        method=job.method,
+        url=job.public_url,
+        host=job.host,
+        enabled=job.enabled,
+        description=job.description,
+        timeout=job.timeout,
+        grace=job.grace,
+        fields=tuple(name for name, _ in job.totals),
+        state="starting" if job.enabled else "disabled",
+    )
+
+
+def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
+    """The new definition of a job with what happened under the old one; its process still is the old one's."""
+    same_schedule = (old.schedule, old.timezone) == (new.schedule, new.timezone)
+    if old.enabled and new.enabled:
+        new = replace(
+            new,
+            state=old.state,
+            pid=old.pid,
+            process_started=old.process_started,
+            running_since=old.running_since,
+            next_fire=old.next_fire if same_schedule else None,
+        )
+    return replace(
+        new,
+        paused=old.paused,
+        since=now if not same_schedule or (new.enabled and not old.enabled) else old.since,
+        last_outcome=old.last_outcome,
+        last_detail=old.last_detail,
+        last_run=old.last_run,
+        last_success=old.last_success,
+        consecutive_failures=old.consecutive_failures,
+    )

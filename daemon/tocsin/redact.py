@@ -1,0 +1,84 @@
+"""Keeping secrets out of what people read: what looks like one, what is named like one, and hiding them in a text."""
+
+import functools
+import html.entities
+import re
+from collections.abc import Iterable
+
+REDACTED = "[redacted]"
+_SECRET_NAME = re.compile(
+    r"secret(?!ar)|token(?!s\b|[-_]?(limit|type|count))|passw|apikey|authorization|credential|signature(?![-_]?version)"
+    r"|session(?!s\b)|cookie|(^|[-_.])(pass|pwd|pw|auth|sig)$|^code$"  # ?code= is how Azure Functions take their keys
+    r"|^(?!(mon|tur|hoc|whis|.*(cache|sort|partition|primary|foreign|idempotency)[-_]?)key$).*key$",
+    re.IGNORECASE,
+)
+_RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
+
+
+def looks_random(segment: str) -> bool:
+    """Whether part of a path may be a secret by itself, as in https://hc-ping.com/<uuid>."""
+    return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3
+
+
+def is_unlike_words(value: str) -> bool:
+    """Whether hiding it wherever it stands garbles nothing else: no word, no number, no year."""
+    return len(value) >= 8 and any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a header, parameter or key of this name likely carries a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+class Redactor:
+    """Takes secrets out of texts. The last line of defence: nothing should put one in."""
+
+    def __init__(self) -> None:
+        self._hidden: dict[str, str] = {}  # secret -> a part of it that no disguise changes
+        self.longest = 0  # characters that one of them may take
+
+    def hide(self, texts: Iterable[str]) -> None:
+        """Hide these too, in whatever they stand; what was hidden before stays hidden (an old one may be valid)."""
+        for value in set(texts) - self._hidden.keys():
+            self._hidden[value] = max(_PLAIN.findall(value), key=len, default="")
+            self.longest = max(self.longest, sum(1 if char.isalnum() else LONGEST_DISGUISE for char in value))
+        self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))
+
+    def __call__(self, text: str) -> str:
+        for value, part in self._hidden.items():
+            if part in text:
+                text = _disguises(value).sub(REDACTED, text)
+        return text
+
+
+_PLAIN = re.compile("[A-Za-z0-9]+")  # what nobody escapes
+_ENTITIES: dict[str, list[str]] = {}
+for _name, _char in html.entities.html5.items():
+    if len(_char) == 1 and _char.isascii() and _name.endswith(";"):
+        _ENTITIES.setdefault(_char, []).append(_name)
+LONGEST_DISGUISE = 24  # characters that one may take, as "&amp;DiacriticalGrave;"
+
+
+@functools.cache  # made when it is needed: a thousand jobs may have a thousand secrets
+def _disguises(value: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_disguised, value)))
+
+
+def _disguised(char: str) -> str:
+    """A pattern for the character as it may stand in a text: plain, in a URL, in JSON (of any writer), in HTML."""
+    if char.isalnum():
+        return char
+    code = f"{ord(char):02x}"
+    hexadecimal = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
+    numbers = f"#0{{0,8}}{ord(char)};", f"#[xX]0{{0,8}}{hexadecimal};"  # bounded: else a long text would take for ever
+    entities = "|".join((*map(re.escape, _ENTITIES.get(char, ())), *numbers))
+    forms = [
+        rf"\\{{0,16}}{re.escape(char)}",
+        rf"\\{{1,16}}u00{hexadecimal}",
+        f"%(?:25)?{hexadecimal}",
+        f"&(?:amp;)?(?:{entities})",
+    ]
+    return f"(?:{'|'.join([*forms, *([r'[+]'] if char == ' ' else [])])})"
+
+
+redact = Redactor()  # one for each process; children inherit what the parent learned

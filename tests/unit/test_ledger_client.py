@@ -1,0 +1,45 @@
+"""The parent's side of the ledger: what it tells of one that says nothing."""
+
+from typing import Any, cast
+
+import pytest
+
+from harness import Ends
+from test_status_feed import taken_by
+from tocsin.ipc.messages import Committed, LedgerState, Message, Pause
+from tocsin.parent import ledger_client as module
+from tocsin.parent.ledger_client import LedgerClient
+from tocsin.parent.status_feed import StatusFeed
+
+
+def test_a_ledger_that_hangs_is_not_up(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    heard: list[Message] = []
+    client = LedgerClient(lambda: None, cast(Any, None), StatusFeed(taken_by(heard)))
+
+    def told(seconds: float) -> LedgerState:
+        nonlocal now
+        now += seconds
+        client.tell()
+        state = heard[-1]
+        assert isinstance(state, LedgerState)
+        return state
+
+    client.ready(0)
+    assert told(3600.0) == LedgerState(True, 0), "there was nothing to commit"
+    client.put(Pause("a", True))
+    client.put(Pause("b", True))
+    client._outbox.pump(ends[0])
+    assert told(module.SILENT) == LedgerState(True, 2)
+    assert told(1.0) == LedgerState(False, 2, "it has not committed for 16 s")
+    client.committed(Committed(1, 0.1))
+    assert told(0.0).up
+    client.committed(Committed(2, 0.1))
+    assert told(3600.0).up
+    client.put(Pause("a", False))
+    assert not told(module.SILENT + 1).up
+    client.died()
+    assert told(0.0).detail == "its process died"
+    client.ready(2)
+    assert told(1.0).up, "it has time to commit what waited"
