@@ -141,6 +141,30 @@ def test_a_slot_that_was_asked_for_and_not_yet_due_runs_in_the_next_daemon(runni
     assert scheduled.count(rfc3339(due)) == 1
 
 
+def test_another_spelling_of_a_schedule_is_shown_and_changes_nothing_else(running: Start, endpoint: Endpoint) -> None:
+    """The process stays at a reload, and a start accounts for the slots of the downtime."""
+
+    def spelled(schedule: str) -> str:
+        return EVERY_SECOND.replace('every = "1s"', f'schedule = "{schedule}"')
+
+    daemon = running(spelled("*/1 * * * * *"))
+    until(lambda: endpoint.calls, "a call")
+    pid = daemon.child("job sla-check")
+    daemon.write(spelled("* * * * * *"))
+    assert daemon.run("reload").returncode == 0
+    until(lambda: daemon.json("jobs")[0]["schedule"] == "* * * * * *", "the new spelling in `tocsin jobs`")
+    until(lambda: 'schedule="* * * * * *"' in daemon.get("/metrics"), "the new spelling in the metrics")
+    assert daemon.child("job sla-check") == pid
+    assert [one["detail"] for one in daemon.json("doctor") if one["check"] == "state.reload"] == []
+    assert daemon.stop() == 0
+    stopped = int(time.time())
+    daemon.write(spelled("0-59 * * * * *"))
+    until(lambda: time.time() > stopped + 3, "slots to come due")
+    daemon.start()
+    after = rfc3339(stopped)
+    until(lambda: [r for r in daemon.history() if r["state"] == "missed" and r["last"] > after], "the missed slots")
+
+
 def test_a_reload_leaves_a_paused_job_paused(running: Start, endpoint: Endpoint) -> None:
     daemon = running(EVERY_SECOND)
     until(lambda: endpoint.calls, "a call")

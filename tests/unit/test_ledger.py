@@ -177,6 +177,19 @@ def test_another_schedule_begins_anew(ledger: Ledger) -> None:
     assert (past.last_due, past.last_outcome, past.consecutive_failures) == (T + 900, "timeout", 1)
 
 
+@pytest.mark.parametrize(("before", "now"), [
+    ("*/1 * * * * UTC", "* * * * * UTC"),
+    ("0 9 * * 1-5 Europe/Berlin", "0 9 * * MON-FRI Europe/Berlin"),
+    ("@every 60s UTC", "@every 1m Europe/Berlin"),
+])  # fmt: skip
+def test_the_same_schedule_in_another_spelling_keeps_what_is_known(ledger: Ledger, before: str, now: str) -> None:
+    """The ledgers that older versions wrote hold the spelling of the job file."""
+    ledger.past(schedule=before, now=T)
+    past = ledger.past(schedule=now, roster=2, now=T + 900.5)
+    assert (past.last_due, past.since) == (T, T)
+    assert ledger.past(schedule="*/2 * * * * UTC", roster=3, now=T + 960.5).last_due == T + 960
+
+
 def test_from_when_on_a_success_is_expected(ledger: Ledger) -> None:
     assert ledger.past(now=T).since == T
     ledger.put(finished(T, "timeout"), Pause("a", False))

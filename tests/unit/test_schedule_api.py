@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cron_oracle import unix
 from test_schedule_differential import CHANGES, Maker, readable
-from tocsin.schedule import Schedule, ScheduleError
+from tocsin.schedule import Schedule, ScheduleError, same
 
 DAY = 86_400
 YEAR = 366 * DAY
@@ -188,6 +188,31 @@ def test_a_schedule_is_a_value() -> None:
     for name in ("expression", "timezone", "words", "more"):
         with pytest.raises(AttributeError):
             setattr(schedule, name, "UTC")
+
+
+@pytest.mark.parametrize(("one", "other", "expected"), [
+    ("* * * * * UTC", "*/1 * * * * UTC", True),
+    ("0 0 * * 0 UTC", "@weekly UTC", True),
+    ("0 0 * * 0 UTC", "0 0 0 * * 7 UTC", True),
+    ("@every 90s UTC", "@every 1m30s Asia/Tokyo", True),
+    ("0 9 * * * UTC", "0 9 * * * Europe/Berlin", False),
+    ("0 9 * * * UTC", "0 9 * * MON UTC", False),
+    ("0 * * * * Europe/Berlin", "0 0-23 * * * Europe/Berlin", False),  # one follows real time, one the clock
+    ("", "", True),
+    ("", "* * * * * UTC", False),
+    ("of a later version", "* * * * * UTC", False),
+    ("of a later version", "of a later version", True),
+])  # fmt: skip
+def test_the_same_by_meaning(one: str, other: str, expected: bool) -> None:
+    assert same(one, other) is expected
+    assert same(other, one) is expected
+
+
+def test_the_text_of_a_schedule_is_the_same_as_the_schedule() -> None:
+    schedule = Schedule("*/5 9-17 * * mon-fri", "Europe/Berlin")
+    assert schedule.text == "*/5 9-17 * * MON-FRI Europe/Berlin"
+    assert same(schedule.text, Schedule("0-59/5 9-17 * * 1-5", "Europe/Berlin").text) is False, "its minute is fixed"
+    assert same(schedule.text, Schedule("*/5 9-17 * * 1-5", "Europe/Berlin").text)
 
 
 def test_asking_changes_no_answer() -> None:

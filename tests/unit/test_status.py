@@ -170,6 +170,12 @@ def test_a_new_definition_of_a_running_job_keeps_its_process_too(make_job: MakeJ
     assert (other.state, other.pid, other.running_since) == ("running", 12, 60.1)
 
 
+def test_another_spelling_of_the_schedule_changes_what_is_shown_alone(make_job: MakeJob) -> None:
+    old = told(make_job, UP, Sleeping("sla-check", 60.0))
+    kept = statuses.carried_over(old, statuses.of(make_job(schedule=Schedule("*/1 * * * *"))), 61.0)
+    assert kept == replace(old, schedule="*/1 * * * *")
+
+
 def test_an_enabled_job_is_expected_to_succeed_from_then_on(make_job: MakeJob) -> None:
     off = told(make_job, enabled=False)
     assert statuses.carried_over(off, statuses.of(make_job()), 61.0).since == 61.0

@@ -19,6 +19,7 @@ from tocsin.ipc.channel import ChannelClosed, ChannelGarbage
 from tocsin.ipc.messages import Done, JobStatus, ListJobs
 from tocsin.ledger import schema, sqlite
 from tocsin.parent import control, lock
+from tocsin.parent.statuses import of, same_schedule
 from tocsin.timestamps import rfc3339
 
 LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
@@ -174,19 +175,25 @@ def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[F
         yield fail("state.control", control.NAME, why, advice)
         return
     yield ok("state.control", control.NAME, f"the daemon answers, with {in_number(len(statuses))}")
-    theirs = {one.name: (one.schedule, one.timezone, one.method, one.url, one.enabled) for one in statuses}
-    ours = {
-        job.name: (job.schedule.expression, job.schedule.timezone, job.method, job.public_url, job.enabled)
-        for job in config.jobs.values()
-    }
-    if theirs != ours:
-        names = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+    theirs = {one.name: one for one in statuses}
+    ours = {job.name: of(job) for job in config.jobs.values()}
+    names = sorted(
+        theirs.keys() ^ ours.keys()
+        | {name for name in theirs.keys() & ours.keys() if _differ(theirs[name], ours[name])}
+    )
+    if names:
         shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         yield warning("state.reload", config.file.name, f"the daemon runs with an older one ({shown})", "tocsin reload")
     for one in statuses:
         if one.name in jobs:
             state.succeeded -= {one.name} if one.consecutive_failures else set()
             yield health(one)
+
+
+def _differ(one: JobStatus, other: JobStatus) -> bool:
+    """Whether a reload would change what the job does."""
+    what = (one.method, one.url, one.enabled), (other.method, other.url, other.enabled)
+    return what[0] != what[1] or not same_schedule(one, other)
 
 
 def _listed(folder: Path) -> Iterator[JobStatus]:

@@ -17,6 +17,7 @@ from msgspec.structs import asdict
 from tocsin.ipc.messages import Ask, Deny, Enroll, Enrolled, Entry, Finished, Grant, Past, Pause, Release, Skipped
 from tocsin.ledger.files import Files, Moved, abandoned, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
+from tocsin.schedule import same
 from tocsin.timestamps import CLOCK_SET_BACK, began
 
 FILE = "ledger.sqlite"
@@ -64,6 +65,7 @@ class SqliteLedger:
     def _set_up(self) -> None:
         db = self._db
         self.file.chmod(0o600)
+        db.create_function("same_schedule", 2, same, deterministic=True)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA journal_size_limit = 16777216")
@@ -275,8 +277,8 @@ class SqliteLedger:
         self._db.execute(
             "INSERT INTO jobs (job, schedule, roster, last_due, since) VALUES (:job, :schedule, :roster, :now, :now)"
             " ON CONFLICT DO UPDATE SET roster = :roster, schedule = :schedule,"
-            " last_due = iif(schedule = :schedule, last_due, :now), "
-            " since = iif(schedule = :schedule, min(since, :now), :now)",
+            " last_due = iif(same_schedule(schedule, :schedule), last_due, :now),"
+            " since = iif(same_schedule(schedule, :schedule), min(since, :now), :now)",
             {**asdict(body), "now": int(body.now)},
         )
         row = self._db.execute(

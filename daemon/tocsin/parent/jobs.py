@@ -91,8 +91,10 @@ class Jobs:
             self._retire(name)
         for name, job in self.defined.items():
             before = old.get(name)
-            if changed := before is not job and before != job:
+            changed = before is not job and before != job
+            if changed or (before and before.schedule.text != job.schedule.text):  # the same, spelled otherwise
                 self._feed.define(job)
+            if changed:
                 seat = self.seats.setdefault(name, Seat())
                 if before and before.schedule != job.schedule and seat.accounted is not None:
                     seat.accounted = int(time.time())  # the old slots mean nothing to the new schedule

@@ -61,8 +61,7 @@ class LedgerClient:
         if anew:
             self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
         for job in jobs:
-            expression = f"{job.schedule.expression} {job.schedule.timezone}" if job.enabled else ""
-            self._add(Enroll(job.name, expression, self._roster, time.time()))
+            self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._roster, time.time()))
         if anew:
             self._add(Enrolled(self._roster))
         self.pump()

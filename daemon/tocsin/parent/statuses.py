@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from tocsin.config import Job
 from tocsin.ipc.messages import JobStatus
+from tocsin.schedule import same
 
 
 def of(job: Job) -> JobStatus:
@@ -25,9 +26,14 @@ def of(job: Job) -> JobStatus:
     )
 
 
+def same_schedule(one: JobStatus, other: JobStatus) -> bool:
+    """Whether the two mean the same instants, however they are written."""
+    return same(f"{one.schedule} {one.timezone}", f"{other.schedule} {other.timezone}")
+
+
 def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
     """The new definition of a job with what happened under the old one; its process still is the old one's."""
-    same_schedule = (old.schedule, old.timezone) == (new.schedule, new.timezone)
+    kept = same_schedule(old, new)
     if old.enabled and new.enabled:
         new = replace(
             new,
@@ -35,12 +41,12 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
             pid=old.pid,
             process_started=old.process_started,
             running_since=old.running_since,
-            next_fire=old.next_fire if same_schedule else None,
+            next_fire=old.next_fire if kept else None,
         )
     return replace(
         new,
         paused=old.paused,
-        since=now if not same_schedule or (new.enabled and not old.enabled) else old.since,
+        since=now if not kept or (new.enabled and not old.enabled) else old.since,
         last_outcome=old.last_outcome,
         last_detail=old.last_detail,
         last_run=old.last_run,

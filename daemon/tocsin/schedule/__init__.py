@@ -19,7 +19,7 @@ from tocsin.schedule.grammar import LAST, Cron, Every, ScheduleError, normalized
 from tocsin.schedule.words import explain
 from tocsin.schedule.zones import Span, load_zone, span_at
 
-__all__ = ["Schedule", "ScheduleError"]
+__all__ = ["Schedule", "ScheduleError", "same"]
 
 _DAY = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,11 +39,15 @@ class Schedule:
     'at 02:30 on Monday through Friday, Europe/Berlin'
     """
 
-    __slots__ = ("_cron", "_every_day", "_expression", "_known", "_per_day", "_plan", "_span", "_timezone", "_zone")
+    __slots__ = (
+        *("_cron", "_every_day", "_expression", "_known", "_meaning", "_per_day", "_plan", "_span"),
+        *("_timezone", "_zone"),
+    )
 
     def __init__(self, expression: str, timezone: str = "UTC") -> None:
         """Raises ScheduleError for what the grammar refuses and for an unknown zone."""
-        self._plan = parse(expression)
+        self._meaning = _meaning(expression, timezone)
+        self._plan = self._meaning[0]
         self._expression = normalized(expression)
         self._zone = load_zone(timezone)
         self._timezone = timezone
@@ -62,6 +66,11 @@ class Schedule:
     @property
     def timezone(self) -> str:
         return self._timezone
+
+    @property
+    def text(self) -> str:
+        """Expression and zone, for `same` to compare with another schedule's."""
+        return f"{self._expression} {self._timezone}"
 
     @property
     def words(self) -> str:
@@ -185,13 +194,30 @@ class Schedule:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Schedule):
             return NotImplemented
-        return (self._plan, self._timezone) == (other._plan, other._timezone)
+        return self._meaning == other._meaning
 
     def __hash__(self) -> int:
-        return hash((self._plan, self._timezone))
+        return hash(self._meaning)
 
     def __repr__(self) -> str:
         return f"Schedule({self._expression!r}, {self._timezone!r})"
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two schedules mean the same, each given as its `Schedule.text`. A text that is not a schedule (the empty
+    one of a disabled job, or one that only another version of Tocsin can read) is the same as itself alone."""
+    if one == other:
+        return True
+    try:
+        return _meaning(*one.rpartition(" ")[::2]) == _meaning(*other.rpartition(" ")[::2])
+    except ScheduleError:
+        return False
+
+
+def _meaning(expression: str, timezone: str) -> tuple[Cron | Every, str]:
+    """What makes two schedules the same: an interval has no zone."""
+    plan = parse(expression)
+    return plan, "" if isinstance(plan, Every) else timezone
 
 
 def _first_time(plan: Cron, second: int) -> int:
