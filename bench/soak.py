@@ -22,7 +22,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tocsin.ledger.history import history
+from tocsin.ledger import stores
 
 TOCSIN = Path(sys.executable).parent / "tocsin"
 VICTIMS = ["job"] * 30 + ["ledger"] * 2 + ["exporter"] * 2 + ["parent"]
@@ -95,7 +95,7 @@ async def soak(seconds: float, jobs: int, seed: int, folder: Path) -> tuple[list
 
 
 def reconcile(calls: list[tuple[str, str]], folder: Path) -> bool:
-    rows = history(folder / "var", limit=ALL)
+    rows = stores.reader(folder / "var").history(limit=ALL)
     called = Counter(calls)
     twice = [call for call, times in called.items() if times > 1]
     fates = Counter(row["outcome"] or row["reason"] or row["state"] for row in rows for _ in range(row["count"]))

@@ -4,12 +4,24 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from tocsin.ipc.channel import Channel
 from tocsin.ipc.messages import Ask, Deny, Enroll, Entry, Finished, Grant, NotRunReason, Outcome, Past, Skipped, Trigger
-from tocsin.ledger.history import history
+from tocsin.ledger import main
 from tocsin.ledger.sqlite import SqliteLedger
+from tocsin.ledger.sqlite_reader import SqliteReader
 from tocsin.parent.outbox import Body
 
 T = 1_800_000_000
+FOR_EVER = 1e12  # seconds that rows are kept
+
+
+def serve(channel: Channel, folder: Path, session: str, keep: float = FOR_EVER) -> None:
+    """What the ledger's process does, in this one."""
+    main.main(channel, lambda: SqliteLedger(folder, session, keep))
+
+
+def history(folder: Path, **filters: Any) -> list[dict[str, Any]]:
+    return SqliteReader(folder).history(**filters)
 
 
 class Ledger:
@@ -17,7 +29,7 @@ class Ledger:
 
     def __init__(self, folder: Path, session: str = "s1") -> None:
         self.folder = folder
-        self.ledger = SqliteLedger(folder, session)
+        self.ledger = SqliteLedger(folder, session, FOR_EVER)
         self._seq = itertools.count(1)
         self.last: list[Entry] = []
 

@@ -58,13 +58,14 @@ def run(file: Path) -> None:
     from tocsin.job import main as job
     from tocsin.job.warmup import rehearse
     from tocsin.ledger import main as ledger
+    from tocsin.ledger import stores
     from tocsin.parent import lock
     from tocsin.parent import main as parent
     from tocsin.parent.daemon import Programs
 
     programs = Programs(
         job=job.program,
-        ledger=lambda ch, conf, session: ledger.main(ch, conf.state_dir, session, conf.keep),
+        ledger=lambda ch, conf, session: ledger.main(ch, lambda: stores.opened(conf, session)),
         exporter=lambda ch, conf: exporter.main(ch, conf.listen, conf.access),
         rehearse=rehearse,
     )

@@ -58,7 +58,7 @@ def test_a_state_folder_of_another_user(site: Site) -> None:
 
 def ledger_of(site: Site) -> Path:
     site.state.mkdir()
-    SqliteLedger(site.state, "one").close()
+    SqliteLedger(site.state, "one", 1.0).close()
     return site.state / FILE
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness import Ends
-from ledger_rig import Ledger, T, ask, finished
+from ledger_rig import Ledger, T, ask, finished, history, serve
 from tocsin.ipc.channel import Channel, ChannelClosed
 from tocsin.ipc.messages import (
     Committed,
@@ -22,8 +22,8 @@ from tocsin.ipc.messages import (
     Stop,
 )
 from tocsin.ledger import main as process
-from tocsin.ledger.history import history
-from tocsin.ledger.sqlite import FILE
+from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, PRUNE_EVERY
+from tocsin.ledger.store import Passing
 
 PAST = 1_700_000_000.0
 
@@ -35,7 +35,7 @@ def said(channel: Channel) -> list[Message]:
 def test_the_process_answers_what_it_has_committed(ends: Ends, tmp_path: Path) -> None:
     for message in (Entry(1, ask()), Entry(2, ask(T + 60)), Entry(3, finished()), Stop()):
         ends[0].send(message)
-    process.main(ends[1], tmp_path, "s1", keep=1e9)
+    serve(ends[1], tmp_path, "s1")
     ready, one, two, committed = said(ends[0])
     assert ready == LedgerReady()
     assert [one, two] == [Grant("a", T), Grant("a", T + 60)]
@@ -49,7 +49,7 @@ def test_the_process_tells_of_lost_runs_first(ends: Ends, tmp_path: Path) -> Non
     ledger.put(ask(PAST, owner="s0/1"))
     ledger.close()
     ends[0].send(Stop())
-    process.main(ends[1], tmp_path, "s1", keep=1e9)
+    serve(ends[1], tmp_path, "s1")
     lost, ready = said(ends[0])
     assert isinstance(lost, Finished)
     assert (lost.due, lost.outcome) == (PAST, "lost")
@@ -59,13 +59,13 @@ def test_the_process_tells_of_lost_runs_first(ends: Ends, tmp_path: Path) -> Non
 def test_the_process_tells_that_the_one_before_was_stopped(ends: Ends, tmp_path: Path) -> None:
     for session in ("s0", "s1"):
         ends[0].send(Stop())
-        process.main(ends[1], tmp_path, session, keep=1e9)
+        serve(ends[1], tmp_path, session)
     assert said(ends[0]) == [LedgerReady(), LedgerReady("the daemon was stopped")]
 
 
 def test_a_ledger_that_cannot_be_used_says_so_and_ends(ends: Ends, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"garbage" * 1000)
-    process.main(ends[1], tmp_path, "s1", keep=1e9)
+    serve(ends[1], tmp_path, "s1")
     (message,) = said(ends[0])
     assert isinstance(message, LedgerUnusable)
 
@@ -73,7 +73,7 @@ def test_a_ledger_that_cannot_be_used_says_so_and_ends(ends: Ends, tmp_path: Pat
 def test_the_process_ends_with_its_parent(ends: Ends, tmp_path: Path) -> None:
     ends[0].close()
     with pytest.raises(ChannelClosed):
-        process.main(ends[1], tmp_path, "s1", keep=1e9)
+        serve(ends[1], tmp_path, "s1")
 
 
 def test_trouble_is_said_once_and_its_end_too(ends: Ends, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_trouble_is_said_once_and_its_end_too(ends: Ends, ledger: Ledger, monkey
 
     def failing(entries: Any) -> Any:
         if next(tries):
-            raise sqlite3.OperationalError("database or disk is full")
+            raise Passing("database or disk is full")
         return commit(entries)
 
     monkeypatch.setattr(ledger.ledger, "commit", failing)
@@ -98,16 +98,42 @@ def test_trouble_is_said_once_and_its_end_too(ends: Ends, ledger: Ledger, monkey
 
 
 def test_pruning_that_fails_is_no_failure(ledger: Ledger) -> None:
-    ledger.close()
-    ledger.ledger._db = sqlite3.connect(":memory:")
-    assert process._prune(ledger.ledger, 1.0) == 0
+    kept, ledger.ledger._db = ledger.ledger._db, sqlite3.connect(":memory:")
+    assert ledger.ledger.idle(T) > 0
+    ledger.ledger._db.close()
+    ledger.ledger._db = kept
+
+
+def test_what_is_old_is_deleted_while_nothing_else_is_to_do(ledger: Ledger) -> None:
+    ledger.ledger._keep = 60.0
+    ledger.put(*[finished(T + number) for number in range(PRUNE_AT_ONCE + 5)])
+    after = T + 2 * PRUNE_AT_ONCE + 60
+    assert ledger.ledger.idle(after) == 0, "there is more of it"
+    assert ledger.ledger.idle(after) > 0
+    assert ledger.rows() == []
+    ledger.put(finished(T))
+    assert ledger.ledger.idle(after + 1) > 0
+    assert len(ledger.rows()) == 1, "it looks again later"
+    assert ledger.ledger.idle(after + PRUNE_EVERY) > 0
+    assert ledger.rows() == []
+
+
+def test_a_daemon_that_cannot_note_its_end_stops_all_the_same(ends: Ends, ledger: Ledger) -> None:
+    def full(_: float) -> None:
+        raise Passing("the disk is full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger.ledger, "stopped", full)
+        ends[0].send(Stop())
+        process.main(ends[1], lambda: ledger.ledger)
+    assert said(ends[0]) == [LedgerReady()]
 
 
 def test_its_process_collects_garbage_though_the_parent_does_not(ends: Ends, tmp_path: Path) -> None:
     ends[0].send(Stop())
     gc.disable()
     try:
-        process.main(ends[1], tmp_path, "session", 3600.0)
+        serve(ends[1], tmp_path, "session")
         assert gc.isenabled()
     finally:
         gc.enable()

@@ -1,7 +1,6 @@
 """The commands that need no daemon: check, history, next."""
 
 import json
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,7 +66,8 @@ def check(file: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
 def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show slots and what became of them. They are in the ledger; the daemon may run or not."""
-    from tocsin.ledger.history import history as read_history
+    from tocsin.ledger import stores
+    from tocsin.ledger.store import Absent, Unreadable
 
     folder = config.state_dir(file)
     try:
@@ -75,10 +75,10 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     except ValueError as error:
         fail(f"--since {since}: {error}", USAGE)
     try:
-        rows = read_history(folder, job=job, since=start, failed=failed, limit=limit)
-    except FileNotFoundError as error:
+        rows = stores.reader(folder).history(job=job, since=start, failed=failed, limit=limit)
+    except Absent as error:
         fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, Unreadable) as error:
         why = error.strerror if isinstance(error, OSError) else error
         fail(f"cannot read the ledger in {folder}: {why}", FAILED)
     if not rows and job is not None and job not in loaded(file).jobs:

@@ -4,7 +4,6 @@ import fcntl
 import os
 import select
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,8 @@ from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.ipc import channel
 from tocsin.ipc.channel import ChannelClosed, ChannelGarbage
 from tocsin.ipc.messages import Done, JobStatus, ListJobs
-from tocsin.ledger import schema, sqlite
+from tocsin.ledger import stores
+from tocsin.ledger.store import Reader
 from tocsin.parent import control, lock
 from tocsin.parent.statuses import of, same_schedule
 from tocsin.timestamps import rfc3339
@@ -27,7 +27,6 @@ NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16
 ANSWER = 5.0  # seconds for the daemon to list its jobs: a thousand take 20 ms
 LEDGER = 5.0  # seconds for reading the ledger through: some 2 GB from memory
 OFTEN = 3  # failures in a row: one may be a deployment, three are not
-STEP = 10_000  # SQLite instructions between looks at the clock
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
         return
     if holder is None:
         yield ok("state.daemon", str(config.state_dir), "no daemon runs here")
-    yield from ledger(config.state_dir / sqlite.FILE, state)
+    yield ledger(stores.reader(config.state_dir), state)
     if holder is not None:
         yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
         yield from _daemon(config, jobs, state)
@@ -115,55 +114,20 @@ def held_by(path: Path) -> str | None:
     return None
 
 
-def ledger(file: Path, state: State) -> Iterator[Finding]:
-    """Reads it through (PRAGMA quick_check) beside a daemon that may be writing."""
-    if not file.exists():
-        yield ok("state.ledger", file.name, "not there yet; the daemon makes it at its first start")
-        return
-    if file.stat().st_size == 0:
-        yield ok("state.ledger", file.name, "empty; the daemon fills it at its start")
-        return
-    try:
-        db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=LEDGER)
-        try:
-            yield _judged(file, db, state)
-        finally:
-            db.close()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            detail = f"{size(file.stat().st_size)}; the first {LEDGER:g} s of reading found no damage"
-            yield ok("state.ledger", file.name, detail)
-        elif error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            yield warning("state.ledger", file.name, f"could not be read now: {error}", "try again")
-        else:
-            yield fail("state.ledger", file.name, f"cannot be read: {error}", "who owns it, and the folder around it?")
-    except sqlite3.DatabaseError as error:
-        yield _damaged(file, str(error))
-
-
-def _judged(file: Path, db: sqlite3.Connection, state: State) -> Finding:
-    give_up = time.monotonic() + LEDGER
-    db.set_progress_handler(lambda: int(time.monotonic() > give_up), STEP)
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if not 0 < version <= schema.VERSION:  # an earlier one is brought up to date at the next start
-        detail = f"has schema {version}, and this Tocsin knows {schema.VERSION}"
-        advice = "run the Tocsin that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
-        return fail("state.ledger", file.name, detail, advice)
-    state.succeeded = {job for (job,) in db.execute("SELECT job FROM jobs WHERE last_outcome = 'success'")}
-    (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if said != "ok":
-        return _damaged(file, said)
-    return ok("state.ledger", file.name, f"{size(file.stat().st_size)}, undamaged")
-
-
-def _damaged(file: Path, why: str) -> Finding:
-    return fail(
-        "state.ledger",
-        file.name,
-        f"is damaged: {' '.join(why.split())[:200]}",
-        "stop the daemon; restore it from a backup, or save what is left (sqlite3 … .recover) and move it away with"
-        " its -wal and -shm files: Tocsin begins a new one",
-    )
+def ledger(reader: Reader, state: State) -> Finding:
+    """Looks for damage beside a daemon that may be writing."""
+    found = reader.examine(LEDGER)
+    state.succeeded = set(found.succeeded)
+    match found.verdict:
+        case "absent":
+            return ok("state.ledger", reader.name, found.detail)
+        case "sound":
+            how_big = "" if found.size is None else f"{size(found.size)}, "
+            return ok("state.ledger", reader.name, how_big + found.detail)
+        case "busy":
+            return warning("state.ledger", reader.name, found.detail, found.advice)
+        case "unusable":
+            return fail("state.ledger", reader.name, found.detail, found.advice)
 
 
 def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:

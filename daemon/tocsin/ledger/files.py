@@ -4,13 +4,11 @@ import os
 import sqlite3
 from pathlib import Path
 
+from tocsin.ledger.store import Passing
+
 # Connections to files that are gone. To close one, or to lose the last reference to it, would have SQLite delete the
 # -wal file beside whatever stands there now.
 abandoned: list[sqlite3.Connection] = []
-
-
-class Moved(Exception):
-    """The ledger's files are not those any more that are written to: somebody deleted or replaced them."""
 
 
 class Files:
@@ -42,3 +40,7 @@ def what_to_do(file: Path, error: sqlite3.Error) -> str:
         f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"
         " Tocsin then begins a new one, without the history"
     )
+
+
+def passing(file: Path, error: sqlite3.OperationalError) -> Passing:
+    return Passing(f"{file}: {error} (disk full, or may this user not write it?)")

@@ -14,9 +14,11 @@ from typing import Any
 from msgspec.json import encode
 from msgspec.structs import asdict
 
+from tocsin import log
 from tocsin.ipc.messages import Ask, Deny, Enroll, Enrolled, Entry, Finished, Grant, Past, Pause, Release, Skipped
-from tocsin.ledger.files import Files, Moved, abandoned, what_to_do
+from tocsin.ledger.files import Files, abandoned, passing, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
+from tocsin.ledger.store import Moved, Unusable
 from tocsin.schedule import same
 from tocsin.timestamps import CLOCK_SET_BACK, began
 
@@ -26,22 +28,19 @@ PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqli
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
-
-
-class Unusable(Exception):
-    """The file cannot serve as a ledger, and trying again will not help."""
+PRUNE_EVERY = 600.0  # seconds between looks for rows older than `keep`
+LOOK_EVERY = 5.0  # seconds between looks at the files while nothing is to be committed
 
 
 class SqliteLedger:
-    """`session` names one life of the daemon; entries are numbered within it and applied once.
+    """A `tocsin.ledger.store.Store`. `keep` is seconds: older rows are deleted."""
 
-    `seq` is the last that is in. Raises Unusable, and sqlite3.OperationalError for what may pass (disk full, locked).
-    """
-
-    def __init__(self, folder: Path, session: str) -> None:
+    def __init__(self, folder: Path, session: str, keep: float) -> None:
         self.file = folder / FILE
         self.session = session
-        self.before = ""  # what became of the session before, where that kept slots from running
+        self.before = ""
+        self._keep = keep
+        self._next_prune = 0.0
         try:
             self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
             try:
@@ -53,7 +52,7 @@ class SqliteLedger:
                 raise
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in PASSING:
-                raise
+                raise passing(self.file, error) from error
             why = f"{error} (may this user write into {folder}?)"
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
         except sqlite3.DatabaseError as error:
@@ -61,6 +60,10 @@ class SqliteLedger:
         except OSError as error:  # the file of another user, perhaps
             why = f"{error.strerror} (may this user write it?)"
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
+
+    @property
+    def name(self) -> str:
+        return str(self.file)
 
     def _set_up(self) -> None:
         db = self._db
@@ -87,15 +90,29 @@ class SqliteLedger:
         return 0
 
     def stopped(self, now: float) -> None:
-        """The session ends in order."""
-        self._db.execute("UPDATE progress SET stopped = ?", (now,))
+        with self._transaction():
+            self._db.execute("UPDATE progress SET stopped = ?", (now,))
 
     def close(self) -> None:
         """Leaves one file behind, without -wal and -shm: easier to copy."""
         if self._db not in abandoned:
             self._db.close()
 
-    # ---- its files
+    # ---- while nothing is to be committed
+
+    def idle(self, now: float) -> float:
+        self.look()
+        if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
+            pruned = 0
+            try:
+                pruned = self.prune(now - self._keep)
+            except sqlite3.DatabaseError as error:  # damage among them too: what is written from now on may be well
+                log.warning("cannot delete old rows of the ledger", why=str(error))
+            self._next_prune = now + PRUNE_EVERY
+            if pruned == PRUNE_AT_ONCE:
+                self._next_prune = now
+                return 0.0
+        return min(LOOK_EVERY, self._next_prune - now)
 
     def look(self) -> None:
         """Raises Moved where what is committed would go into files that nobody can find any more."""
@@ -106,9 +123,7 @@ class SqliteLedger:
     # ---- writing
 
     def recover(self, now: float) -> list[Finished]:
-        """Runs that an earlier daemon started and never finished: mark them lost, and return them. Where the instant of
-        a slot is still to come no call went out, so the slot is free again, unless the clock was set meanwhile.
-        """
+        """A slot whose instant is still to come was not called: it is free, unless the clock was set meanwhile."""
         detail = "the daemon died while it ran; whether the app did the work is unknown"
         lost = []
         with self._transaction():
@@ -126,11 +141,6 @@ class SqliteLedger:
         return lost
 
     def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
-        """Apply the entries in one transaction and return the answers they get.
-
-        Raises sqlite3.OperationalError when it cannot be written (disk full, read-only), Moved and Unusable; nothing
-        is applied then and the same entries may come again.
-        """
         self.look()
         answers: list[Grant | Deny | Past] = []
         with self._transaction():
@@ -158,6 +168,8 @@ class SqliteLedger:
                 self._db.execute("ROLLBACK")
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
                 raise Unusable(what_to_do(self.file, error)) from error
+            if isinstance(error, sqlite3.OperationalError):
+                raise passing(self.file, error) from error
             raise
 
     def prune(self, before: float) -> int:

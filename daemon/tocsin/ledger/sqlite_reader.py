@@ -1,0 +1,100 @@
+"""Reads a ledger in SQLite beside the process that writes it: for `tocsin history` and `tocsin doctor`."""
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tocsin.ledger import schema
+from tocsin.ledger.sqlite import BUSY_TIMEOUT, FILE
+from tocsin.ledger.store import Absent, Examined, Unreadable
+
+STEP = 10_000  # SQLite instructions between looks at the clock
+
+
+class SqliteReader:
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+
+    @property
+    def name(self) -> str:
+        return self._file.name
+
+    def history(
+        self, *, job: str | None = None, since: float | None = None, failed: bool = False, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        if not self._file.exists():
+            raise Absent(str(self._file))
+        wanted = ["1"]
+        if job is not None:
+            wanted.append("job = :job")
+        if since is not None:
+            wanted.append("last >= :since")
+        if failed:
+            wanted.append("(outcome != 'success' OR state = 'missed')")
+        try:
+            with self._opened() as db:
+                db.row_factory = sqlite3.Row
+                rows = db.execute(
+                    f"SELECT * FROM slots WHERE {' AND '.join(wanted)} ORDER BY due DESC, attempt DESC LIMIT :limit",
+                    {"job": job, "since": since, "limit": limit},
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise Unreadable(str(error)) from error
+        found = [dict(row) for row in reversed(rows)]
+        for row in found:
+            row["reported"] = json.loads(row["reported"]) if row["reported"] else {}
+        return found
+
+    def examine(self, seconds: float) -> Examined:
+        """Reads it through (PRAGMA quick_check)."""
+        if not self._file.exists():
+            return Examined("absent", "not there yet; the daemon makes it at its first start")
+        size = self._file.stat().st_size
+        if size == 0:
+            return Examined("absent", "empty; the daemon fills it at its start")
+        try:
+            with self._opened() as db:
+                return _examined(db, seconds, size)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return Examined("busy", f"could not be read now: {error}", "try again")
+            return Examined("unusable", f"cannot be read: {error}", "who owns it, and the folder around it?")
+        except sqlite3.DatabaseError as error:
+            return _damaged(str(error))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        uri = f"{self._file.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT)) as db:
+            yield db
+
+
+def _examined(db: sqlite3.Connection, seconds: float, size: int) -> Examined:
+    give_up = time.monotonic() + seconds
+    db.set_progress_handler(lambda: int(time.monotonic() > give_up), STEP)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if not 0 < version <= schema.VERSION:  # an earlier one is brought up to date at the next start
+        advice = "run the Tocsin that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
+        return Examined("unusable", f"has schema {version}, and this Tocsin knows {schema.VERSION}", advice)
+    succeeded: frozenset[str] = frozenset()
+    try:
+        succeeded = frozenset(job for (job,) in db.execute("SELECT job FROM jobs WHERE last_outcome = 'success'"))
+        (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return Examined("sound", f"the first {seconds:g} s of reading found no damage", "", size, succeeded)
+    return Examined("sound", "undamaged", "", size, succeeded) if said == "ok" else _damaged(said)
+
+
+def _damaged(why: str) -> Examined:
+    return Examined(
+        "unusable",
+        f"is damaged: {' '.join(why.split())[:200]}",
+        "stop the daemon; restore it from a backup, or save what is left (sqlite3 … .recover) and move it away with"
+        " its -wal and -shm files: Tocsin begins a new one",
+    )
