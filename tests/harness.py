@@ -164,6 +164,7 @@ class Daemon:
         self.port = free_port()
         self.log_file = folder / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.within: list[str] = []  # the words before every command: what enters another mount namespace, perhaps
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "SUPERVISOR_"))},
             "API_BASE_URL": endpoint.url if endpoint else "http://127.0.0.1:1",
@@ -179,7 +180,7 @@ class Daemon:
     def start(self, *, stdout: Any = None) -> None:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [TOCSIN, "run"], cwd=self.folder, env=self.environment, stdout=stdout or log, stderr=log
+                [*self.within, TOCSIN, "run"], cwd=self.folder, env=self.environment, stdout=stdout or log, stderr=log
             )
         STARTED.add(self)
 
@@ -240,7 +241,7 @@ class Daemon:
 
     def run(self, *words: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [TOCSIN, *words],
+            [*self.within, TOCSIN, *words],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,

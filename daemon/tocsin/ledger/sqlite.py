@@ -16,9 +16,10 @@ from msgspec.structs import asdict
 
 from tocsin import log
 from tocsin.ipc.messages import Ask, Deny, Enroll, Enrolled, Entry, Finished, Grant, Past, Pause, Release, Skipped
+from tocsin.ledger import room
 from tocsin.ledger.files import Files, abandoned, passing, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
-from tocsin.ledger.store import Moved, Unusable
+from tocsin.ledger.store import Moved, Passing, Unusable
 from tocsin.schedule import same
 from tocsin.timestamps import CLOCK_SET_BACK, began
 
@@ -41,6 +42,7 @@ class SqliteLedger:
         self.before = ""
         self._keep = keep
         self._next_prune = 0.0
+        self._copied = 0  # changes that the database had taken over when nothing was to be committed
         try:
             self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
             try:
@@ -71,7 +73,7 @@ class SqliteLedger:
         db.create_function("same_schedule", 2, same, deterministic=True)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA journal_size_limit = 16777216")
+        db.execute(f"PRAGMA journal_size_limit = {room.WAL_KEPT}")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise Unusable(f"{self.file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
@@ -102,6 +104,9 @@ class SqliteLedger:
 
     def idle(self, now: float) -> float:
         self.look()
+        if self._db.total_changes != self._copied:
+            room.checkpoint(self._db)
+            self._copied = self._db.total_changes
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
             pruned = 0
             try:
@@ -142,6 +147,17 @@ class SqliteLedger:
 
     def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
         self.look()
+        try:
+            answers = self._write(entries)
+        except Passing as error:
+            if not room.made_after(error, self._db):
+                raise
+            answers = self._write(entries)
+        if room.is_short(self.file):
+            room.give_back(self._db)
+        return answers
+
+    def _write(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
         answers: list[Grant | Deny | Past] = []
         with self._transaction():
             for entry in entries:
