@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from exporter_rig import Client
 from harness import Daemon, Endpoint, Held, fates, sla_checked, until
 from tocsin.parent.main import REPEATED
 
@@ -148,6 +149,24 @@ def test_a_stopped_ledger_means_no_calls(running: Start, endpoint: Endpoint) -> 
     until(lambda: len(endpoint.calls) > calls, "calls again")
     assert daemon.stop() == 0
     assert "missed" in accounted_once(daemon, endpoint)
+
+
+def test_a_stopped_parent_is_neither_alive_nor_ready(running: Start, endpoint: Endpoint) -> None:
+    """The exporter answers on, and what it last heard of the jobs is no news any more."""
+    daemon = running(EVERY_SECOND)
+    until(lambda: endpoint.calls, "a call")
+    asked = Client(daemon.port)
+    until(lambda: asked.ask("/readyz")[0] == 200, "readiness")
+    daemon.signal(signal.SIGSTOP)
+    try:
+        until(lambda: asked.ask("/readyz")[0] == 503, "an end of readiness")
+        assert b"nothing heard of the parent for" in asked.ask("/readyz")[2]
+        assert asked.ask("/healthz")[0] == 503
+    finally:
+        daemon.signal(signal.SIGCONT)
+    until(lambda: asked.ask("/readyz")[0] == 200, "readiness again")
+    assert asked.ask("/healthz")[0] == 200
+    assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("title", ["job tick", "ledger", "exporter"])

@@ -2,8 +2,11 @@
 
 import os
 
+import pytest
+
 from exporter_rig import NOON, Told, job, run, world
 from tocsin import __version__
+from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, TEXT, format_for
 from tocsin.ipc.messages import (
     EXIT_REASONS,
@@ -298,10 +301,70 @@ def test_ledger_and_drops() -> None:
     assert f'version="{__version__}"' in told.metrics.text().decode()
 
 
-def test_the_format_follows_the_accept_header() -> None:
-    prometheus = (
-        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
-    )
-    assert format_for(prometheus) == OPENMETRICS
-    for accept in ("", "*/*", "text/plain;version=0.0.4", "application/openmetrics-textual", "garbage;;,,=;"):
-        assert format_for(accept) == TEXT
+@pytest.mark.parametrize(
+    "accept",
+    [
+        # Prometheus 2.5, 2.22, 2.42, 3.x, and 3.x with native histograms: what they got, they get
+        "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text; version=0.0.1; charset=utf-8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+        "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+        "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        "application/openmetrics-text",
+        'APPLICATION/OpenMetrics-Text ; Version="1.0.0" ; Q=0.001',
+        "text/plain, application/openmetrics-text",
+        "text/plain;q=0, application/openmetrics-text;q=0.1",
+        "text/plain;q=0, */*",
+        "text/*;q=0.3, application/*;q=0.4",
+    ],
+)
+def test_openmetrics_for_who_wants_it(accept: str) -> None:
+    assert format_for(accept) == OPENMETRICS
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "",
+        "*/*",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",  # a browser
+        "text/plain;version=0.0.4",
+        "text/plain, application/openmetrics-text;q=0",
+        "text/plain, application/openmetrics-text;q=0.9",
+        "application/openmetrics-text;q=0.000, */*;q=0.1",
+        "application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text;q=0, text/plain",
+        "application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text, text/plain",
+        "application/openmetrics-text;version=2.0.0, */*;q=0.1",
+        "application/openmetrics-text;q=2, text/plain;q=0.1",  # no weight: the range is malformed
+        "application/openmetrics-text;q=nan",
+        "application/openmetrics-textual",
+        "application/json",
+        "application/json, application/openmetrics-text;q=0",
+        "garbage;;,,=;",
+    ],
+)
+def test_plain_text_for_all_others(accept: str) -> None:
+    assert format_for(accept) == TEXT
+
+
+@pytest.mark.parametrize("accept", ["*/*;q=0", "text/plain;q=0", "text/plain;q=0,application/openmetrics-text;q=0.0"])
+def test_who_refuses_both_formats_gets_none(accept: str) -> None:
+    assert format_for(accept) is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "html"),
+    [
+        ("text/html", True),
+        ("text/html;level=1;q=0.5", True),
+        ("text/html;q=0, */*", False),
+        ("*/*", False),
+        ("text/html-not", False),
+    ],
+)
+def test_html_for_who_names_it(accept: str, html: bool) -> None:
+    assert wants(accept, "text/html") == html

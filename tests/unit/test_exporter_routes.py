@@ -49,6 +49,24 @@ def test_readiness_says_what_is_missing() -> None:
     assert asked.json("/readyz")[0] == 200
 
 
+def test_nothing_is_ready_while_the_parent_is_silent() -> None:
+    """Who does not hear the parent knows nothing of the jobs any more."""
+    asked = Asked(*world(job()))
+    assert asked.json("/readyz")[0] == 200
+    asked.clock += 16
+    assert asked.json("/readyz") == (
+        503,
+        {"status": "waiting", "missing": ["nothing heard of the parent for 16 s"]},
+    )
+    asked.tell(Heartbeat(NOON))
+    assert asked.json("/readyz")[0] == 200
+
+
+def test_liveness_does_not_follow_what_no_restart_mends() -> None:
+    asked = Asked(*world(job()), LedgerState(up=False, backlog=3, detail="disk full"))
+    assert (asked.json("/readyz")[0], asked.json("/healthz")[0]) == (503, 200)
+
+
 def test_api_jobs() -> None:
     asked = Asked(*world(job("b"), job("a")), Sleeping("a", NOON + 60), run("a", "http_error", detail="500"))
     status, said = asked.json("/api/jobs")
@@ -99,6 +117,12 @@ def test_metrics_in_both_formats() -> None:
     openmetrics = asked.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert openmetrics.content_type == OPENMETRICS
     assert openmetrics.body.endswith(b"# EOF\n")
+
+
+def test_a_scrape_that_refuses_both_formats() -> None:
+    reply = Asked(*world(job())).ask("/metrics", accept="*/*;q=0")
+    assert reply.status == 406
+    assert b"text/plain; version=0.0.4" in reply.body
 
 
 def test_scrapes_within_a_second_share_their_bytes() -> None:

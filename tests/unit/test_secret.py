@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -215,6 +216,37 @@ def test_a_text_made_to_resemble_a_secret_takes_no_longer_for_its_length() -> No
     for piece in ("\\", "&#0", "&#x0", "0"):
         text = piece * 300_000 + "0123456789abcdef"
         assert redact(text) == text
+
+
+HUNG = 5.0  # seconds of a processor; such a search takes milliseconds, or, if it goes back, more than anybody waits
+tricky = st.text(st.sampled_from('\\\\\\"&%;#+ /ux025c'), min_size=1, max_size=24)
+
+
+@given(tricky, st.lists(st.integers(0, 20), max_size=12), st.data())
+def test_a_text_that_nearly_holds_a_secret_takes_no_time(value: str, runs: list[int], data: st.DataObject) -> None:
+    """Every character in one of its disguises with any number of backslashes before it, but for the last one."""
+    redact = Redactor()
+    redact.hide([value + "-0123456789abcdef"])
+    written = [data.draw(st.sampled_from(sorted(disguises(char))), label="written") for char in value]
+    escaped = ["\\" * runs[index % len(runs)] + one if runs else one for index, one in enumerate(written)]
+    text = ("".join(escaped) + "-0123456789abcdeX ") * 30 + "0123456789abcdef"
+    began = time.process_time()
+    assert REDACTED not in redact(text)
+    assert time.process_time() - began < HUNG
+
+
+@pytest.mark.parametrize("secret", ["\\" * 6, '\\"' * 6, '"\\' * 6, "%\\&" * 4, "\\\\/" * 5, "&" * 12, "%" * 12])
+def test_a_secret_of_many_disguises_takes_no_time(secret: str) -> None:
+    """Six backslashes took 8 s: the pattern divided a run of them in every possible way."""
+    redact = Redactor()
+    redact.hide([f"{secret}0123456789abcdef"])
+    for times in (1, 3, 17):
+        nearly = "".join("\\" * times + form for form in disguises(secret)) * 200
+        began = time.process_time()
+        assert redact(f"{nearly}x0123456789abcdef") == f"{nearly}x0123456789abcdef"
+        assert time.process_time() - began < HUNG
+        said = redact(f"{nearly}{'x' * (secret[0] == chr(92))}{secret}0123456789abcdef")
+        assert said.endswith(REDACTED)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.exporter.state import SILENCE, KnownJob, Slot, State
+from tocsin.exporter.state import KnownJob, Slot, State
 from tocsin.ipc.messages import JobStatus
 from tocsin.timestamps import rfc3339
 
@@ -18,17 +18,15 @@ def instant(seconds: float | None) -> str | None:
 
 
 def health(state: State, clock: float) -> tuple[int, dict[str, Any]]:
-    """200 while the parent is heard. `clock` is the monotonic one."""
-    silence = state.silence(clock)
-    heard = silence <= SILENCE
-    why = {} if heard else {"why": f"nothing heard of the parent for {silence:.0f} s"}
-    answer = {"status": "ok" if heard else "silent", "heard_seconds_ago": round(silence, 3), **why}
-    return (200 if heard else 503), answer
+    """Liveness: 200 while the parent is heard. A restart mends what this reports. `clock` is the monotonic one."""
+    why = list(state.silent(clock))
+    answer: dict[str, Any] = {"status": "silent" if why else "ok", "heard_seconds_ago": round(state.silence(clock), 3)}
+    return (503, answer | {"why": why[0]}) if why else (200, answer)
 
 
-def readiness(state: State) -> tuple[int, dict[str, Any]]:
-    """200 once every enabled job has a live process and the ledger commits."""
-    missing = list(state.unready())
+def readiness(state: State, clock: float) -> tuple[int, dict[str, Any]]:
+    """200 while every enabled job can fire: the parent is heard, each job has a live process, the ledger commits."""
+    missing = [*state.silent(clock), *state.unready()]
     return (503 if missing else 200), {"status": "waiting" if missing else "ready", "missing": missing}
 
 

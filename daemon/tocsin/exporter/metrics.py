@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from tocsin import __version__
+from tocsin.exporter import accept as accepts
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
@@ -134,7 +135,12 @@ class Metrics:
         return render(self.families.memories, openmetrics=True) + processes
 
 
-def format_for(accept: str) -> str:
-    """The content type to answer with: OpenMetrics for who names it, as prometheus_client does it."""
-    named = any(one.split(";")[0].strip().lower() == "application/openmetrics-text" for one in accept.split(","))
-    return OPENMETRICS if named else TEXT
+def format_for(accept: str) -> str | None:
+    """The content type to answer with; None where the header refuses both. OpenMetrics is for those who name it and
+    want nothing more than that. A header that says nothing of either is disregarded (RFC 9110, 12.5.1)."""
+    text = accepts.match(accept, "text/plain", accepts.TEXT_VERSIONS)
+    open_ = accepts.match(accept, "application/openmetrics-text", accepts.OPENMETRICS_VERSIONS)
+    weight = text.weight if text else 0
+    if open_ and open_.weight > 0 and (open_.weight > weight or (open_.weight == weight and open_.named)):
+        return OPENMETRICS
+    return TEXT if weight or not text else None

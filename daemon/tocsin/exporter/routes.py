@@ -10,7 +10,9 @@ import msgspec
 
 from tocsin.config.access import Access, is_loopback
 from tocsin.exporter import api
+from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
+from tocsin.exporter.metrics import TEXT as METRICS_TEXT
 from tocsin.exporter.pages import Pages
 from tocsin.exporter.state import State
 
@@ -89,7 +91,7 @@ class Routes:
             case ["", "healthz"]:
                 return _json(*api.health(self._state, self._clock()))
             case ["", "readyz"]:
-                status, said = api.readiness(self._state)
+                status, said = api.readiness(self._state, self._clock())
                 return _json(status, said if admitted else {"status": said["status"]})
             case ["", "api", "jobs"]:
                 return _json(200, api.job_list(self._state))
@@ -99,11 +101,13 @@ class Routes:
                 return Reply(200, HTML, self._pages.job(job, self._now(), self._clock()))
             case ["", "static", name] if file := self._pages.static.get(name):
                 return Reply(200, file.content_type, file.content, KEPT)
-        if "text/html" in request.accept and not request.path.startswith("/api/"):
+        if wants(request.accept, "text/html") and not request.path.startswith("/api/"):
             return Reply(404, HTML, self._pages.nothing_here(request.path, self._now(), self._clock()))
         return _json(404, {"error": f"there is nothing at {request.path[:200]}"})
 
-    def _scrape(self, content_type: str) -> Reply:
+    def _scrape(self, content_type: str | None) -> Reply:
+        if content_type is None:
+            return Reply(406, TEXT, f"metrics are {OPENMETRICS} or {METRICS_TEXT}\n".encode())
         clock = self._clock()
         rendered, body = self._scrapes.get(content_type, (-SCRAPE_SHARED, b""))
         if clock - rendered >= SCRAPE_SHARED:

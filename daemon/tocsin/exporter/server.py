@@ -176,7 +176,7 @@ async def _respond(request: web.BaseRequest, answer: Callable[[Request], Reply])
         request.method,
         request.path,
         headers.get("Host", ""),
-        headers.get("Accept", ""),
+        ", ".join(headers.getall("Accept", [])),  # RFC 9110, 5.3: several lines are one list
         headers.get("Authorization", ""),
     )
     try:

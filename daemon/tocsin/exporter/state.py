@@ -133,6 +133,11 @@ class State:
         """Seconds since the last sign of life of the parent."""
         return clock - self._heartbeat
 
+    def silent(self, clock: float) -> Iterator[str]:
+        """That the parent is given up, one sentence; nothing while it is heard."""
+        if (silence := self.silence(clock)) > SILENCE:
+            yield f"nothing heard of the parent for {silence:.0f} s"
+
     def unready(self) -> Iterator[str]:
         """What is missing before every enabled job can fire, one sentence each."""
         if self.config is None:
