@@ -31,7 +31,7 @@ def ranges(accept: str) -> Iterator[Range]:
     for element in accept.split(","):
         media, *parameters = (part.strip() for part in element.split(";"))
         kind, slash, subtype = media.lower().partition("/")
-        given = {}
+        given: dict[str, str] = {}
         for name, _, value in (one.partition("=") for one in parameters):
             given.setdefault(name.strip().lower(), value.strip().strip('"'))
         weight = given.get("q", "1")
