@@ -1,16 +1,13 @@
 """The few calls to Linux that Python's library lacks, or lacks before 3.13."""
 
 import ctypes
-import errno
 import os
 import resource
 import signal
-import stat
 import struct
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc_holding_the_gil = ctypes.PyDLL(None, use_errno=True)
@@ -138,15 +135,6 @@ def close_ranges(ranges: Ranges) -> None:
 def close_all_but(kept: Iterable[int]) -> None:
     """Close every descriptor of this process but those."""
     close_ranges(all_but(kept))
-
-
-def read_file(file: Path, most: int) -> bytes:
-    """At most so many bytes of a file that can be read again later. Raises OSError, also for a pipe: the daemon would
-    wait for a writer."""
-    with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
-        return stream.read(most)
 
 
 def resident_memory(pid: int) -> int | None:

@@ -290,13 +290,13 @@ def test_a_line_of_dotenv_that_cannot_be_read(tmp_path: Path, text: str, line: i
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the job file .*tocsin.toml: No such file or directory"):
         config.load(tmp_path / "tocsin.toml", {})
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="it is a folder"):
         config.load(tmp_path, {})
 
 
 def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     file = tmp_path / "tocsin.toml"
-    for raw, why in ((b"\xff\xfe", "is not TOML"), (b"#" * (config.FILE_SIZE + 1), "is it the job file?")):
+    for raw, why in ((b"\xff\xfe", "is not TOML"), (b"#" * (config.FILE_SIZE + 1), "too much for a job file")):
         file.write_bytes(raw)
         with pytest.raises(ConfigError, match=re.escape(why)):
             config.load(file, {})

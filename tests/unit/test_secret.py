@@ -118,7 +118,7 @@ def test_the_secret_of_a_file(tmp_path: Path, raw: bytes) -> None:
         (b"\n\n", "is empty"),
         (b"\xef\xbb\xbf" + GOOD.encode(), "not printable ASCII"),
         (b"\xff\xfe\x00", "not printable ASCII"),
-        (b"x" * 4097, "is larger than 4096 bytes; is it the secret?"),
+        (b"x" * 4097, "it is larger than 4096 bytes, too much for a secret"),
     ],
 )
 def test_a_file_that_holds_no_secret(tmp_path: Path, raw: bytes, why: str) -> None:
@@ -126,7 +126,7 @@ def test_a_file_that_holds_no_secret(tmp_path: Path, raw: bytes, why: str) -> No
     file.write_bytes(raw)
     with pytest.raises(SecretError) as raised:
         secrets.from_file(file, "bearer")
-    assert str(raised.value).startswith(str(file))
+    assert str(raised.value).removeprefix("cannot read ").startswith(str(file))
     assert why in str(raised.value)
     assert "lines-of" not in str(raised.value)
 
@@ -135,8 +135,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for file, why in (
         (tmp_path / "missing", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-        (tmp_path / "pipe", "is no regular file"),
+        (tmp_path, "it is a folder"),
+        (tmp_path / "pipe", r"it is a pipe, which can be read only once.* \(op run -- tocsin run\)"),
     ):
         with pytest.raises(SecretError, match=f"cannot read .*: {why}$"):
             secrets.from_file(file, "bearer")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from tocsin import config, display
+from tocsin import config, display, files
 from tocsin.config import Config, Known
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.tables import JOB_NAME
@@ -71,7 +71,7 @@ def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) ->
         jobs = {job.name: job.description or job.schedule.words for job in config.load(file).jobs.values()}
     except ConfigError:
         with contextlib.suppress(OSError, ValueError):
-            written = tomllib.loads(file.read_text()).get("jobs")
+            written = tomllib.loads(files.read(file, config.FILE_SIZE, "a job file").decode()).get("jobs")
             jobs = dict.fromkeys(written, "") if isinstance(written, dict) else {}
     return [CompletionItem(name, help=text or None) for name, text in jobs.items() if name.startswith(begun)]
 

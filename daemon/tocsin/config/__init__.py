@@ -19,6 +19,7 @@ from typing import Any
 from dotenv import dotenv_values
 from dotenv.parser import Original, parse_stream
 
+from tocsin import files
 from tocsin.config.loader import Known, Loader
 from tocsin.config.model import Config, Job
 from tocsin.jobfile.faults import ConfigError, Fault
@@ -31,6 +32,7 @@ CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
 _DAEMON_HEAD = re.compile(r"^\s*\[\s*[\"']?daemon\b", re.MULTILINE)
 FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
+DOTENV_SIZE = 1024**2  # bytes: thousands of variables; more is some other file
 
 
 def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -92,7 +94,8 @@ def dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     else from the lines before. Raises ConfigError."""
     beside = file.parent / ".env"
     try:
-        text = "" if beside.is_dir() else beside.read_text("utf-8-sig")
+        raw = b"" if beside.is_dir() else files.read(beside, DOTENV_SIZE, "a .env")  # a folder: a virtual environment
+        text = io.StringIO(raw.decode("utf-8-sig"), newline=None).getvalue()
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -120,12 +123,7 @@ def _first_line(original: Original) -> int:
 
 def _read(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            text = stream.read(FILE_SIZE + 1)
+        return files.read(file, FILE_SIZE, "a job file")
     except OSError as error:
         why = f"cannot read the job file {file}: {error.strerror}"
         raise ConfigError([Fault(file.name, "", "", "", why)]) from None
-    if len(text) > FILE_SIZE:
-        why = f"is larger than {FILE_SIZE} bytes; is it the job file?"
-        raise ConfigError([Fault(file.name, "", "", "", why)])
-    return text

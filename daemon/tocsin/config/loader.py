@@ -13,7 +13,7 @@ from tocsin.config import access as exporter_access
 from tocsin.config import secrets
 from tocsin.config.model import Config, Job
 from tocsin.config.secrets import Secret, SecretError
-from tocsin.config.tls import TlsError, TlsFiles
+from tocsin.config.tls import TlsError, TlsFiles, system_fault
 from tocsin.jobfile.faults import nearest
 from tocsin.jobfile.reader import REFERENCE, Reader
 from tocsin.jobfile.tables import JOB_NAME, DaemonTable, JobTable, TargetTable, parse_duration
@@ -66,6 +66,8 @@ class Loader(Reader):
             )
         daemon = self.daemon()
         target = self.model(TargetTable, self.table("target"), "target")
+        if why := system_fault():
+            self.fault("environment SSL_CERT_FILE", "", why)
         defaults = self.defaults()
         self.read_with = self.file, repr(defaults), target, self.environment
         if self.read_with != self.known.read_with:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from tocsin.linux import read_file
+from tocsin import files
 
 SHORT = 16  # characters: a shorter secret can be guessed over the network
 SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
@@ -97,11 +97,9 @@ def from_file(file: Path, sent: str) -> Secret:
 def read_secret_file(file: Path) -> str:
     """The secret in a file, without the one newline that editors add. Raises SecretError."""
     try:
-        raw = read_file(file, SECRET_FILE_SIZE + 1)
+        raw = files.read(file, SECRET_FILE_SIZE, "a secret")
     except OSError as error:
         raise SecretError(f"cannot read {file}: {error.strerror}") from None
-    if len(raw) > SECRET_FILE_SIZE:
-        raise SecretError(f"{file} is larger than {SECRET_FILE_SIZE} bytes; is it the secret?")
     try:
         return check(raw.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r"))
     except SecretError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tocsin.linux import read_file
+from tocsin import files
 
 FILE_SIZE = 16 * 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a hundredth
 
@@ -48,30 +48,42 @@ class TlsFiles:
         return self.made or _context(self)
 
 
+def system_fault(environment: Mapping[str, str] = os.environ) -> str:
+    """Why the file in SSL_CERT_FILE, which OpenSSL opens without asking what it is, cannot be used; "" if it can. (One
+    that does not exist OpenSSL takes for none.)"""
+    named = environment.get("SSL_CERT_FILE")
+    try:
+        if named and os.path.exists(named):
+            files.read(Path(named), FILE_SIZE, "certificates")
+    except OSError as error:
+        return _why(Path(named or ""), error)
+    return ""
+
+
 @functools.lru_cache(maxsize=1)
 def _system_context(*_named: str | None) -> ssl.SSLContext:
     return _context(TlsFiles())
 
 
-def _context(files: TlsFiles) -> ssl.SSLContext:
+def _context(of: TlsFiles) -> ssl.SSLContext:
     # Made plainly, since ssl.create_default_context() obeys SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
-    if files.ca_file is None:
+    if of.ca_file is None:
         context.load_default_certs()
     else:
         try:
-            context.load_verify_locations(files.ca_file)
+            context.load_verify_locations(of.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise TlsError("ca_file", _why(files.ca_file, error)) from None
-    if files.client_key is not None and files.client_cert is None:
+            raise TlsError("ca_file", _why(of.ca_file, error)) from None
+    if of.client_key is not None and of.client_cert is None:
         raise TlsError("client_key", "stands without client_cert")
-    if files.client_cert is not None:
+    if of.client_cert is not None:
         try:
-            context.load_cert_chain(files.client_cert, files.client_key, password=_no_password)
+            context.load_cert_chain(of.client_cert, of.client_key, password=_no_password)
         except (OSError, ssl.SSLError, ValueError) as error:
-            raise TlsError("client_cert", _why(files.client_cert, error)) from None
+            raise TlsError("client_cert", _why(of.client_cert, error)) from None
     return context
 
 
@@ -104,22 +116,19 @@ class ServerTls:
         return cls(context, client_ca is not None, digest)
 
 
-def _digest(files: Mapping[str, Path | None]) -> str:
+def _digest(named: Mapping[str, Path | None]) -> str:
     """Of what the files hold that the keys name."""
     digest = hashlib.sha256()
-    for key, file in files.items():
+    for key, file in named.items():
         digest.update(hashlib.sha256(_content(key, file)).digest() if file else b"-")
     return digest.hexdigest()
 
 
 def _content(key: str, file: Path) -> bytes:
     try:
-        content = read_file(file, FILE_SIZE + 1)
+        return files.read(file, FILE_SIZE, "certificates and keys")
     except OSError as error:
         raise TlsError(key, _why(file, error)) from None
-    if len(content) > FILE_SIZE:
-        raise TlsError(key, f"cannot use {file}: larger than {FILE_SIZE} bytes")
-    return content
 
 
 def _no_password() -> str:

@@ -1,9 +1,11 @@
 """Files of other schedulers: their text, and which format it is."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from tocsin import files
 from tocsin.importing import cron_jobs, crontab, json_text, vercel
 from tocsin.importing.found import Found, fault
 from tocsin.jobfile.faults import ConfigError
@@ -13,9 +15,12 @@ Reader = Callable[[str, str], Found]
 READERS: dict[str, Reader] = {"vercel": vercel.read, "crontab": crontab.read, "cron-jobs": cron_jobs.read}
 
 
-def text_of(file: Path, source: str) -> str:
-    """The text of a file, which faults call `source`. Raises ConfigError."""
+def text_of(file: Path, source: str, *, again: bool = False) -> str:
+    """The text of a file, which faults call `source`. `again`: the daemon reads it at each reload, so that it must be
+    a regular file, and no pipe. Raises ConfigError."""
     try:
+        if again:
+            return decoded(io.BytesIO(files.read(file, FILE_SIZE, "jobs")), source)
         with file.open("rb") as stream:
             return decoded(stream, source)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte

@@ -1,6 +1,5 @@
 """`daemon.jobs_from`: jobs that stay in the app's own file, read at start and at each reload."""
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,7 @@ def jobs(
     holders = dict.fromkeys(own, "the job file")
     for name, source in named.items():
         try:
-            if os.path.exists(folder / name) and not os.path.isfile(folder / name):
-                raise ConfigError([fault(source, "", "", "is no plain file")])  # a pipe would hold the daemon up
-            text = files.text_of(folder / name, source)
+            text = files.text_of(folder / name, source, again=True)
             kind = files.kind_of(text, source)
             if kind == "crontab":
                 why = "is a crontab, whose lines are a shell's; take its jobs over once, with tocsin import"
