@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
 
 from tocsin import config
-from tocsin.commands.live import ask
+from tocsin.commands.asking import ask
 from tocsin.ipc.messages import JobStatus, ListJobs, ReloadConfig
 
 PATIENCE = 120.0  # seconds for the daemon to start all its processes

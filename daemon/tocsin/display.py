@@ -68,7 +68,12 @@ def secret_in_words(secret: Secret | None) -> str:
 
 
 def run_in_words(run: Finished) -> str:
-    """One line about a run that has ended."""
+    """What became of a run: one line for each attempt where there were several, one for the run, one for its detail."""
+    first = run.retries + 2 - len(run.attempts)  # of the attempts that are told
+    lines = [
+        f"attempt {number}: {outcome(what)}" + (f", {detail}" if detail else "")
+        for number, (what, detail) in enumerate(run.attempts, first)
+    ]
     parts = [f"{run.job}: {outcome(run.outcome)}"]
     if run.status is not None:
         parts.append(f"status {run.status}")
@@ -76,7 +81,7 @@ def run_in_words(run: Finished) -> str:
         parts.append(f"in {duration(run.duration)}")
     parts.extend(f"{name} {number:.12g}" for name, number in run.reported.items())
     parts.append(f"run {run.run_id}")
-    return ", ".join(parts) + (f"\n{run.detail}" if run.detail else "")
+    return "\n".join(filter(None, [*lines, ", ".join(parts), run.detail]))
 
 
 def next_fires(job: Job, now: int) -> Iterator[int]:

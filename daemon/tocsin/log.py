@@ -4,6 +4,7 @@ A full pipe (a stopped supervisord, a stuck `less`) must not stop the parent or 
 PIPE_BUF bytes, so that those of several processes never mix (pipe(7)).
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -14,6 +15,7 @@ import stat
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 
 from tocsin.redact import redact
 from tocsin.timestamps import rfc3339
@@ -169,6 +171,16 @@ def set_up(level: str = "info", form: str = "console") -> LineWriter:
 def _writer() -> LineWriter:
     """The one writer of this process, which forked children share."""
     return LineWriter(1)
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Nothing is logged within: what happens there is no event of the daemon."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def lines_dropped() -> int:

@@ -13,7 +13,16 @@ from tocsin.call.verdict import Verdict, status_class
 from tocsin.config import Job
 from tocsin.config.secrets import SecretError
 from tocsin.ipc.channel import Readable
-from tocsin.ipc.messages import DETAIL_LENGTH, Ask, ErrorKind, Finished, StatusClass
+from tocsin.ipc.messages import (
+    ATTEMPT_LENGTH,
+    ATTEMPTS_TOLD,
+    DETAIL_LENGTH,
+    Ask,
+    ErrorKind,
+    Finished,
+    Outcome,
+    StatusClass,
+)
 
 _random = random.SystemRandom()  # of which nothing is inherited at a fork
 BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s
@@ -30,6 +39,7 @@ class _Record(msgspec.Struct):
     status: int | None = None  # of the last attempt
     responses: list[StatusClass] = []
     errors: list[ErrorKind] = []
+    verdicts: list[Verdict] = []  # of the attempts that are over
 
     def begin(self) -> Progress:
         self.under_way = Progress()
@@ -114,12 +124,15 @@ def perform(
             again = "timeout" in caller.job.retry_on and record.retried < caller.job.retries and now() < until
             if again:
                 record.number, record.retried = record.number + 1, record.retried + 1
+                record.verdicts.append(Verdict("timeout", _timeout_detail(caller, progress)))
             else:
                 verdict = Verdict("timeout", _timeout_detail(caller, progress))
+                record.verdicts.append(verdict)
         except Cancelled:
+            verdict = Verdict("cancelled", "the daemon stopped before the reply came")
             if record.under_way:  # else it waited for a retry
                 record.end()
-            verdict = Verdict("cancelled", "the daemon stopped before the reply came")
+                record.verdicts.append(verdict)
     first = record.first
     return Finished(
         job=ask.job,
@@ -139,7 +152,15 @@ def perform(
         responses=tuple(record.responses),
         connection_errors=tuple(record.errors),
         retries=record.number - ask.attempt,
+        attempts=_told(record.verdicts),
     )
+
+
+def _told(verdicts: list[Verdict]) -> tuple[tuple[Outcome, str], ...]:
+    """What became of each attempt; of a single one the run itself says it."""
+    if len(verdicts) < 2:
+        return ()
+    return tuple((one.outcome, one.detail[:ATTEMPT_LENGTH]) for one in verdicts[-ATTEMPTS_TOLD:])
 
 
 def _attempts(
@@ -153,6 +174,7 @@ def _attempts(
     while True:
         one = caller.attempt(ask, record.number, record.begin())
         record.end(one.error)
+        record.verdicts.append(one.verdict)
         if one.verdict.outcome == "unauthorized" and not record.reread and _rotated(caller):
             record.reread = True
             log.info("the secret's file has changed: calling again with the new one", job=ask.job)

@@ -19,9 +19,13 @@ from tocsin.jobfile.tables import JOB_NAME
 
 FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes, beside 0
 
-# For commands that read no job file: scripts may give -c to every command.
 any_job_file_option = click.option(
-    "-c", "--config", metavar="FILE", hidden=True, expose_value=False, help="Taken, as by every command."
+    "-c",
+    "--config",
+    metavar="FILE",
+    hidden=True,
+    expose_value=False,
+    help="Accepted and ignored, so that scripts may give it to every command.",
 )
 
 
@@ -44,7 +48,7 @@ def job_file_option(command: Callable[..., None]) -> Callable[..., None]:
         *("-c", "--config", "file"),
         metavar="FILE",
         type=click.Path(),  # for the shell, which completes it
-        help="The job file (else TOCSIN_CONFIG, ./tocsin.toml).",
+        help="Job file. Default: TOCSIN_CONFIG, else ./tocsin.toml.",
     )
     @functools.wraps(command)
     def wrapped(file: str | None, *args: Any, **kwargs: Any) -> None:
@@ -62,8 +66,8 @@ def loaded(file: Path, known: Known | None = None) -> Config:
 
 
 def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem[str]]:
-    """The names of jobs that begin so, for the shell. Of a faulty file as well; of one that is none, there are none:
-    nobody who presses Tab wants to read errors.
+    """The names of jobs that begin so, for the shell. A file with faults gives its names too. A file that is not TOML
+    gives none: nobody who presses Tab wants to read errors.
     """
     file = config.find(ctx.params.get("file"))
     jobs: dict[str, str] = {}
@@ -81,14 +85,14 @@ def job_argument(*, required: bool = True) -> Callable[[Callable[..., None]], Ca
 
     def checked(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
         if name is not None and not JOB_NAME.fullmatch(name):
-            fail(f"{name[:70]!a} is no name of a job (a-z, 0-9, '.', '_' and '-', at most 63)", USAGE)
+            fail(f"{name[:70]!a} is not the name of a job (a-z, 0-9, '.', '_' and '-', at most 63)", USAGE)
         return name
 
     return click.argument("job", required=required, shell_complete=complete_job, callback=checked)
 
 
 class Commands(click.Group):
-    """What the system refuses a command (a full disk, a folder that is gone) is said in one line."""
+    """Says in one line what the system refuses a command: a full disk, a folder that is gone."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -15,26 +15,32 @@ from tocsin.redact import redact
 @click.command(epilog=examples("tocsin doctor", "tocsin doctor sla-check --timeout 5s", "tocsin doctor --json"))
 @job_file_option
 @click.argument("names", metavar="[JOB]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="A JSON list of objects.")
-@click.option("--timeout", default="30s", show_default=True, metavar="TIME", help="For asking the targets, in all.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@click.option(
+    "--timeout",
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    help="Limit for all questions to the targets together.",
+)
 @click.option(
     "--probe-auth",
     is_flag=True,
-    help="Also call the endpoints with the method of their jobs, without the secret: one that is open runs its job.",
+    help="Also call each endpoint with its job's method, without the secret. An open endpoint then runs its job.",
 )
 @click.option(
     "--supervisord",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="supervisord's configuration, else supervisord.conf beside the job file.",
+    help="supervisord's configuration. Default: supervisord.conf beside the job file.",
 )
 def doctor(
     file: Path, names: tuple[str, ...], as_json: bool, timeout: str, probe_auth: bool, supervisord: Path | None
 ) -> None:
-    """Look for what is wrong, without running a job.
+    """Find what is wrong and what to do about it, without running a job.
 
-    One line for each check, with what to do; all jobs, or those named. Exit 1 when anything fails. Endpoints are
-    asked with OPTIONS, and never get the secret.
+    Prints one line for each check, of all jobs or of those named. Exits 1 when a check fails. Endpoints are asked with
+    OPTIONS and never get the secret.
     """
     from tocsin.doctor import report, settings
     from tocsin.doctor.examine import examine

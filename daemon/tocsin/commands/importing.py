@@ -19,9 +19,11 @@ KINDS = ("vercel", "crontab", "cron-jobs")
 )
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @job_file_option
-@click.option("--from", "kind", type=click.Choice(KINDS), help="What FILE is, else by name and content.")
-@click.option("--write", is_flag=True, help="Append the tables to the job file, or make one, instead of printing them.")
-@click.option("--json", "as_json", is_flag=True, help="Print jobs and report as JSON, instead of TOML and text.")
+@click.option("--from", "kind", type=click.Choice(KINDS), help="Kind of FILE. Default: by its name and content.")
+@click.option(
+    "--write", is_flag=True, help="Append the tables to the job file, or create it, instead of printing them."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print jobs and report as JSON instead of TOML and text.")
 def import_(file: Path, sources: tuple[str, ...], kind: str | None, write: bool, as_json: bool) -> None:
     """Turn files of other schedulers into job tables.
 

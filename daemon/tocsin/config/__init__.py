@@ -26,7 +26,7 @@ from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.jobfile.reader import REFERENCE, Reader
 from tocsin.jobfile.tables import DaemonTable
 
-__all__ = ["Config", "Job", "Known", "dotenv", "find", "load", "parse", "state_dir"]
+__all__ = ["Config", "Job", "Known", "dotenv", "find", "load", "locate", "parse", "state_dir"]
 
 CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
@@ -69,15 +69,32 @@ def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known 
 
 def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
     """Where the state folder is, also while the job file is faulty: who asks the running daemon must find it."""
+    return locate(file, environment)[0]
+
+
+def locate(file: Path, environment: Mapping[str, str] = os.environ) -> tuple[Path, str]:
+    """The state folder, and why that is only a guess: the job file or the .env, which may name another, cannot be
+    read. "" where it is certain.
+    """
     table: Any = {}
     held: Mapping[str, str] = environment
-    with contextlib.suppress(ConfigError, ValueError, RecursionError):
+    doubts = []
+    try:
         held = {**dotenv(file, environment), **environment}
+    except ConfigError as error:
+        doubts.append(str(error))
+    try:
         table = _daemon_table(_read(file).decode("utf-8-sig"))
+    except ConfigError as error:
+        doubts.append(str(error))
+    except (ValueError, RecursionError) as error:
+        doubts.append(f"{file.name}: is not TOML: {error}")
+    if environment.get("TOCSIN_STATE_DIR"):
+        doubts = []  # the environment overrules them
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
     filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
-    return file.parent / filled
+    return file.parent / filled, "\n".join(doubts)
 
 
 def _daemon_table(text: str) -> Any:

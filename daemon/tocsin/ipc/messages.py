@@ -41,6 +41,8 @@ REPORTED_ERRORS: tuple[ReportedError, ...] = get_args(ReportedError)
 EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 
 CANCEL = signal.SIGUSR1  # parent to child: end the call now; SIGTERM often goes to a whole group, so children ignore it
+ATTEMPTS_TOLD = 10  # of a run with more than one, the last of them
+ATTEMPT_LENGTH = 200  # characters of what is told of one of them
 DETAIL_LENGTH = 500  # characters of a detail that are kept: a line a person reads, and 64 KiB hold a message
 
 _RUN_IDS = uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001").bytes  # the namespace of Tocsin's run ids (RFC 9562, v5)
@@ -118,6 +120,7 @@ class Finished(Message, frozen=True):
     connection_errors: tuple[ErrorKind, ...] = ()  # one for each attempt that was not
     next_due: Instant | None = None  # the job sleeps until then, unless it says otherwise
     retries: Count = 0  # attempts after the first, whatever became of them
+    attempts: tuple[tuple[Outcome, str], ...] = ()  # outcome and detail of each, where there were several
 
 
 class Skipped(Message, frozen=True):
@@ -346,6 +349,12 @@ class ReloadConfig(Message, frozen=True):
     pass
 
 
+class Note(Message, frozen=True):
+    """What the command waits for; its answer follows."""
+
+    text: str
+
+
 class Done(Message, frozen=True):
     """The command was carried out; nothing follows."""
 
@@ -390,6 +399,7 @@ _Anything = (
     | FireJob
     | PauseJob
     | ReloadConfig
+    | Note
     | Done
     | Refused
 )

@@ -3,7 +3,6 @@
 Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `status_feed.py`'s.
 """
 
-import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -33,7 +32,7 @@ from tocsin.ipc.messages import (
     Started,
 )
 from tocsin.jobfile.faults import ConfigError
-from tocsin.parent import lifecycle
+from tocsin.parent import changes, lifecycle
 from tocsin.parent.children import Children
 from tocsin.parent.jobs import Jobs, Program
 from tocsin.parent.ledger_client import LedgerClient
@@ -46,7 +45,6 @@ HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits fo
 SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 LEDGER, EXPORTER = "ledger", "exporter"
-RESTART_KEYS = ("state_dir", "ledger", "node", "keep")  # of [daemon]: what a reload cannot change
 
 
 @dataclass(frozen=True)
@@ -134,10 +132,9 @@ class Daemon:
             return self._refuse(error.faults)
         except Exception as error:  # noqa: BLE001 - whatever it is, what runs must go on
             return self._refuse([f"the job file cannot be read: {type(error).__name__}: {error}"])
-        for key in RESTART_KEYS:
-            if getattr(new, key) != getattr(self.config, key):
-                log.warning(f"a change of {key} takes effect at the next start")
-        new = dataclasses.replace(new, **{key: getattr(self.config, key) for key in RESTART_KEYS})
+        for key in changes.restart_needed(self.config, new):
+            log.warning(f"a change of {key} takes effect at the next start")
+        new = changes.kept(self.config, new)
         old, self.config = self.config, new
         if (new.listen, new.access) != (old.listen, old.access):
             self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)

@@ -13,7 +13,7 @@ from tocsin.ipc.channel import Channel
 from tocsin.ipc.messages import Ask, Beginning, Finished, LedgerReady, Message, Past, Pause, Release, Skipped
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
-from tocsin.parent.lifecycle import Child
+from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
 from tocsin.timestamps import CLOCK_SET_BACK, rfc3339
@@ -207,9 +207,17 @@ class Jobs:
 
     def is_running(self, name: str) -> bool:
         """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
-        process = self.seats[name].process
-        slot = process.child.slot if process else None
+        slot = self.slot(name)
         return slot is not None and slot.granted and slot.ask.due <= time.time()
+
+    def slot(self, name: str) -> Slot | None:
+        """What its process has asked to run, or is running."""
+        process = self.seats[name].process
+        return process.child.slot if process else None
+
+    def is_known(self, name: str) -> bool:
+        """Whether the ledger has told of the job's past, its pause included."""
+        return self.seats[name].accounted is not None
 
     def pause(self, name: str, paused: bool) -> bool:
         """Whether the ledger can keep it, for all that is known."""

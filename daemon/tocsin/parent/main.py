@@ -11,12 +11,13 @@ import setproctitle
 
 from tocsin import __version__, linux, log
 from tocsin.config import Config
+from tocsin.ipc.messages import Done, Refused
 from tocsin.jobfile.faults import ConfigError, Fault
-from tocsin.parent import limits, lock
+from tocsin.parent import changes, limits, lock
 from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon, Programs
 from tocsin.parent.loop import Loop
-from tocsin.parent.requests import Commands
+from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
 from tocsin.redact import redact
 
 UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
@@ -53,15 +54,23 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     loop = Loop()
     daemon = Daemon(config, loop, programs, {held, writer.descriptor})
 
-    def reload() -> str:
-        why = daemon.reload(lambda: _within_limits(load()))
-        if not why:
-            log.set_up(daemon.config.log_level, daemon.config.log_format)
-            redact.hide(daemon.config.hidden)
-            log.info("reloaded", jobs=len(daemon.config.enabled_jobs), config_hash=daemon.config.hash)
-            for warning in daemon.config.warnings:
-                log.warning(warning)
-        return why
+    def reload() -> Done | Refused:
+        old, read = daemon.config, daemon.config
+
+        def fresh() -> Config:
+            nonlocal read
+            read = _within_limits(load())
+            return read
+
+        if why := daemon.reload(fresh):
+            return Refused(why[:LONGEST_ANSWER], UNUSABLE)
+        log.set_up(daemon.config.log_level, daemon.config.log_format)
+        redact.hide(daemon.config.hidden)
+        by_kind = {kind: changes.named(names) for kind, names in changes.jobs_changed(old, daemon.config).items()}
+        log.info("reloaded", jobs=len(daemon.config.enabled_jobs), config_hash=daemon.config.hash, **by_kind)
+        for warning in daemon.config.warnings:
+            log.warning(warning)
+        return Done(changes.in_words(old, read))
 
     commands = Commands(daemon, reload)
     control = Control(config.state_dir, loop, commands.handle)

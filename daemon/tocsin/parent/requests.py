@@ -12,21 +12,26 @@ from tocsin.ipc.messages import (
     FireJob,
     ListJobs,
     Message,
+    Note,
     PauseJob,
     Refused,
     ReloadConfig,
     Skipped,
 )
+from tocsin.jobfile.faults import nearest
+from tocsin.parent.changes import named
 from tocsin.parent.control import Client
 from tocsin.parent.daemon import Daemon
+from tocsin.timestamps import rfc3339
 
 FAILED, UNUSABLE = 1, 2  # exit codes of the command: it could not be done; the request or the file is wrong
+LONGEST_ANSWER = 4000  # characters of an answer: one message holds them, and nobody reads more
 
 
 class Commands:
-    """`reload` takes the job file over; "" or why not."""
+    """`reload` takes the job file over and says what changed, or why nothing did."""
 
-    def __init__(self, daemon: Daemon, reload: Callable[[], str]) -> None:
+    def __init__(self, daemon: Daemon, reload: Callable[[], Done | Refused]) -> None:
         self._daemon = daemon
         self._reload = reload
         self._waiting: dict[tuple[str, float], Client] = {}  # for the end of a manual run
@@ -45,15 +50,9 @@ class Commands:
                 if refused := self._fire(client, job):
                     client.say(refused)
             case PauseJob(job=job, paused=paused):
-                if job not in self._daemon.config.enabled_jobs:
-                    client.say(self._unknown(job))
-                else:
-                    kept = self._daemon.jobs.pause(job, paused)
-                    but = "" if kept else "; the ledger cannot write: a restart before it can would forget that"
-                    client.say(Done(f"{job} is {'paused' if paused else 'resumed'}{but}"))
+                client.say(self._pause(job, paused))
             case ReloadConfig():
-                why = self._reload()
-                client.say(Refused(why[:4000], UNUSABLE) if why else Done("reloaded"))
+                client.say(self._reload())
             case _:
                 client.say(Refused(f"{type(request).__name__} is not for the control socket", UNUSABLE))
 
@@ -61,20 +60,38 @@ class Commands:
         """Have the job run now; None when the answer will come at the end of the run."""
         if job not in self._daemon.config.enabled_jobs:
             return self._unknown(job)
-        if self._daemon.jobs.is_running(job) or any(name == job for name, _ in self._waiting):
-            return Refused(f"{job} is running already; it does not overlap itself", FAILED)
+        jobs, slot = self._daemon.jobs, self._daemon.jobs.slot(job)
+        if slot and jobs.is_running(job):
+            since = rfc3339(slot.ask.due)
+            return Refused(f"{job} is running already, since {since}; a job never runs twice at once", FAILED)
+        if any(name == job for name, _ in self._waiting):
+            return Refused(f"a manual run of {job} was asked for already, and is about to begin", FAILED)
         now = round(time.time(), 3)
         due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
-        if not self._daemon.jobs.send(job, Fire(due, str(uuid.uuid4()))):
-            return Refused(f"{job} has no running process at the moment; see: tocsin jobs", FAILED)
+        if not jobs.send(job, Fire(due, str(uuid.uuid4()))):
+            state = self._daemon.feed.statuses[job].state
+            return Refused(f"{job} has no running process at the moment ({state}); see: tocsin jobs", FAILED)
         self._waiting[job, due] = client
+        if slot:
+            client.say(Note(f"the run that is due at {rfc3339(slot.ask.due)} comes first"))
         return None
 
+    def _pause(self, job: str, paused: bool) -> Done | Refused:
+        if job not in self._daemon.config.enabled_jobs:
+            return self._unknown(job)
+        jobs, word = self._daemon.jobs, "paused" if paused else "resumed"
+        if jobs.is_known(job) and self._daemon.feed.statuses[job].paused == paused:
+            return Done(f"{job} is paused already" if paused else f"{job} was not paused: nothing to resume")
+        kept = jobs.pause(job, paused)
+        but = "" if kept else "; the ledger cannot write: a restart before it can would forget that"
+        return Done(f"{job} is {word}{but}")
+
     def _unknown(self, job: str) -> Refused:
-        if job in self._daemon.config.jobs:
+        jobs = self._daemon.config.jobs
+        if job in jobs:
             return Refused(f"{job} is disabled in the job file", FAILED)
-        known = ", ".join(sorted(self._daemon.config.jobs))
-        return Refused(f"there is no job {job[:100]!r}; there are: {known}"[:4000], UNUSABLE)
+        guess = nearest(job, jobs) or f"; there are: {named(sorted(jobs))}"
+        return Refused(f"there is no job {job[:100]!r}{guess}"[:LONGEST_ANSWER], UNUSABLE)
 
     def _run_over(self, event: Finished | Skipped | Deny) -> None:
         due = event.first if isinstance(event, Skipped) else event.due

@@ -1,0 +1,51 @@
+"""How a command asks the running daemon, through the control socket in its state folder."""
+
+from pathlib import Path
+
+import click
+
+from tocsin import config
+from tocsin.commands.common import NOT_RUNNING, USAGE, fail
+from tocsin.ipc import channel
+from tocsin.ipc.channel import ChannelClosed
+from tocsin.ipc.messages import Done, Finished, Message, Note, Refused
+
+
+def ask(file: Path, request: Message) -> list[Message]:
+    """What the daemon says to the request, up to the last word. What it says meanwhile goes to standard error."""
+    from tocsin.parent.control import NAME
+
+    state_dir, doubt = config.locate(file)
+    try:
+        daemon = channel.connect(state_dir, NAME)
+    except (FileNotFoundError, ConnectionRefusedError):
+        if doubt:
+            fail(f"{doubt}\nno daemon answers in {state_dir}, which is only a guess", USAGE)
+        fail(f"the daemon is not running (nothing answers in {state_dir})", NOT_RUNNING)
+    except OSError as error:
+        fail(f"cannot reach the daemon in {state_dir}: {error.strerror}", NOT_RUNNING)
+    answers: list[Message] = []
+    try:
+        daemon.send(request)
+        while not answers or not isinstance(answers[-1], Done | Finished | Refused):
+            match daemon.receive(wait=True):
+                case Note(text=text):
+                    click.echo(text, err=True)
+                case None:
+                    pass
+                case message:
+                    answers.append(message)
+    except ChannelClosed:
+        fail("the daemon went away before it answered", NOT_RUNNING)
+    finally:
+        daemon.close()
+    if isinstance(last := answers[-1], Refused):
+        fail(last.why, last.code)
+    return answers
+
+
+def carried_out(file: Path, request: Message) -> str:
+    """Ask for something that is done at once; what the daemon says to that."""
+    done = ask(file, request)[-1]
+    assert isinstance(done, Done)
+    return done.text

@@ -1,0 +1,54 @@
+"""`tocsin history`: what became of each slot."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tocsin import config, display
+from tocsin.commands.common import FAILED, USAGE, examples, fail, job_argument, job_file_option, loaded
+from tocsin.jobfile import tables
+
+
+@click.command(
+    epilog=examples(
+        "tocsin history",
+        "tocsin history sla-check --since 1h",
+        "tocsin history --failed -n 10",
+        "tocsin history --json --since 1d",
+    )
+)
+@job_file_option
+@job_argument(required=False)
+@click.option("--since", metavar="AGO", help='Show slots since then, for example "10m", "2h" or "7d" ago.')
+@click.option("--failed", is_flag=True, help="Show only failed runs and missed slots.")
+@click.option(
+    "-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Show at most this many."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
+    """Show slots and what became of each. Reads the ledger; the daemon need not run."""
+    from tocsin.ledger import stores
+    from tocsin.ledger.store import Absent, Unreadable
+
+    folder, doubt = config.locate(file)
+    try:
+        start = datetime.now(UTC).timestamp() - tables.parse_duration(since) if since is not None else None
+    except ValueError as error:
+        fail(f"--since {since}: {error}", USAGE)
+    try:
+        rows = stores.reader(folder).history(job=job, since=start, failed=failed, limit=limit)
+    except Absent as error:
+        if doubt:
+            fail(f"{doubt}\nthere is no ledger in {folder}, which is only a guess", USAGE)
+        fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
+    except (OSError, Unreadable) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        fail(f"cannot read the ledger in {folder}: {why}", FAILED)
+    if not rows and job is not None and job not in loaded(file).jobs:
+        fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
+    if as_json:
+        click.echo(json.dumps([display.row_as_json(row) for row in rows], indent=2))
+    else:
+        click.echo(display.history_table(rows) if rows else "no slots")

@@ -1,0 +1,19 @@
+"""`tocsin reload`: the daemon reads its job file again."""
+
+from pathlib import Path
+
+import click
+
+from tocsin.commands.asking import carried_out
+from tocsin.commands.common import examples, job_file_option
+from tocsin.ipc.messages import ReloadConfig
+
+
+@click.command(epilog=examples("tocsin check && tocsin reload"))
+@job_file_option
+def reload(file: Path) -> None:
+    """Have the daemon read its job file again, and show what changed.
+
+    Jobs that did not change keep their process and their running call. A file with a fault changes nothing.
+    """
+    click.echo(carried_out(file, ReloadConfig()))

@@ -1,0 +1,45 @@
+"""`tocsin run`: the daemon; here its processes are put together."""
+
+import signal
+from pathlib import Path
+
+import click
+
+from tocsin import config, log
+from tocsin.commands.common import FAILED, HELD, USAGE, examples, fail, job_file_option, loaded
+from tocsin.jobfile.faults import ConfigError
+
+
+@click.command(epilog=examples("tocsin run", "tocsin run -c /etc/tocsin/tocsin.toml", "LOG_LEVEL=debug tocsin run"))
+@job_file_option
+def run(file: Path) -> None:
+    """Run the daemon in the foreground (what supervisord starts)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload asked for too early waits, and kills nobody
+    known = config.Known()
+    settings = loaded(file, known)
+    log.set_up(settings.log_level, settings.log_format)
+    # Everything the children need is imported here, before the first fork, so that they share it.
+    from tocsin.exporter import main as exporter
+    from tocsin.job import main as job
+    from tocsin.job.warmup import rehearse
+    from tocsin.ledger import main as ledger
+    from tocsin.ledger import stores
+    from tocsin.parent import lock
+    from tocsin.parent import main as parent
+    from tocsin.parent.daemon import Programs
+
+    programs = Programs(
+        job=job.program,
+        ledger=lambda ch, conf, session: ledger.main(ch, lambda: stores.opened(conf, session)),
+        exporter=lambda ch, conf: exporter.main(ch, conf.listen, conf.access),
+        rehearse=rehearse,
+    )
+    try:
+        code = parent.run(settings, lambda: config.load(file, known=known), programs)
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    except lock.HeldByAnother as error:
+        fail(f"cannot run a second daemon: {error}", HELD)
+    except OSError as error:
+        fail(f"cannot use the state folder {settings.state_dir}: {error}", FAILED)
+    raise SystemExit(code)
