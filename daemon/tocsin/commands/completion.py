@@ -19,7 +19,10 @@ COMPLETE_VARIABLE = "_TOCSIN_COMPLETE"  # click's rule: _NAME_COMPLETE
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for SHELL: commands, options and job names."""
+    """Print the completion script for SHELL.
+
+    It completes commands, options and job names.
+    """
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(ctx.find_root().command, {}, "tocsin", COMPLETE_VARIABLE).source())

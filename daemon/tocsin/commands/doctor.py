@@ -37,9 +37,9 @@ from tocsin.redact import redact
 def doctor(
     file: Path, names: tuple[str, ...], as_json: bool, timeout: str, probe_auth: bool, supervisord: Path | None
 ) -> None:
-    """Find what is wrong and what to do about it, without running a job.
+    """Find what is wrong, without running a job.
 
-    Prints one line for each check, of all jobs or of those named. Exits 1 when a check fails. Endpoints are asked with
+    Prints one line for each check, with what to do about it, of all jobs or of those named. Exits 1 when a check fails. Endpoints are asked with
     OPTIONS and never get the secret.
     """
     from tocsin.doctor import report, settings

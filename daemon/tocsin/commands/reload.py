@@ -12,7 +12,7 @@ from tocsin.ipc.messages import ReloadConfig
 @click.command(epilog=examples("tocsin check && tocsin reload"))
 @job_file_option
 def reload(file: Path) -> None:
-    """Have the daemon read its job file again, and show what changed.
+    """Load the changed job file, and show what changed.
 
     Jobs that did not change keep their process and their running call. A file with a fault changes nothing.
     """

@@ -15,7 +15,7 @@ _COMMENT = "#:schema ./tocsin.schema.json"
 )
 @any_job_file_option
 def schema() -> None:
-    """Print the JSON Schema of the job file, with which an editor completes and checks it."""
+    """Print the JSON Schema of the job file, for editors."""
     from tocsin.jobfile.schema import schema as of_the_job_file
 
     click.echo(json.dumps(of_the_job_file(), indent=2))
