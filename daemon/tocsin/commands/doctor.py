@@ -39,8 +39,8 @@ def doctor(
 ) -> None:
     """Find what is wrong, without running a job.
 
-    Prints one line for each check, with what to do about it, of all jobs or of those named. Exits 1 when a check fails. Endpoints are asked with
-    OPTIONS and never get the secret.
+    Prints one line for each check, with what to do about it, of all jobs or of those named. Exits 1 when a check fails.
+    Endpoints are asked with OPTIONS and never get the secret.
     """
     from tocsin.doctor import report, settings
     from tocsin.doctor.examine import examine
