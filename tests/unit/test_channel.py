@@ -99,6 +99,7 @@ SAMPLES: list[Message] = [
     messages.PauseJob("a", True),
     messages.ReloadConfig(),
     messages.Done("done"),
+    messages.Note("the run that is due at 2026-01-01T00:00:00Z comes first"),
     messages.Refused("why", 2),
 ]
 
