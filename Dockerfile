@@ -7,9 +7,10 @@ ENV PIP_NO_CACHE_DIR=1
 COPY requirements.lock requirements-build.lock ./
 # The wheel is built in an environment of its own, which stays behind in this stage.
 RUN python -m venv /srv/tocsin/venv \
- && /srv/tocsin/venv/bin/pip install --require-hashes --only-binary :all: -r requirements.lock \
+ && /srv/tocsin/venv/bin/pip install --require-hashes --no-deps --only-binary :all: -r requirements.lock \
  && python -m venv /srv/build/venv \
- && /srv/build/venv/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
+ && /srv/build/venv/bin/pip install --require-hashes --no-deps --only-binary :all: -r requirements-build.lock \
+ && /srv/build/venv/bin/pip check
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon daemon
 RUN /srv/build/venv/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /srv/build/dist . \

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet install
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help run test pythons suite lint format lock docs picture dist bench report clean
 .DELETE_ON_ERROR:
@@ -44,7 +44,7 @@ lock: $(VENV)/dev ## write the lock files anew, with the newest versions that py
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
-LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate
 
 docs: $(VENV)/dev ## write the generated parts of the docs, and the job file's schema
 	@$(BIN)/python scripts/reference.py
@@ -67,23 +67,35 @@ report: $(VENV)/run ## write the figures of RESULTS=bench/results/….json into 
 clean: ## remove what the other targets made (not var/: it holds the ledger)
 	rm -rf .venv .venv-* .cache bench/.cache dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
-# ---- the virtual environment: nothing is downloaded that the lock files have no hash for
+# ---- the virtual environment: only what the lock files have a hash for, and nothing is resolved at installation
 
-$(VENV)/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Tocsin needs Python 3.11 or later, and $(PYTHON) is older or missing; name another: make PYTHON=python3.13 …" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-	  scripts/need ensurepip=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-	@echo "Making $(VENV)"
-	@$(PYTHON) -m venv --clear $(VENV)
+# Made anew when its pip does not work, or works for another folder: it was never finished, its Python is gone or
+# another, or it was moved or copied.
+$(VENV)/bin/pip: FORCE
+	@place=$$($(BIN)/pip --version 2>/dev/null | sed -n 's,.* from \(.*\)/lib/.*,\1,p'); \
+	if [ ! -e $(VENV)/unfinished ] && [ "$$place" -ef $(VENV) ]; then exit 0; fi; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Tocsin needs Python 3.11 or later, and $(PYTHON) is older or missing; name another: make PYTHON=python3.13 …" >&2; exit 1; }; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  scripts/need ensurepip=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])') || exit 1; \
+	echo "Making $(VENV)"; \
+	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/run: $(VENV)/bin/pip requirements.lock requirements-build.lock pyproject.toml
 	@echo "Installing what Tocsin needs into $(VENV)"
-	@$(PIP) --require-hashes --no-deps -r requirements.lock -r requirements-build.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/unfinished
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) check
+	@rm $(VENV)/unfinished
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run requirements-dev.lock
 	@echo "Installing what the tests need into $(VENV)"
-	@$(PIP) --require-hashes --no-deps -r requirements-dev.lock
+	@touch $(VENV)/unfinished
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@$(PIP) check
+	@rm $(VENV)/unfinished
 	@touch $@
+
+.PHONY: FORCE

@@ -43,9 +43,9 @@ def epoch() -> str:
     ).stdout.strip()
 
 
-def locked() -> Iterator[Requirement]:
-    """The packages of requirements.lock that this Python and system need."""
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
+def locked(lock: str = "requirements.lock") -> Iterator[Requirement]:
+    """The packages of a lock file that this Python and system need."""
+    for line in (ROOT / lock).read_text().splitlines():
         if line and not line.startswith((" ", "#", "--")):
             requirement = Requirement(line.removesuffix("\\"))
             if requirement.marker is None or requirement.marker.evaluate():

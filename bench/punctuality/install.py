@@ -38,9 +38,15 @@ def python(cache: Path, name: str, *files: str) -> None:
     """A virtual environment `name` with what peers/python/NAME.lock names, and these files of peers/python."""
     folder = cache / name
     lock = HERE / "python" / f"{name}.lock"
-    pip = [".venv/bin/pip", "--disable-pip-version-check", "--quiet", "install", "--require-hashes", "-r", lock.name]
+    pip = [".venv/bin/pip", "--disable-pip-version-check", "--quiet"]
     named_by = [lock, *(HERE / "python" / file for file in files)]
-    once(folder, named_by, [sys.executable, "-m", "venv", ".venv"], pip)
+    once(
+        folder,
+        named_by,
+        [sys.executable, "-m", "venv", ".venv"],
+        [*pip, "install", "--require-hashes", "--no-deps", "-r", lock.name],
+        [*pip, "check"],
+    )
 
 
 def needs(program: str, package: str) -> str:
