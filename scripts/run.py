@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 
 from tocsin import config
 from tocsin.jobfile.faults import ConfigError
-from tocsin.jobfile.tables import parse_address
+from tocsin.jobfile.values import parse_address
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "examples" / "demo"

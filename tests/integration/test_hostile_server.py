@@ -22,7 +22,7 @@ from harness import Daemon, disguises, until
 from hostile_server import CASES, OK, PATIENCE, SECRET, Case, FullBacklog, HostileServer, Peer, json
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
-from tocsin.jobfile.tables import LEAST_MEMORY
+from tocsin.jobfile.values import LEAST_MEMORY
 
 PAGE = Path(__file__).parents[2] / "docs" / "calls.md"
 HEADER = ["the server", "outcome", "tries", "timeout", "memory", "what the run says"]

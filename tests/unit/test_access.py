@@ -89,8 +89,8 @@ def test_secrets_of_the_environment_and_of_files(load: Load, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ('listen_key = "cert.key"', "listen_key: stands without listen_cert"),
-        ('listen_client_ca = "ca.pem"', "listen_client_ca: stands without listen_cert"),
+        ('listen_key = "cert.key"', "listen_key: needs listen_cert"),
+        ('listen_client_ca = "ca.pem"', "listen_client_ca: needs listen_cert"),
         ('listen_cert = "gone.pem"', "listen_cert: cannot use {}/gone.pem: No such file or directory"),
         (
             'listen_cert = "huge.pem"',
@@ -102,14 +102,14 @@ def test_secrets_of_the_environment_and_of_files(load: Load, tmp_path: Path) -> 
         ('listen_cert = "cert.pem"\nlisten_key = "other.key"', "cannot use {}/cert.pem: KEY_VALUES_MISMATCH"),
         ('listen_cert = "both.pem"\nlisten_client_ca = "."', "listen_client_ca: cannot use {}: it is a folder"),
         ('listen_cert = "both.pem"\nlisten_client_ca = "cert.key"', "listen_client_ca: cannot use {}/cert.key: "),
-        ('listen_bearer_env = "TOKEN"\nlisten_bearer_file = "x"', "stands beside listen_bearer_env; write one of the"),
+        ('listen_bearer_env = "TOKEN"\nlisten_bearer_file = "x"', "cannot be combined with listen_bearer_env: set one"),
         ('listen_bearer_env = "UNSET"', "listen_bearer_env: environment variable UNSET is not set"),
         ('listen_bearer_env = "EMPTY"', "listen_bearer_env: environment variable EMPTY is empty"),
         ('listen_bearer_env = "LONG"', "listen_bearer_env: LONG holds more than 1024 characters"),
         ('listen_bearer_file = "gone"', "listen_bearer_file: cannot read {}/gone: No such file or directory"),
-        ('listen_user = "a"', "listen_user: stands without listen_password_env or listen_password_file"),
-        ('listen_password_env = "PASSWORD"', "listen_password_env: stands without listen_user"),
-        ('listen_password_file = "cert.pem"', "listen_password_file: stands without listen_user"),
+        ('listen_user = "a"', "listen_user: needs listen_password_env or listen_password_file"),
+        ('listen_password_env = "PASSWORD"', "listen_password_env: needs listen_user"),
+        ('listen_password_file = "cert.pem"', "listen_password_file: needs listen_user"),
         ('listen_user = "a"\nlisten_password_env = "EMPTY"', "listen_password_env: environment variable EMPTY is"),
     ],
 )

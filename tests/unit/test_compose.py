@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tocsin.jobfile.tables import DaemonTable, parse_duration
+from tocsin.jobfile.tables import DaemonTable
+from tocsin.jobfile.values import parse_duration
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -75,6 +75,70 @@ def test_any_file_is_loaded_or_its_faults_are_named(
             assert one.schedule.next_due(0) > 0
 
 
+# Faults that have nothing to do with each other: table, key, value, and the key that the fault names.
+FAULTS = [
+    ("daemon", "listen", "nowhere", "listen"),
+    ("daemon", "drain", 5, "drain"),
+    ("daemon", "listen_user", "me", "listen_user"),
+    ("daemon", "listen_bearer_env", "NOT_SET", "listen_bearer_env"),
+    ("daemon", "keep", "${UNSET}", "keep"),
+    ("target", "base_url", "app.example.com", "base_url"),
+    ("target", "secret_env", "NOT_SET", "secret_env"),
+    ("target", "signing_secret_env", "NOT_SET", "signing_secret_env"),
+    ("target", "ca_file", "none.pem", "ca_file"),
+    ("target", "colour", "red", "colour"),
+    ("defaults", "max_reply", "much", "max_reply"),
+    ("defaults", "url", "https://app.example.com/", "url"),
+    ("jobs.a", "schedule", "0 0 30 2 *", "schedule"),
+    ("jobs.a", "timeout", "soon", "timeout"),
+    ("jobs.a", "grace", "${UNSET}", "grace"),
+    ("jobs.a", "retries", 99, "retries"),
+    ("jobs.a", "method", "HEAD", "method"),
+    ("jobs.a", "timezone", "Europe/Berln", "timezone"),
+    ("jobs.a", "path", "x", "path"),
+    ("jobs.a", "secret_env", "NOT_SET", "secret_env"),
+    ("jobs.a", "body", 3, "body"),
+    ("jobs.a", "totals", {"a": "b..c"}, "totals.a"),
+    ("jobs.a", "retry_on", ["5xx", "4xx"], "retry_on.1"),
+    ("jobs.a", "schedul", "* * * * *", "schedul"),
+    ("jobs.a", "headers", {"Host": "b", "X-A": "c"}, "headers.Host"),
+    ("jobs.b", "json", [float("nan")], "json"),
+    ("jobs.b", "every", "1500ms", "every"),
+    ("jobs.b", "url", "http://app.example.com/", "url"),
+    ("jobs.b", "headers", {"X-A": "${UNSET}", "X-B": "a"}, "headers.X-A"),
+    ("jobs.b", "expect", {"status": ["2xx", "6xx"]}, "expect.status.1"),
+    ("jobs.b", "secret_file", "none", "secret_file"),
+    ("jobs.c", "headers", {"X-A": "\n"}, "headers.X-A"),
+    ("jobs.c", "expect", {"json": {"a": [1]}}, "expect.json.a"),
+    ("jobs.c", "arm", "maybe", "arm"),
+]
+
+
+@given(st.lists(st.sampled_from(FAULTS), min_size=1, unique_by=lambda fault: fault[:2]))
+def test_every_fault_is_named_at_once_and_nothing_else(
+    tmp_path: Path, planted: list[tuple[str, str, Any, str]]
+) -> None:
+    """One fault hides no other, also within one job, and brings about no other."""
+    (tmp_path / "tocsin.toml").write_text("")
+    written: dict[str, Any] = {
+        "daemon": {},
+        "target": {"base_url": "https://app.example.com"},
+        "defaults": {},
+        "jobs": {
+            "a": {"schedule": "* * * * *", "path": "/a"},
+            "b": {"every": "5s", "url": "https://app.example.com/b"},
+            "c": {"every": "5s", "path": "/c"},
+        },
+    }
+    for table, key, value, _ in planted:
+        outer, _, inner = table.partition(".")
+        (written[outer][inner] if inner else written[outer])[key] = value
+    with patch.object(tomllib, "loads", return_value=written):
+        found = outcome(lambda: config.load(tmp_path / "tocsin.toml", ENVIRONMENT))
+    assert isinstance(found, list)
+    assert sorted((fault.table, fault.key) for fault in found) == sorted((table, key) for table, _, _, key in planted)
+
+
 @given(st.binary(max_size=60), st.text(max_size=60))
 def test_any_bytes_are_a_job_file_or_a_config_error(tmp_path: Path, raw: bytes, text: str) -> None:
     file = tmp_path / "tocsin.toml"

@@ -11,7 +11,7 @@ from tocsin.config import Config
 from tocsin.jobfile.faults import ConfigError
 
 
-def test_five_faults_are_listed_at_once_each_with_its_place(load: Load) -> None:
+def test_seven_faults_are_listed_at_once_each_with_its_place(load: Load) -> None:
     found = faults(
         load,
         """
@@ -32,24 +32,50 @@ path = "x"
 """,
     )
     assert set(found) == {
-        'tocsin.toml: [daemon] listen = "nowhere": is no address; write host:port, as "127.0.0.1:9911" or "[::1]:9911"',
+        'tocsin.toml: [daemon] listen = "nowhere": is not an address: use host:port, for example '
+        '"127.0.0.1:9911" or "[::1]:9911"',
         'tocsin.toml: [target] base_url = "app.example.com": is no URL; write it in full, as '
         '"https://app.example.com/path"',
         "tocsin.toml: [defaults] retries = 99: must be less than or equal to 20",
+        "tocsin.toml: [jobs.a] schedule: cannot read schedule '* * * *': it has 4 fields; write five (minute hour "
+        "day-of-month month day-of-week) or six, second first",
         'tocsin.toml: [jobs.a] timout = "5s": unknown key; did you mean "timeout"?',
         'tocsin.toml: [jobs.b] path = "x": must start with "/", without spaces or "#", percent-encoded where needed',
         "tocsin.toml: other: is not a table of the job file",
     }
-    assert len(found) == 6
+    assert len(found) == 7
+
+
+def test_a_key_that_cannot_be_read_hides_no_other_fault_of_its_job(load: Load) -> None:
+    found = faults(load, GOOD.replace("* * * * *", "0 0 30 2 *") + 'timeout = "soon"\n')
+    assert [fault.partition(":")[2].split()[1] for fault in found] == ["timeout", "schedule:"]
+    assert "it would never fire" in found[1]
+
+
+def test_every_faulty_entry_of_a_table_or_list_is_named(load: Load) -> None:
+    found = faults(
+        load,
+        GOOD
+        + 'headers = { Host = "a", Te = "b", X-A = "ü", "X B" = "${UNSET}" }\n'
+        + 'expect = { status = ["2xx", "6xx", "all"], json = { "a..b" = 1, c = [1] } }\n'
+        + 'totals = { A = "x", b = "x..y" }\n',
+    )
+    assert sorted(fault.split()[2].rstrip(":") for fault in found if "headers" not in fault) == [
+        *("expect.json.a..b", "expect.json.c", "expect.status.1", "expect.status.2", "totals.A", "totals.b")
+    ]
+    assert len([fault for fault in found if "] headers." in fault]) == 4
 
 
 BAD_JOB_KEYS = [
-    ("timeout = 5", 'timeout = 5: is no duration; write a number with its unit, as "90s", "5m", "1h30m" or "500ms"'),
-    ('timeout = "0s"', 'timeout = "0s": must be more than nothing and at most 366 days'),
-    ('timeout = "367d"', 'timeout = "367d": must be more than nothing and at most 366 days'),
+    (
+        "timeout = 5",
+        'timeout = 5: is not a duration: use a number with a unit, for example "90s", "5m", "1h30m" or "500ms"',
+    ),
+    ('timeout = "0s"', 'timeout = "0s": must be more than 0 and at most 366 days'),
+    ('timeout = "367d"', 'timeout = "367d": must be more than 0 and at most 366 days'),
     (
         'grace = "soon"',
-        'grace = "soon": is no duration; write a number with its unit, as "90s", "5m", "1h30m" or "500ms"',
+        'grace = "soon": is not a duration: use a number with a unit, for example "90s", "5m", "1h30m" or "500ms"',
     ),
     ('method = "HEAD"', "method = \"HEAD\": must be 'GET', 'POST', 'PUT', 'PATCH' or 'DELETE'"),
     ('catch_up = "some"', "catch_up = \"some\": must be 'last', 'all' or 'none'"),
@@ -62,46 +88,52 @@ BAD_JOB_KEYS = [
         'timezone = "Europe/Berln"',
         'timezone = "Europe/Berln": no such zone; did you mean Europe/Berlin or Europe/Dublin or Europe/Belfast?',
     ),
-    ('max_reply = "1 meg"', 'max_reply = "1 meg": is no size; write a number with its unit, as "64KiB" or "1MiB"'),
+    (
+        'max_reply = "1 meg"',
+        'max_reply = "1 meg": is not a size: use a number with a unit, for example "64KiB" or "1MiB"',
+    ),
     ('max_reply = "0B"', 'max_reply = "0B": must be greater than or equal to 1'),
-    ("memory_limit = 5", 'memory_limit = 5: is no size; write a number with its unit, as "64KiB" or "1MiB"'),
+    ("memory_limit = 5", 'memory_limit = 5: is not a size: use a number with a unit, for example "64KiB" or "1MiB"'),
     (
         'totals = { "Un-assigned" = "x" }',
-        'totals = {"Un-assigned": "x"}: has the name "Un-assigned"; use a-z, 0-9 and _ (at most 40, a letter first)',
+        "totals.Un-assigned: is not a name for a total: use a-z, 0-9 and _ (at most 40, a letter first)",
     ),
-    ('totals = { a = "b..c" }', 'totals = {"a": "b..c"}: "a" must name a place in the reply, as "summary.breached"'),
+    ('totals = { a = "b..c" }', 'totals.a = "b..c": must name a place in the reply, for example "summary.breached"'),
     (
         "totals = { a='x',b='x',c='x',d='x',e='x',f='x',g='x',h='x',i='x' }",
         'totals = {"a": "x", "b": "x", "c": "x", "d": "x", "e": "x", "f": "x", "g": "x", "h": "x"…: '
         "has 9 names; at most 8",
     ),
-    ('expect = { status = ["6xx"] }', 'expect.status = ["6xx"]: has what is no status; write "2xx" or "204"'),
-    ("expect = { status = [] }", 'expect.status = []: is empty; write the statuses that are right, as ["2xx"]'),
+    ('expect = { status = ["6xx"] }', 'expect.status.0 = "6xx": is not a status: use for example "2xx" or "204"'),
+    ("expect = { status = [] }", 'expect.status = []: is empty: list the statuses that are right, for example ["2xx"]'),
     ("expect = { json = { a = [1] } }", "expect.json.a = [1]: must be text, a number, true or false"),
     ("expect = { body = 'x' }", 'expect.body = "x": unknown key'),
     (
         "json = { when = 2026-01-01 }",
-        "json: cannot be written as JSON; dates and times go in quotes, nan and inf nowhere",
+        "json: cannot be written as JSON: put dates and times in quotes; nan and inf have no form",
     ),
-    ("json = [nan]", "json: cannot be written as JSON; dates and times go in quotes, nan and inf nowhere"),
-    ("json = {}\nbody = 'x'", "body: stands beside json; a request has one body"),
+    ("json = [nan]", "json: cannot be written as JSON: put dates and times in quotes; nan and inf have no form"),
+    ("json = {}\nbody = 'x'", "body: cannot be combined with json: a request has one body"),
     ('content_type = "text/plain\\r\\nX: y"', None),
     ('send_secret = "cookie"', None),
-    ('send_secret = "header:a b"', 'send_secret = "header:a b": is no header name (letters, digits and hyphens)'),
+    (
+        'send_secret = "header:a b"',
+        'send_secret = "header:a b": "a b" is not a header name (letters, digits and hyphens)',
+    ),
     ('content_type = "text/csv"', 'content_type = "text/csv": has no body to be the type of'),
-    ('every = "90s"', 'every = "90s": stands beside schedule; a job has one of the two'),
-    ('url = "https://x.example/"', "url: stands beside path; a job has one of the two"),
-    ("expect = 200", "expect = 200: must be a table, as { … }"),
+    ('every = "90s"', 'every = "90s": cannot be combined with schedule: a job has one of the two'),
+    ('url = "https://x.example/"', "url: cannot be combined with path: a job has one of the two"),
+    ("expect = 200", "expect = 200: must be a table: { … }"),
     (
         "expect = { json = { a = inf } }",
         "expect.json.a = Infinity: must be a number that JSON knows: nan and inf never match",
     ),
-    ('headers = "x: y"', 'headers = "x: y": must be a table, as { … }'),
+    ('headers = "x: y"', 'headers = "x: y": must be a table: { … }'),
     (
         'headers = { b = "${UNSET}" }',
         'headers.b = "${UNSET}": environment variable UNSET is not set (set it, or put it into .env)',
     ),
-    ('retry_on = "5xx"', 'retry_on = "5xx": must be a list, as [ … ]'),
+    ('retry_on = "5xx"', 'retry_on = "5xx": must be a list: [ … ]'),
     ("retries = true", "retries = true: must be a whole number"),
     ("retries = 3.0", "retries = 3.0: must be a whole number"),
     ('retries = "three"', 'retries = "three": must be a whole number'),
@@ -143,7 +175,7 @@ def test_bad_schedules(load: Load, expression: str, message: str) -> None:
         ("500ms", '= "500ms": must be whole seconds'),
         ("0s", "at least 1s"),
         ("400d", "at most 366d"),
-        ("99", "is no duration"),
+        ("99", "is not a duration"),
     ],
 )
 def test_bad_intervals(load: Load, every: str, why: str) -> None:
@@ -160,7 +192,8 @@ def test_bad_intervals(load: Load, every: str, why: str) -> None:
         ("[jobs]\na = 3", "tocsin.toml: [jobs] a = 3: must be a table"),
         (
             JOB.replace(".a]", ".A]").replace("path", "url").replace("/x", "https://x.example/"),
-            "tocsin.toml: [jobs.A]: a job's name has a-z, 0-9, '.', '_' and '-', a letter or digit first, at most 63",
+            "tocsin.toml: [jobs.A]: is not a job name: use a-z, 0-9, '.', '_' and '-', a letter or digit first, "
+            "at most 63",
         ),
         (JOB, "tocsin.toml: [target] base_url: is required by job a, which gives a path"),
         ("jobs = [", "tocsin.toml: is not TOML: Invalid value (at end of document)"),
@@ -173,19 +206,19 @@ def test_bad_files(load: Load, text: str, message: str) -> None:
 
 
 BAD_DAEMON = [
-    ('listen = "127.0.0.1"', "is no address"),
-    ('listen = "127.0.0.1:0"', "is no address"),
-    ('listen = "127.0.0.1:65536"', "is no address"),
-    ('listen = "me@127.0.0.1:1"', "is no address"),
-    ("listen = 9911", "is no address"),
+    ('listen = "127.0.0.1"', "is not an address"),
+    ('listen = "127.0.0.1:0"', "is not an address"),
+    ('listen = "127.0.0.1:65536"', "is not an address"),
+    ('listen = "me@127.0.0.1:1"', "is not an address"),
+    ("listen = 9911", "is not an address"),
     ('log_level = "loud"', "must be 'debug', 'info', 'warning' or 'error'"),
     ('log_format = "xml"', "must be 'console' or 'json'"),
     ('state_dir = ""', "at least 1 character"),
-    ('drain = "long"', "is no duration"),
-    ('keep = "0s"', "must be more than nothing"),
+    ('drain = "long"', "is not a duration"),
+    ('keep = "0s"', "must be more than 0"),
     ('listen_user = "a:b"', "must be printable ASCII without a colon"),
     ('listen_user = "ü"', "must be printable ASCII without a colon"),
-    ('listen_cert = "a\\u0000b"', "is no file's name"),
+    ('listen_cert = "a\\u0000b"', "is not a file name"),
     ('ledger = "postgresql://u@h/db"', 'must be "sqlite" in this version'),
     ('lissten = ""', 'unknown key; did you mean "listen"?'),
 ]
@@ -238,8 +271,8 @@ def test_the_base_url_has_no_query(load: Load) -> None:
 def test_schedule_or_every_and_path_or_url(load: Load) -> None:
     found = faults(load, f"{TARGET}[jobs.a]\n")
     assert len(found) == 2
-    assert "schedule: is missing; write schedule" in found[0]
-    assert "path: is missing; write path" in found[1]
+    assert "schedule: is missing: set schedule" in found[0]
+    assert "path: is missing: set path" in found[1]
 
 
 @pytest.mark.parametrize("url", ["HTTP://app.example.com", "Http://app.example.com"])

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
-from tocsin.jobfile.tables import DaemonTable, parse_duration
+from tocsin.jobfile.tables import DaemonTable
+from tocsin.jobfile.values import parse_duration
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tocsin.importing import toml
 from tocsin.importing.found import Found, FoundJob, literal
 from tocsin.jobfile.reader import Reader
-from tocsin.jobfile.tables import JOB_NAME
+from tocsin.jobfile.values import JOB_NAME
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # no half surrogate pairs: TOML has none
 SCALARS = TEXT | st.booleans() | st.integers(-(2**63), 2**63 - 1)

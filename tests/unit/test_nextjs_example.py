@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from tocsin import config
-from tocsin.jobfile.tables import DaemonTable, parse_duration
+from tocsin.jobfile.tables import DaemonTable
+from tocsin.jobfile.values import parse_duration
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "nextjs-ticketing"

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from tocsin import config, display, files
 from tocsin.config import Config, Known
 from tocsin.jobfile.faults import ConfigError
-from tocsin.jobfile.tables import JOB_NAME
+from tocsin.jobfile.values import JOB_NAME
 
 FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes, beside 0
 

@@ -7,7 +7,7 @@ import click
 
 from tocsin import log
 from tocsin.commands.common import USAGE, any_job_file_option, examples, fail
-from tocsin.jobfile import tables
+from tocsin.jobfile import values
 
 
 @click.command(
@@ -26,7 +26,7 @@ def demo(listen: str, database: Path) -> None:
     from tocsin import demo as app
 
     try:
-        address = tables.parse_address(listen)
+        address = values.parse_address(listen)
     except ValueError as error:
         fail(f"--listen {listen}: {error}", USAGE)
     log.set_up(os.environ.get("LOG_LEVEL", "info") or "info")

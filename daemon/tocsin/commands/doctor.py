@@ -7,7 +7,7 @@ import click
 
 from tocsin import config
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_file_option
-from tocsin.jobfile import tables
+from tocsin.jobfile import values
 from tocsin.jobfile.faults import ConfigError, nearest
 from tocsin.redact import redact
 
@@ -51,7 +51,7 @@ def doctor(
         click.echo(text, color=False if "NO_COLOR" in os.environ else None)
 
     try:
-        seconds = tables.parse_duration(timeout)
+        seconds = values.parse_duration(timeout)
     except ValueError as error:
         fail(f"--timeout {timeout}: {error}", USAGE)
     try:

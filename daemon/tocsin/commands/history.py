@@ -8,7 +8,7 @@ import click
 
 from tocsin import config, display
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_argument, job_file_option, loaded
-from tocsin.jobfile import tables
+from tocsin.jobfile import values
 
 
 @click.command(
@@ -34,7 +34,7 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
 
     folder, doubt = config.locate(file)
     try:
-        start = datetime.now(UTC).timestamp() - tables.parse_duration(since) if since is not None else None
+        start = datetime.now(UTC).timestamp() - values.parse_duration(since) if since is not None else None
     except ValueError as error:
         fail(f"--since {since}: {error}", USAGE)
     try:

@@ -63,7 +63,7 @@ def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known 
     if loader.faults or config is None:
         raise ConfigError(loader.faults)
     if known:
-        known.read_with, known.jobs = loader.read_with, loader.read
+        known.read_with, known.jobs = loader.read_with, loader.read_jobs
     return config
 
 

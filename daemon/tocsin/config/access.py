@@ -58,21 +58,20 @@ class Access:
         return False
 
 
-def read(daemon: DaemonTable, reader: Reader) -> Access:
-    """What [daemon] says of it; the faults go to the reader."""
-    access = Access(
-        _tls(daemon, reader),
+def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> Access:
+    """What [daemon], of which some keys may be faulty, says of it; the faults go to the reader."""
+    has_password = bool(daemon.listen_password_env or daemon.listen_password_file)
+    if daemon.listen_user and not has_password and faulty.isdisjoint(("listen_password_env", "listen_password_file")):
+        reader.fault("daemon", "listen_user", "needs listen_password_env or listen_password_file")
+    if has_password and not daemon.listen_user and "listen_user" not in faulty:
+        key = "listen_password_env" if daemon.listen_password_env else "listen_password_file"
+        reader.fault("daemon", key, "needs listen_user")
+    return Access(
+        _tls(daemon, faulty, reader),
         _secret(daemon, reader, "listen_bearer", "bearer"),
         daemon.listen_user,
         _secret(daemon, reader, "listen_password", "authorization"),
     )
-    has_password = bool(daemon.listen_password_env or daemon.listen_password_file)
-    if daemon.listen_user and not has_password:
-        reader.fault("daemon", "listen_user", "stands without listen_password_env or listen_password_file")
-    if has_password and not daemon.listen_user:
-        key = "listen_password_env" if daemon.listen_password_env else "listen_password_file"
-        reader.fault("daemon", key, "stands without listen_user")
-    return access
 
 
 def warning(listen: tuple[str, int], access: Access) -> str:
@@ -92,11 +91,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _tls(daemon: DaemonTable, reader: Reader) -> ServerTls | None:
+def _tls(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> ServerTls | None:
+    if not faulty.isdisjoint(("listen_cert", "listen_key", "listen_client_ca")):
+        return None  # they are one thing
     if not daemon.listen_cert:
         for key in ("listen_key", "listen_client_ca"):
             if getattr(daemon, key):
-                reader.fault("daemon", key, "stands without listen_cert")
+                reader.fault("daemon", key, "needs listen_cert")
         return None
     names = (daemon.listen_cert, daemon.listen_key, daemon.listen_client_ca)
     cert, key_file, client_ca = (reader.file.parent / name if name else None for name in names)
@@ -111,7 +112,7 @@ def _tls(daemon: DaemonTable, reader: Reader) -> ServerTls | None:
 def _secret(daemon: DaemonTable, reader: Reader, what: str, sent: str) -> Secret | None:
     variable, file = getattr(daemon, f"{what}_env"), getattr(daemon, f"{what}_file")
     if variable and file:
-        reader.fault("daemon", f"{what}_file", f"stands beside {what}_env; write one of the two")
+        reader.fault("daemon", f"{what}_file", f"cannot be combined with {what}_env: set one of the two")
         return None
     if not variable and not file:
         return None

@@ -9,7 +9,7 @@ from tocsin.importing.cron_jobs import METHODS
 from tocsin.importing.found import Found, literal, looks_secret
 from tocsin.importing.http_commands import Call
 from tocsin.importing.shell import MARK, Unclear, mark
-from tocsin.jobfile.tables import OWN_HEADERS
+from tocsin.jobfile.values import OWN_HEADERS
 from tocsin.redact import looks_random, names_a_secret
 
 _LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is one variable, without a default

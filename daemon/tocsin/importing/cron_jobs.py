@@ -10,7 +10,8 @@ from typing import Any, get_args
 from tocsin.importing import json_text
 from tocsin.importing.found import Found, FoundJob, fault, literal, name_of, number, table_faults
 from tocsin.jobfile.faults import ConfigError, Fault, nearest
-from tocsin.jobfile.tables import JOB_NAME, JobTable
+from tocsin.jobfile.tables import JobTable
+from tocsin.jobfile.values import JOB_NAME
 from tocsin.schedule import Schedule, ScheduleError
 
 LISTS = ("jobs", "cronJobs", "cron-jobs")  # where the list may stand when the file holds an object

@@ -23,7 +23,8 @@ class Fault:
         place = " ".join(part for part in (self.table and f"[{self.table}]", self.key) if part)
         value = f" = {self.value}" if self.value else ""
         whole = f"{self.file}: {place}{value}: {self.why}" if place else f"{self.file}: {self.why}"
-        return whole.encode(errors="replace").decode()  # a path need not be UTF-8, a message and a log must be
+        whole = whole.encode(errors="replace").decode()  # a path need not be UTF-8, a message and a log must be
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in whole)  # and on one line
 
 
 class ConfigError(Exception):

@@ -28,6 +28,7 @@ class Reader:
         self.environment = environment
         self.faults: list[Fault] = []
         self.held: dict[str, str] = {}  # what a variable holds -> the reference to it
+        self._unfilled: list[str] = []  # keys of the table being read in which a reference could not be filled in
 
     def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
         written = "" if value is _NOTHING else shown(value)
@@ -40,9 +41,13 @@ class Reader:
         if isinstance(value, dict):
             return {k: self.filled(v, table, f"{key}.{k}") for k, v in value.items()}
         if isinstance(value, list):
-            return [self.filled(v, table, key) for v in value]
+            return [self.filled(v, table, f"{key}.{n}") for n, v in enumerate(value)]
         if not isinstance(value, str):
             return value
+
+        def faulty(why: str) -> None:
+            self._unfilled.append(key)
+            self.fault(table, key, why, value)
 
         def fill(found: re.Match[str]) -> str:
             name, default = found[1], found[2]
@@ -50,34 +55,53 @@ class Reader:
             if held and len(held) >= SHORTEST_HIDDEN:
                 self.held[held] = found[0]
             if held and not _is_text(held):
-                self.fault(table, key, f"environment variable {name} is not UTF-8", value)
+                faulty(f"environment variable {name} is not UTF-8")
                 return ""
             if default is not None and "${" in default:
-                self.fault(table, key, f"the default of {name} is plain text, and holds no other reference", value)
+                faulty(f"the default of {name} is plain text and cannot hold another reference")
             if default is not None:
                 return held or default
             if held:
                 return held
             state = "empty" if held == "" else "not set"
-            self.fault(table, key, f"environment variable {name} is {state} (set it, or put it into .env)", value)
+            faulty(f"environment variable {name} is {state} (set it, or put it into .env)")
             return found[0]
 
         return REFERENCE.sub(fill, value)
 
-    def model(self, kind: type[_T], written: dict[str, Any], table: str) -> _T | None:
-        """The table as its model, or None after adding its faults."""
-        before = len(self.faults)
+    def read(self, kind: type[_T], written: dict[str, Any], table: str) -> tuple[_T, frozenset[str]]:
+        """The table as its model, and which of its keys are faulty: those have their default in the model, so that
+        everything else can be checked too."""
+        self._unfilled = []
         filled = {key: self.filled(value, table, key) for key, value in written.items()}
-        unset = {fault.key.partition(".")[0] for fault in self.faults[before:]}
+        unfilled = tuple(self._unfilled)
+        faulty = {key for key in filled if any(_is_within(one, key) for one in unfilled)}
         try:
             model = kind.model_validate(filled)
         except ValidationError as error:
             for one in error.errors(include_url=False, include_input=False):
-                if (key := ".".join(map(str, one["loc"]))) and one["loc"][0] not in unset:
-                    mistaken = key.endswith("_env")  # the secret itself may stand there
-                    self.fault(table, key, _why(one, kind), _NOTHING if mistaken else _at(written, one["loc"]))
-            return None
-        return None if unset else model
+                place = tuple(step for step in one["loc"] if step != "[key]")  # the name of an entry, not its value
+                key = ".".join(map(str, place))
+                faulty.add(str(place[0]))
+                if any(_is_within(key, known) for known in unfilled):
+                    continue
+                mistaken = key.endswith("_env")  # the secret itself may stand there
+                value = _NOTHING if mistaken or place != one["loc"] else _at(written, place)
+                self.fault(table, key, _why(one, kind), value)
+        else:
+            if not faulty:
+                return model, frozenset()
+        return kind.model_validate({key: one for key, one in filled.items() if key not in faulty}), frozenset(faulty)
+
+    def model(self, kind: type[_T], written: dict[str, Any], table: str) -> _T | None:
+        """The table as its model, or None after adding its faults."""
+        model, faulty = self.read(kind, written, table)
+        return None if faulty else model
+
+
+def _is_within(key: str, outer: str) -> bool:
+    """Whether a dotted key is `outer` or an entry of it."""
+    return key == outer or key.startswith(f"{outer}.")
 
 
 def _is_text(value: str) -> bool:
@@ -103,9 +127,9 @@ def _why(error: Any, kind: type[Table]) -> str:
         case "string_type":
             return "must be text, in quotes"
         case "dict_type" | "model_type":
-            return "must be a table, as { … }"
+            return "must be a table: { … }"
         case "list_type":
-            return "must be a list, as [ … ]"
+            return "must be a list: [ … ]"
         case "int_parsing":
             return "must be a whole number"
         case "bool_type" | "bool_parsing":

@@ -8,7 +8,8 @@ can be read, `tocsin check` says.
 from typing import Any
 
 from tocsin.jobfile.reader import REFERENCE
-from tocsin.jobfile.tables import JOB_NAME, DaemonTable, JobTable, Table, TargetTable
+from tocsin.jobfile.tables import DaemonTable, JobTable, Table, TargetTable
+from tocsin.jobfile.values import JOB_NAME
 
 Schema = dict[str, Any]
 

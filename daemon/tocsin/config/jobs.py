@@ -1,0 +1,209 @@
+"""One table of the job file, with the defaults for all jobs and the target, into a Job.
+
+Every rule is checked as far as the keys that it needs are right: one fault hides no other.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tocsin.config import secrets
+from tocsin.config.model import Job
+from tocsin.config.secrets import Secret, SecretError
+from tocsin.config.target import Target
+from tocsin.config.tls import TlsFiles
+from tocsin.jobfile.reader import REFERENCE, Reader
+from tocsin.jobfile.tables import JobTable
+from tocsin.jobfile.values import JOB_NAME, parse_duration
+from tocsin.redact import is_unlike_words, looks_random, names_a_secret
+from tocsin.schedule import Schedule, ScheduleError
+
+ONE_OF = (("secret_env", "secret_file"), ("json", "body"))  # a job's own word on one ends what the defaults say of both
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The keys of [defaults] that are right, and the names of those that are not."""
+
+    keys: Mapping[str, Any]
+    faulty: frozenset[str]
+
+
+def job(name: str, written: Any, defaults: Defaults, target: Target, reader: Reader) -> Job | None:
+    """The job that the table makes; None after telling the reader its faults."""
+    before = len(reader.faults)
+    if not JOB_NAME.fullmatch(name):
+        why = "is not a job name: use a-z, 0-9, '.', '_' and '-', a letter or digit first, at most 63"
+        reader.fault(f"jobs.{name[:70]}", "", why)
+    if not isinstance(written, dict):
+        reader.fault("jobs", name[:70], "must be a table", written)
+        return None
+    job = _Maker(name, written, defaults, target, reader).job()
+    return job if len(reader.faults) == before else None
+
+
+class _Maker:
+    def __init__(self, name: str, written: dict[str, Any], defaults: Defaults, target: Target, reader: Reader) -> None:
+        self.name = name
+        self.table = f"jobs.{name[:70]}"
+        self.target = target
+        self.reader = reader
+        own = written.keys() | {other for pair in ONE_OF for key in pair if key in written for other in pair}
+        self.whole = {**{key: value for key, value in defaults.keys.items() if key not in own}, **written}
+        if isinstance(expect := written.get("expect"), dict) and "expect" in defaults.keys:
+            self.whole["expect"] = {**defaults.keys["expect"], **expect}  # keys of a job that stand in one table
+        self.model, faulty = reader.read(JobTable, self.whole, self.table)
+        self.own_content_type = "content_type" in written
+        self.faulty = faulty | (defaults.faulty - own)
+
+    def fault(self, key: str, why: str, *, shown: bool = False) -> None:
+        if shown:
+            self.reader.fault(self.table, key, why, self.whole[key])
+        else:
+            self.reader.fault(self.table, key, why)
+
+    def right(self, *keys: str) -> bool:
+        return self.faulty.isdisjoint(keys)
+
+    def job(self) -> Job | None:
+        model, target = self.model, self.target
+        schedule = self.schedule()
+        url = self.url()
+        owned = bool(url) and target.owns(url)
+        secret = self.secret(owned=owned)
+        signing_secret = target.signing_secret if owned else None
+        tls = target.tls if owned else TlsFiles()
+        headers = dict(model.headers)
+        body = self.body(headers)
+        if schedule is None:
+            return None
+        return Job(
+            name=self.name,
+            description=model.description,
+            enabled=model.enabled,
+            schedule=schedule,
+            method=model.method,
+            url=url,
+            headers=tuple(headers.items()),
+            body=body,
+            secret=secret,
+            timeout=model.timeout,
+            connect_timeout=model.connect_timeout,
+            grace=model.grace,
+            arm=model.arm,
+            catch_up=model.catch_up,
+            retries=model.retries,
+            retry_on=tuple(model.retry_on),
+            delivery=model.delivery,
+            expect_status=tuple(model.expect.status),
+            expect_json=tuple(model.expect.json_.items()),
+            expect_html=model.expect.html,
+            totals=tuple(model.totals.items()),
+            max_reply=model.max_reply,
+            memory_limit=model.memory_limit,
+            tls=tls,
+            signing_secret=signing_secret,
+            hidden=self.hidden(),
+        )
+
+    def schedule(self) -> Schedule | None:
+        model = self.model
+        if model.schedule and model.every:
+            self.fault("every", "cannot be combined with schedule: a job has one of the two", shown=True)
+        if not model.schedule and not model.every:
+            if self.right("schedule", "every"):
+                self.fault("schedule", 'is missing: set schedule = "* * * * *" or every = "90s"')
+            return None
+        found = None
+        if model.every:
+            found = self.scheduled("every", f"@every {int(parse_duration(model.every))}s")
+        if model.schedule:
+            found = self.scheduled("schedule", model.schedule)
+        return found
+
+    def scheduled(self, key: str, expression: str) -> Schedule | None:
+        try:
+            return Schedule(expression, self.model.timezone)
+        except ScheduleError as error:
+            if REFERENCE.search(self.whole[key]):  # the reason quotes pieces of what the variable holds
+                self.fault(key, "is not a schedule with what its variables hold", shown=True)
+            else:
+                self.fault(key, str(error))
+            return None
+
+    def url(self) -> str:
+        """Where it calls; "" where that cannot be known."""
+        model = self.model
+        if model.path and model.url:
+            self.fault("url", "cannot be combined with path: a job has one of the two")
+            return ""
+        if not model.path and not model.url:
+            if self.right("path", "url"):
+                self.fault("path", 'is missing: set path = "/api/…" or url = "https://…"')
+            return ""
+        return self.target.url(model, self.table)
+
+    def secret(self, *, owned: bool) -> Secret | None:
+        """The job's own secret, else the target's if the call is one of the target's."""
+        model, target = self.model, self.target
+        sent = model.send_secret or target.table.send_secret
+        if sent == "none" or not self.right("secret_env", "secret_file"):
+            return None
+        if not model.secret_env and not model.secret_file:
+            return target.secret(sent) if owned or model.path else None
+        try:
+            if model.secret_file:
+                return secrets.from_file(self.reader.file.parent / model.secret_file, sent)
+            return secrets.from_environment(model.secret_env, sent, self.reader.environment)
+        except SecretError as error:
+            self.fault("secret_file" if model.secret_file else "secret_env", str(error))
+            return None
+
+    def body(self, headers: dict[str, str]) -> bytes | None:
+        """The body of the request; its type goes to the headers."""
+        model = self.model
+        is_json = "json_" in model.model_fields_set
+        if is_json and model.body is not None:
+            self.fault("body", "cannot be combined with json: a request has one body")
+        if not is_json and model.body is None:
+            if self.own_content_type and self.right("content_type", "json", "body"):
+                self.fault("content_type", "has no body to be the type of", shown=True)
+            return None
+        kind = model.content_type or ("application/json" if is_json else "text/plain; charset=utf-8")
+        if "content-type" not in {name.lower() for name in headers}:
+            headers["Content-Type"] = kind
+        if not is_json:
+            return (model.body or "").encode()
+        try:
+            return json.dumps(model.json_, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):  # a date, a NaN, a list in a list in a list …
+            self.fault("json", "cannot be written as JSON: put dates and times in quotes; nan and inf have no form")
+            return None
+
+    # ---- what must not be shown
+
+    def hidden(self) -> tuple[str, ...]:
+        sent: dict[str, Any] = {key: self.whole.get(key) for key in ("url", "path", "headers", "json", "body")}
+        if self.model.path:
+            sent["base_url"] = self.target.written.get("base_url")
+        return tuple(sorted(set(self._hidden_in(sent)), key=len, reverse=True))
+
+    def _hidden_in(self, written: Any, name: str = "") -> Iterator[str]:
+        """What the variables hold that stand in what a job sends, or its part of that name, where it may be a secret:
+        it looks like one, or the header, parameter or key that takes it is named like one."""
+        if isinstance(written, dict):
+            for key, value in written.items():
+                yield from self._hidden_in(value, key)
+        elif isinstance(written, list):
+            for value in written:
+                yield from self._hidden_in(value, name)
+        elif isinstance(written, str):
+            for reference in REFERENCE.finditer(written):
+                held = self.reader.environment.get(reference[1], "")
+                yield from filter(looks_random, re.split(r"[/?&=\s]", held))
+                before = written[max(0, reference.start() - 200) : reference.start()]
+                parameter = re.search("(?:^|[?&])([^?&=]+)=$", before)
+                if names_a_secret(parameter[1] if parameter else name) and is_unlike_words(held):
+                    yield held
