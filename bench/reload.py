@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout
 
 from tocsin import config
 from tocsin.commands.asking import ask
-from tocsin.ipc.messages import JobStatus, ListJobs, ReloadConfig
+from tocsin.ipc.control import ListJobs, ReloadConfig
+from tocsin.ipc.exporter import JobStatus
 
 PATIENCE = 120.0  # seconds for the daemon to start all its processes
 CHANGED = "job-0"

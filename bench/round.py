@@ -16,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from tocsin.ipc.channel import AnyChannel
+from tocsin.ipc.job import decode_from_job, decode_to_job
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
 
 from punctuality.sink import SECRET, Sink
@@ -25,7 +28,7 @@ from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import Channel, ChannelClosed, Readable
-from tocsin.ipc.messages import Ask, Beginning, Finished, Grant
+from tocsin.ipc.job import Ask, Beginning, Finished, Grant
 from tocsin.job.clock import Clock, Woken
 from tocsin.job.main import JobProcess
 
@@ -60,7 +63,7 @@ def job_at(url: str) -> Job:
         return config.load(file, {"CRON_SECRET": SECRET}).jobs["one"]
 
 
-def grant(channel: Channel) -> None:
+def grant(channel: AnyChannel) -> None:
     """Plays the parent, until the process that asks is gone."""
     try:
         while True:
@@ -97,13 +100,17 @@ def main() -> None:
     parent = os.fork()
     if parent == 0:
         theirs.close()
-        grant(Channel(ours, blocking=True))
+        grant(Channel(ours, decode_from_job, blocking=True))
     ours.close()
     try:
         with Sink(CACHE) as sink:
             job, clock = job_at(f"http://127.0.0.1:{sink.plain}"), Hurried()
             beginning = Beginning(int(time.time()), False, "")
-            measure(JobProcess(job, Channel(theirs, blocking=True), beginning, clock, Endpoint(job)), clock, rounds)
+            measure(
+                JobProcess(job, Channel(theirs, decode_to_job, blocking=True), beginning, clock, Endpoint(job)),
+                clock,
+                rounds,
+            )
     finally:
         os.kill(parent, signal.SIGKILL)
         os.waitpid(parent, 0)

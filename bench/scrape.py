@@ -19,7 +19,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
 from tocsin.exporter.state import State
-from tocsin.ipc.messages import Finished, JobStatus, Message, ProcessUp, Sleeping, Started
+from tocsin.ipc.exporter import JobStatus, ProcessUp, Started, ToExporter
+from tocsin.ipc.job import Finished, Sleeping
 
 NOON = 1_795_262_400.0
 ROUNDS = 7
@@ -44,7 +45,7 @@ def defined(number: int) -> JobStatus:
     )
 
 
-def fired(number: int, due: float) -> list[Message]:
+def fired(number: int, due: float) -> list[ToExporter]:
     """One successful run, with its own lateness and duration."""
     duration = 0.01 + (number * 7919 % 1000) / 500
     end = Finished(
@@ -71,7 +72,7 @@ class Bench:
         self.state = State(NOON, 0.0)
         self.due = NOON
 
-    def tell(self, messages: list[Message]) -> None:
+    def tell(self, messages: list[ToExporter]) -> None:
         for message in messages:
             self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
 

@@ -18,7 +18,7 @@ import click
 from tocsin.cli import main as tocsin
 from tocsin.config.loader import DAEMON_VARIABLES
 from tocsin.exporter.metrics import Metrics
-from tocsin.ipc.messages import ConfigLoaded, JobStatus
+from tocsin.ipc.exporter import ConfigLoaded, JobStatus
 from tocsin.jobfile.schema import OF_A_JOB, schema
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable
 
-from tocsin.ipc.messages import Ask, Deny, Finished, Grant, Skipped
+from tocsin.ipc.job import Ask, Deny, Finished, Grant, Skipped
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import Action, Child, ExitStatus, Step
 

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, settings
 from config_rig import ENVIRONMENT, Load
 from container import Image, built
 from doctor_rig import App, Site
-from harness import Daemon, Endpoint, Ends
+from harness import ANYTHING, Daemon, Endpoint, Ends
 from job_world import Event, Make, MakeJob, T, World
 from ledger_rig import Ledger
 from tocsin import config
 from tocsin.config import Config, Job
 from tocsin.ipc import channel as channels
-from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import Beginning
+from tocsin.ipc.channel import AnyChannel, Channel
+from tocsin.ipc.job import Beginning
 from tocsin.redact import redact
 
 settings.register_profile(
@@ -75,7 +75,8 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def ends() -> Iterator[Ends]:
     """A channel: the end that never waits, and the one that does."""
     a, b = channels.pair()
-    ours, theirs = Channel(a, blocking=False), Channel(b, blocking=True)
+    ours: AnyChannel = Channel(a, ANYTHING, blocking=False)
+    theirs: AnyChannel = Channel(b, ANYTHING, blocking=True)
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -166,8 +167,8 @@ def world(make_job: MakeJob) -> Iterator[Make]:
     def make(
         *events: tuple[float, Event], last: int = T, start: float = T + 5.0, paused: bool = False, **changes: Any
     ) -> World:
-        again = changes.pop("again", None)
-        one = World(make_job(**changes), Beginning(last, paused, "it was away", again), start, list(events))
+        redelivery = changes.pop("redelivery", None)
+        one = World(make_job(**changes), Beginning(last, paused, "it was away", redelivery), start, list(events))
         made.append(one)
         return one
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
@@ -26,7 +26,9 @@ from tocsin.exporter.render import render
 from tocsin.exporter.routes import Reply, Request, Routes
 from tocsin.exporter.state import State
 from tocsin.ipc.channel import Channel, pair
-from tocsin.ipc.messages import ConfigLoaded, Finished, JobStatus, LedgerState, Message, Outcome, ProcessUp, Stop
+from tocsin.ipc.exporter import ConfigLoaded, JobStatus, LedgerState, ProcessUp, ToExporter, decode_from_exporter
+from tocsin.ipc.job import Finished, Stop
+from tocsin.ipc.types import Outcome
 
 NOON = 1_795_262_400.0  # Unix seconds: a full hour
 MEBIBYTE = 1024 * 1024
@@ -43,12 +45,14 @@ from pathlib import Path
 from tocsin import config, log
 from tocsin.ipc.channel import Channel, ChannelClosed
 from tocsin.exporter.main import main
+from tocsin.ipc.exporter import decode_to_exporter
 descriptor, settings, files = sys.argv[1], config.load(Path(sys.argv[2])), int(sys.argv[3])
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 log.set_up("debug")
 try:
-    main(Channel(socket.socket(fileno=int(descriptor)), blocking=False), settings.listen, settings.access)
+    channel = Channel(socket.socket(fileno=int(descriptor)), decode_to_exporter, blocking=False)
+    main(channel, settings.listen, settings.access)
 except ChannelClosed:
     print("the parent is gone")
 """
@@ -102,7 +106,7 @@ def run(name: str = "sla-check", outcome: Outcome = "success", due: float = NOON
     return replace(finished, **changes)
 
 
-def world(*jobs: JobStatus, now: float = NOON) -> Iterator[Message]:
+def world(*jobs: JobStatus, now: float = NOON) -> Iterator[ToExporter]:
     """What the parent says first: a job file that loaded, jobs whose processes live, a ledger that is up."""
     yield ConfigLoaded("c0ffee", now)
     yield from jobs
@@ -115,12 +119,12 @@ def world(*jobs: JobStatus, now: float = NOON) -> Iterator[Message]:
 class Told:
     """The metrics after a history."""
 
-    def __init__(self, *history: Message) -> None:
+    def __init__(self, *history: ToExporter) -> None:
         self.metrics = Metrics()
         self.state = State(NOON, 0.0)
         self.tell(*history)
 
-    def tell(self, *history: Message) -> None:
+    def tell(self, *history: ToExporter) -> None:
         for message in history:
             self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
 
@@ -133,14 +137,14 @@ class Told:
 class Asked:
     """A site after a history, at a time that the test sets."""
 
-    def __init__(self, *history: Message, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
+    def __init__(self, *history: ToExporter, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
         self.clock = 100.0
         self.state = State(NOON, self.clock)
         self.metrics = Metrics()
         self.routes = Routes(self.state, self.metrics, host, access, lambda: NOON, lambda: self.clock)
         self.tell(*history)
 
-    def tell(self, *history: Message) -> None:
+    def tell(self, *history: ToExporter) -> None:
         for message in history:
             self.metrics.hear(message, self.state.hear(message, self.clock), NOON)
 
@@ -214,7 +218,7 @@ class Exporter(Client):
         self.log = log
         self.stopped = False
         ours, theirs = pair()
-        self.channel = Channel(ours, blocking=True)
+        self.channel: Channel[ToExporter, Never] = Channel(ours, decode_from_exporter, blocking=True)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", CHILD, str(theirs.fileno()), str(job_file), str(files)],
@@ -225,7 +229,7 @@ class Exporter(Client):
             )
         theirs.close()
 
-    def send(self, *messages: Message) -> None:
+    def send(self, *messages: ToExporter) -> None:
         for message in messages:
             self.channel.send(message)
 
@@ -254,7 +258,7 @@ class Exporter(Client):
 
 @contextmanager
 def exporter(
-    log: Path, *messages: Message, files: int = 0, more: str = "", tls: ssl.SSLContext | None = None
+    log: Path, *messages: ToExporter, files: int = 0, more: str = "", tls: ssl.SSLContext | None = None
 ) -> Iterator[Exporter]:
     """An exporter that answers, told these messages."""
     one = Exporter(log, files=files, more=more, tls=tls)

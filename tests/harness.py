@@ -18,13 +18,22 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
-from tocsin.ipc.channel import Channel
+import msgspec
+
+from tocsin.ipc.channel import AnyChannel
+from tocsin.ipc.control import Answer, Request
+from tocsin.ipc.exporter import ToExporter
+from tocsin.ipc.job import FromJob, ToJob
+from tocsin.ipc.ledger import FromLedger, ToLedger
 
 SECRET = "correct-horse-battery-staple"
 TOCSIN = Path(sys.executable).parent / "tocsin"
 PATIENCE = 30.0  # seconds until a test gives up: a bound against hanging, not an expectation
 T = TypeVar("T")
-Ends = tuple[Channel, Channel]
+ANYTHING: Callable[[bytes], Any] = msgspec.json.Decoder(
+    FromJob | ToJob | FromLedger | ToLedger | ToExporter | Request | Answer
+).decode
+Ends = tuple[AnyChannel, AnyChannel]
 STARTED: "set[Daemon]" = set()  # and not waited for: one that dies meanwhile ends every waiting
 
 

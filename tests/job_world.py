@@ -15,7 +15,21 @@ import pytest
 from tocsin.config import Job
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import Channel, Readable
-from tocsin.ipc.messages import Ask, Beginning, Deny, Finished, Grant, Message, Release, Skipped, Stop
+from tocsin.ipc.job import (
+    Ask,
+    Beginning,
+    Deny,
+    Finished,
+    FromJob,
+    Grant,
+    Release,
+    Skipped,
+    Stop,
+    ToJob,
+    decode_from_job,
+    decode_to_job,
+)
+from tocsin.ipc.types import Message
 from tocsin.job.clock import Woken
 from tocsin.job.main import JobProcess, lead
 
@@ -39,8 +53,8 @@ class World:
         heapq.heapify(self.events)
         self._order = itertools.count(len(events))
         a, b = channels.pair()
-        self.parent = Channel(a, blocking=False)
-        self.child = Channel(b, blocking=True)
+        self.parent: Channel[ToJob, FromJob] = Channel(a, decode_from_job, blocking=False)
+        self.child: Channel[FromJob, ToJob] = Channel(b, decode_to_job, blocking=True)
         self.ledger: Literal["grant", "deny", "silent"] = "grant"
         self.answer_after = 0.0
         self.call_takes = 0.0

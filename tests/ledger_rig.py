@@ -4,18 +4,19 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import Ask, Deny, Enroll, Entry, Finished, Grant, NotRunReason, Outcome, Past, Skipped, Trigger
+from tocsin.ipc.channel import AnyChannel
+from tocsin.ipc.job import Ask, Deny, Finished, Grant, Skipped
+from tocsin.ipc.ledger import Body, Enroll, Entry, JobHistory
+from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.ledger import main
 from tocsin.ledger.sqlite import SqliteLedger
 from tocsin.ledger.sqlite_reader import SqliteReader
-from tocsin.parent.outbox import Body
 
 T = 1_800_000_000
 FOR_EVER = 1e12  # seconds that rows are kept
 
 
-def serve(channel: Channel, folder: Path, session: str, keep: float = FOR_EVER) -> None:
+def serve(channel: AnyChannel, folder: Path, session: str, keep: float = FOR_EVER) -> None:
     """What the ledger's process does, in this one."""
     main.main(channel, lambda: SqliteLedger(folder, session, keep))
 
@@ -33,7 +34,7 @@ class Ledger:
         self._seq = itertools.count(1)
         self.last: list[Entry] = []
 
-    def put(self, *bodies: Body) -> list[Grant | Deny | Past]:
+    def put(self, *bodies: Body) -> list[Grant | Deny | JobHistory]:
         """Commit in one transaction."""
         self.last = [Entry(next(self._seq), body) for body in bodies]
         return self.ledger.commit(self.last)
@@ -44,9 +45,11 @@ class Ledger:
     def brief(self) -> list[tuple[float, str, str | None, int]]:
         return [(row["due"] - T, row["state"], row["outcome"] or row["reason"], row["count"]) for row in self.rows()]
 
-    def past(self, job: str = "a", schedule: str = "* * * * * UTC", roster: int = 1, now: float = T + 0.5) -> Past:
-        (past,) = self.put(Enroll(job, schedule, roster, now))
-        assert isinstance(past, Past)
+    def past(
+        self, job: str = "a", schedule: str = "* * * * * UTC", generation: int = 1, now: float = T + 0.5
+    ) -> JobHistory:
+        (past,) = self.put(Enroll(job, schedule, generation, now))
+        assert isinstance(past, JobHistory)
         return past
 
     def close(self) -> None:
@@ -63,5 +66,12 @@ def finished(
     return Finished(job, due, f"run-{due}-{attempt}", "schedule", attempt, outcome, f"it was {outcome}", finished=at)
 
 
-def skipped(first: float, last: float, count: int, reason: NotRunReason = "missed", detail: str = "") -> Skipped:
-    return Skipped("a", first, last, count, reason, detail)
+def skipped(
+    first: float,
+    last: float,
+    count: int,
+    reason: NotRunReason = "missed",
+    detail: str = "",
+    trigger: Trigger = "schedule",
+) -> Skipped:
+    return Skipped("a", first, last, count, reason, detail, trigger)

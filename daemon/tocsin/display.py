@@ -15,7 +15,8 @@ import msgspec
 
 from tocsin.config import Config, Job
 from tocsin.config.secrets import Secret
-from tocsin.ipc.messages import Finished, JobStatus
+from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.job import Finished
 from tocsin.jobfile.faults import ConfigError
 from tocsin.linux import resident_memory
 from tocsin.timestamps import rfc3339

@@ -31,26 +31,19 @@ from grafana_files import (
     selectors,
 )
 from harness import Daemon, Endpoint, free_port, until
-from tocsin.ipc.messages import (
-    ERROR_KINDS,
-    EXIT_REASONS,
-    NOT_RUN_REASONS,
-    OUTCOMES,
-    STATUS_CLASSES,
-    Committed,
+from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
     LedgerState,
     LogLinesDropped,
-    Message,
-    Outcome,
-    Past,
     ProcessExited,
     ProcessUp,
-    Skipped,
-    Sleeping,
     Started,
+    ToExporter,
 )
+from tocsin.ipc.job import Skipped, Sleeping
+from tocsin.ipc.ledger import Committed
+from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, STATUS_CLASSES, Outcome
 
 SCRAPE_INTERVAL = "250ms"
 JOB = "sla-check"  # the one that the dashboard of a job shows
@@ -62,7 +55,7 @@ WITHOUT_SERIES = {"rules.yml: TocsinAbsent"}
 FLAKY: list[tuple[Outcome, int]] = [("timeout", 1), ("success", 0)] * 6  # each of them scraped
 
 
-def jobs(now: float) -> list[Message]:
+def jobs(now: float) -> list[ToExporter]:
     """A job for each kind of trouble, beside JOB, in which a little of everything happens."""
     return [
         rig.job(JOB),
@@ -77,7 +70,7 @@ def jobs(now: float) -> list[Message]:
     ]
 
 
-def beginning(now: float) -> Iterator[Message]:
+def beginning(now: float) -> Iterator[ToExporter]:
     """What is true when the first scrape comes: the counters at zero."""
     known = jobs(now)
     yield ConfigLoaded("c0ffee", now - 60)
@@ -86,12 +79,11 @@ def beginning(now: float) -> Iterator[Message]:
     yield ProcessUp("ledger", "", 0, now)
     for one in known:
         if isinstance(one, type(rig.job())) and one.enabled:
-            yield Past(one.name, now - 60, last_success=one.last_success)
             yield ProcessUp("job", one.name, 0, now)
             yield Sleeping(one.name, now + 30)
 
 
-def troubles(now: float) -> Iterator[Message]:
+def troubles(now: float) -> Iterator[ToExporter]:
     """What happens between two scrapes: everything that a panel or an alert looks for."""
     yield Started(JOB, now)
     for at, outcome in enumerate(OUTCOMES):
@@ -239,7 +231,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             yield Scene(server, instance)
 
 
-def replace_pid(message: Message, pid: int) -> Message:
+def replace_pid(message: ToExporter, pid: int) -> ToExporter:
     return ProcessUp(message.process, message.job, pid, message.now) if isinstance(message, ProcessUp) else message
 
 

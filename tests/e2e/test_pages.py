@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from browser import Page, browser
 from exporter_rig import HOSTILE, Exporter, exporter, job, run, world
-from tocsin.ipc.messages import Finished, Heartbeat, JobRemoved, ProcessUp, Sleeping
+from tocsin.ipc.exporter import Heartbeat, JobRemoved, ProcessUp
+from tocsin.ipc.job import Finished, Sleeping
 
 VISIBLE = "[...document.querySelectorAll('#jobs tr:not([hidden])')].map(row => row.dataset.name)"
 

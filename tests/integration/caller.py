@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from tocsin.call import attempts, deadline
 from tocsin.call.request import Attempt, Caller
 from tocsin.config import Job
-from tocsin.ipc.messages import Ask, Finished, scheduled_run_id
+from tocsin.ipc.job import Ask, Finished, scheduled_run_id
 from tocsin.redact import redact
 
 

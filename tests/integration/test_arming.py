@@ -15,7 +15,7 @@ import trustme
 from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
 from tocsin.config.tls import TlsFiles
-from tocsin.ipc.messages import Ask, Finished
+from tocsin.ipc.job import Ask, Finished
 from tocsin.job.clock import Clock
 
 MakeJob = Callable[..., Job]

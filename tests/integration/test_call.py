@@ -29,7 +29,7 @@ from tocsin.call.request import Caller
 from tocsin.config import Job, secrets
 from tocsin.config.secrets import Secret
 from tocsin.config.tls import TlsFiles
-from tocsin.ipc.messages import CANCEL, Ask, Finished, scheduled_run_id
+from tocsin.ipc.job import CANCEL, Ask, Finished, scheduled_run_id
 from tocsin.jobfile.faults import ConfigError
 from tocsin.redact import redact
 

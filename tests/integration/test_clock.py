@@ -8,7 +8,7 @@ import pytest
 
 from harness import Ends
 from tocsin.ipc import channel as channels
-from tocsin.ipc.messages import Stop
+from tocsin.ipc.job import Stop
 from tocsin.job.clock import Clock
 
 

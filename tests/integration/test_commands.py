@@ -9,11 +9,13 @@ import pytest
 from harness import Daemon, Endpoint, Held, sla_checked, until
 from tocsin.ipc import channel
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import Finished, FireJob, Message, Note, Refused
+from tocsin.ipc.control import Answer, FireJob, Note, Refused, Request, decode_answer
+from tocsin.ipc.job import Finished
 from tocsin.parent.control import NAME
 
 Start = Callable[[str], Daemon]
-Ask = Callable[[Daemon, str], Channel]
+Control = Channel[Request, Answer]
+Ask = Callable[[Daemon, str], Control]
 DAILY = '[jobs.{}]\nschedule = "0 0 * * *"\npath = "/{}"\nretries = 0\n'
 
 
@@ -28,10 +30,10 @@ def ready(daemon: Daemon, *jobs: str) -> None:
 @pytest.fixture
 def asked() -> Iterator[Ask]:
     """Ask for a run straight on the socket: starting a command takes as long as a slot waits."""
-    clients: list[Channel] = []
+    clients: list[Control] = []
 
-    def ask(daemon: Daemon, job: str) -> Channel:
-        clients.append(channel.connect(daemon.folder / "var", NAME))
+    def ask(daemon: Daemon, job: str) -> Control:
+        clients.append(channel.connect(daemon.folder / "var", NAME, decode_answer))
         clients[-1].send(FireJob(job))
         return clients[-1]
 
@@ -40,7 +42,7 @@ def asked() -> Iterator[Ask]:
         client.close()
 
 
-def answer(client: Channel) -> Message:
+def answer(client: Control) -> Answer:
     message = client.receive(wait=True)
     assert message is not None
     return message
@@ -54,7 +56,7 @@ def test_a_fire_waits_for_the_slot_that_is_about_to_run(running: Start, endpoint
         found = re.findall(r"debug +asked job=tick due=(\d+)", daemon.log())
         return bool(found) and int(found[-1]) - 0.5 > time.time()
 
-    def fired_meanwhile() -> tuple[Channel, Channel, Note] | None:
+    def fired_meanwhile() -> tuple[Control, Control, Note] | None:
         until(slot_waits, "a slot that waits")
         first, second = asked(daemon, "tick"), asked(daemon, "tick")
         said = answer(first)

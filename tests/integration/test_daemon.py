@@ -35,7 +35,7 @@ def runs(daemon: Daemon, outcome: str, job: str = "sla-check") -> float:
 
 
 def baselines(daemon: Daemon) -> dict[str, int]:
-    """The jobs that the ledger knows, and in which roster they were named last."""
+    """The jobs that the ledger knows, and in which generation they were named last."""
     with contextlib.closing(sqlite3.connect(f"file:{daemon.folder}/var/ledger.sqlite?mode=ro", uri=True)) as db:
         return dict(db.execute("SELECT job, roster FROM jobs"))
 
@@ -200,7 +200,7 @@ def test_reload_touches_only_what_changed(running: Start, endpoint: Endpoint) ->
     until(lambda: {"/changed", "/new"} <= {call.path for call in endpoint.calls}, "calls by the new file")
     assert daemon.child("job sla-check") == kept
     until(lambda: len(baselines(daemon)) == 3, "the new job in the ledger")
-    assert len(set(baselines(daemon).values())) == 1, "no new roster: the others are not named again"
+    assert len(set(baselines(daemon).values())) == 1, "no new generation: the others are not named again"
 
     daemon.write(EVERY_SECOND)
     daemon.signal(signal.SIGHUP)

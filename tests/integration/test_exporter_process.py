@@ -11,7 +11,8 @@ from pathlib import Path
 
 from exporter_rig import Exporter, exporter, job, run, world
 from harness import free_port, until
-from tocsin.ipc.messages import Heartbeat, JobRemoved, Sleeping, Started
+from tocsin.ipc.exporter import Heartbeat, JobRemoved, Started
+from tocsin.ipc.job import Sleeping
 
 
 def test_what_the_parent_says_is_what_http_answers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from harness import SECRET, Call, Daemon, Endpoint
 from tocsin import config
 from tocsin.call.request import Caller, Progress
 from tocsin.importing import crontab, toml
-from tocsin.ipc.messages import Ask, scheduled_run_id
+from tocsin.ipc.job import Ask, scheduled_run_id
 
 RARELY = "0 0 29 2 *"  # fired by hand only
 LITERAL = "another-secret-that-stands-there"

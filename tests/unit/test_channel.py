@@ -7,7 +7,7 @@ import signal
 import socket
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,13 +16,72 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import ANYTHING
 from tocsin.ipc import channel as channels
-from tocsin.ipc import messages
-from tocsin.ipc.channel import MESSAGE_SIZE, Channel, ChannelClosed, ChannelGarbage
-from tocsin.ipc.messages import Message
-from tocsin.parent.outbox import Body
+from tocsin.ipc.channel import MESSAGE_SIZE, AnyChannel, Channel, ChannelClosed, ChannelGarbage
+from tocsin.ipc.control import (
+    Answer,
+    Done,
+    FireJob,
+    ListJobs,
+    Note,
+    PauseJob,
+    Refused,
+    ReloadConfig,
+    Request,
+    decode_answer,
+    decode_request,
+)
+from tocsin.ipc.exporter import (
+    ConfigLoaded,
+    EventsDropped,
+    Heartbeat,
+    JobRemoved,
+    JobStatus,
+    LedgerState,
+    LogLinesDropped,
+    ProcessExited,
+    ProcessUp,
+    Started,
+    ToExporter,
+    decode_from_exporter,
+    decode_to_exporter,
+)
+from tocsin.ipc.job import (
+    Ask,
+    Deny,
+    Finished,
+    Fire,
+    FromJob,
+    Grant,
+    Pause,
+    Release,
+    Skipped,
+    Sleeping,
+    Stop,
+    ToJob,
+    decode_from_job,
+    decode_to_job,
+    scheduled_run_id,
+)
+from tocsin.ipc.ledger import (
+    Body,
+    Committed,
+    Enroll,
+    Enrolled,
+    Entry,
+    FromLedger,
+    JobHistory,
+    LedgerReady,
+    LedgerTrouble,
+    LedgerUnusable,
+    ToLedger,
+    decode_from_ledger,
+    decode_to_ledger,
+)
+from tocsin.ipc.types import Message
 
-FINISHED = messages.Finished(
+FINISHED = Finished(
     job="a",
     due=1.0,
     run_id="r",
@@ -40,7 +99,7 @@ FINISHED = messages.Finished(
     responses=("5xx", "2xx"),
     connection_errors=("dns",),
 )
-STATUS = messages.JobStatus(
+STATUS = JobStatus(
     name="a",
     schedule="* * * * *",
     timezone="UTC",
@@ -55,59 +114,59 @@ STATUS = messages.JobStatus(
     fields=("unassigned",),
     state="backing off",
 )
-ASK = messages.Ask("a", 60.0, "run", "catch-up", 2, "session/1")
-SKIPPED = messages.Skipped("a", 60.0, 180.0, 3, "missed", "why")
+ASK = Ask("a", 60.0, "run", "catch-up", 2, "session/1")
+SKIPPED = Skipped("a", 60.0, 180.0, 3, "missed", "why")
 BODIES: list[Body] = [
     ASK,
     FINISHED,
     SKIPPED,
-    messages.Release("a", 60.0, 0, "session/1"),
-    messages.Pause("a", True),
-    messages.Enroll("a", "* * * * * UTC", 7, 60.5),
-    messages.Enrolled(7),
+    Release("a", 60.0, 0, "session/1"),
+    Pause("a", True),
+    Enroll("a", "* * * * * UTC", 7, 60.5),
+    Enrolled(7),
 ]
 SAMPLES: list[Message] = [
-    messages.Sleeping("a", 60.0),
+    Sleeping("a", 60.0),
     ASK,
-    messages.Grant("a", 60.0, 1),
-    messages.Deny("a", 60.0, 0, "taken"),
+    Grant("a", 60.0, 1),
+    Deny("a", 60.0, 0, "taken"),
     FINISHED,
     SKIPPED,
-    messages.Release("a", 60.0, 0, ""),
-    messages.Fire(60.001, "run"),
-    messages.Pause("a", False),
-    messages.Stop(),
-    messages.Past("a", 60.0, True, "lost", "why", 1.0, None, 3),
-    *[messages.Entry(seq, body) for seq, body in enumerate(BODIES)],
-    messages.Committed(9, 0.001),
-    messages.LedgerReady("the daemon had died"),
-    messages.LedgerReady(seq=12),
-    messages.LedgerTrouble("disk full"),
-    messages.LedgerUnusable("damaged"),
+    Release("a", 60.0, 0, ""),
+    Fire(60.001, "run"),
+    Pause("a", False),
+    Stop(),
+    JobHistory("a", 60.0, True, "lost", "why", 1.0, None, 3),
+    *[Entry(seq, body) for seq, body in enumerate(BODIES)],
+    Committed(9, 0.001),
+    LedgerReady("the daemon had died"),
+    LedgerReady(seq=12),
+    LedgerTrouble("disk full"),
+    LedgerUnusable("damaged"),
     STATUS,
-    messages.JobRemoved("a"),
-    messages.Started("a", 60.1),
-    messages.ProcessUp("job", "a", 12, 60.0),
-    messages.ProcessExited("job", "a", "signal", "killed by SIGKILL"),
-    messages.ConfigLoaded("hash", 60.0, "why not"),
-    messages.LedgerState(False, 3, "why"),
-    messages.LogLinesDropped(3),
-    messages.EventsDropped(3),
-    messages.Heartbeat(60.0),
-    messages.ListJobs(),
-    messages.FireJob("a"),
-    messages.PauseJob("a", True),
-    messages.ReloadConfig(),
-    messages.Done("done"),
-    messages.Note("the run that is due at 2026-01-01T00:00:00Z comes first"),
-    messages.Refused("why", 2),
+    JobRemoved("a"),
+    Started("a", 60.1),
+    ProcessUp("job", "a", 12, 60.0),
+    ProcessExited("job", "a", "signal", "killed by SIGKILL"),
+    ConfigLoaded("hash", 60.0, "why not"),
+    LedgerState(False, 3, "why"),
+    LogLinesDropped(3),
+    EventsDropped(3),
+    Heartbeat(60.0),
+    ListJobs(),
+    FireJob("a"),
+    PauseJob("a", True),
+    ReloadConfig(),
+    Done("done"),
+    Note("the run that is due at 2026-01-01T00:00:00Z comes first"),
+    Refused("why", 2),
 ]
 
 
 @dataclasses.dataclass
 class Ends:
-    ours: Channel
-    theirs: Channel
+    ours: AnyChannel
+    theirs: AnyChannel
     raw: socket.socket  # of theirs
 
 
@@ -118,16 +177,51 @@ def ends() -> Iterator[Ends]:
 
 def made(queue_length: int = channels.QUEUE_LENGTH) -> Iterator[Ends]:
     a, b = channels.pair()
-    both = Ends(Channel(a, blocking=False, queue_length=queue_length), Channel(b, blocking=True), b)
+    ours: AnyChannel = Channel(a, ANYTHING, blocking=False, queue_length=queue_length)
+    both = Ends(ours, Channel(b, ANYTHING, blocking=True), b)
     yield both
     both.ours.close()
     both.theirs.close()
 
 
+DECODERS: dict[str, tuple[Callable[[bytes], object], Any]] = {  # what may be heard at each end of each channel
+    "job, by the parent": (decode_from_job, FromJob),
+    "parent, by a job": (decode_to_job, ToJob),
+    "ledger, by the parent": (decode_from_ledger, FromLedger),
+    "parent, by the ledger": (decode_to_ledger, ToLedger),
+    "parent, by the exporter": (decode_to_exporter, ToExporter),
+    "command, by the daemon": (decode_request, Request),
+    "daemon, by a command": (decode_answer, Answer),
+}
+
+
+@pytest.mark.parametrize("end", DECODERS)
+def test_what_comes_the_wrong_way_is_garbage(end: str) -> None:
+    decode, union = DECODERS[end]
+    heard, refused = set(), set()
+    for sample in SAMPLES:
+        try:
+            assert decode(channels.encode(sample)) == sample
+            heard.add(type(sample))
+        except msgspec.ValidationError:
+            refused.add(type(sample))
+    assert heard == set(get_args(union))
+    assert refused == {type(sample) for sample in SAMPLES} - heard
+
+
+def test_the_exporter_has_nothing_to_say(ends: Ends) -> None:
+    parent: AnyChannel = Channel(channels.adopt(os.dup(ends.ours.fileno())), decode_from_exporter, blocking=False)
+    for sample in SAMPLES:
+        ends.theirs.send(sample)
+        with pytest.raises(ChannelGarbage, match="the exporter has nothing to say"):
+            parent.receive()
+    parent.close()
+
+
 def test_the_samples_are_every_message_a_channel_carries() -> None:
-    carried = get_args(messages._Anything)
-    assert {type(sample) for sample in SAMPLES} == set(carried)
-    assert {type(body) for body in BODIES} == set(get_args(messages.Entry.__annotations__["body"]))
+    carried = {one for _, union in DECODERS.values() for one in get_args(union)}
+    assert {type(sample) for sample in SAMPLES} == carried
+    assert {type(body) for body in BODIES} == set(get_args(Body))
 
 
 @pytest.mark.parametrize("message", SAMPLES, ids=lambda message: type(message).__name__)
@@ -139,7 +233,7 @@ def test_every_message_comes_out_as_it_went_in(ends: Ends, message: Message) -> 
 
 
 def test_messages_keep_their_boundaries_and_order(ends: Ends) -> None:
-    sent = [messages.FireJob(f"job-{number}") for number in range(50)]
+    sent = [FireJob(f"job-{number}") for number in range(50)]
     for message in sent:
         assert ends.theirs.send(message)
     assert list(ends.ours.waiting(30)) == sent[:30]
@@ -153,19 +247,19 @@ def test_nothing_there_is_none_not_a_wait(ends: Ends) -> None:
 
 
 def test_end_of_file_comes_after_the_last_word(ends: Ends) -> None:
-    ends.theirs.send(messages.Stop())
+    ends.theirs.send(Stop())
     ends.theirs.close()
-    assert ends.ours.receive() == messages.Stop()
+    assert ends.ours.receive() == Stop()
     for _ in range(2):
         with pytest.raises(ChannelClosed, match="end of file"):
             ends.ours.receive()
     with pytest.raises(ChannelClosed):
-        ends.ours.send(messages.Stop())
+        ends.ours.send(Stop())
 
 
 def test_what_one_said_before_it_died_counts_also_when_it_left_messages_unread(ends: Ends) -> None:
     """Linux then reports ECONNRESET before it hands out what is still queued."""
-    ends.ours.send(messages.Stop())
+    ends.ours.send(Stop())
     ends.theirs.send(FINISHED)
     ends.theirs.close()
     assert ends.ours.receive() == FINISHED
@@ -178,7 +272,7 @@ def test_sending_to_the_dead_raises_no_signal(ends: Ends) -> None:
     try:
         ends.theirs.close()
         with pytest.raises(ChannelClosed):
-            ends.ours.send(messages.Stop())
+            ends.ours.send(Stop())
     finally:
         signal.signal(signal.SIGPIPE, before)
 
@@ -189,7 +283,7 @@ GARBAGE = [
     b"[]",
     b"null",
     b'{"type":"Nothing"}',
-    b'{"type":"Beginning","last":1,"paused":false,"why_missed":""}',  # a message, but not one for a channel
+    b'{"type":"Beginning","last":1,"paused":false,"why_missed":""}',  # no message: a child is born with it
     b'{"type":"Stop","more":1}',
     b'{"type":"JobRemoved","name":7}',
     b'{"type":"JobRemoved","name":"\xff"}',
@@ -210,13 +304,13 @@ def test_garbage_has_a_name(ends: Ends, packet: bytes) -> None:
     with pytest.raises(ChannelGarbage) as raised:
         ends.ours.receive()
     assert len(str(raised.value)) < 1000
-    ends.theirs.send(messages.Stop())
-    assert ends.ours.receive() == messages.Stop(), "the next message is heard all the same"
+    ends.theirs.send(Stop())
+    assert ends.ours.receive() == Stop(), "the next message is heard all the same"
 
 
 mangled = st.builds(
     lambda sample, at, patch: (lambda p: p[: at % len(p)] + patch + p[at % len(p) + len(patch) :])(
-        messages.encode(sample)
+        channels.encode(sample)
     ),
     st.sampled_from(SAMPLES),
     st.integers(0, 2000),
@@ -251,10 +345,10 @@ def test_a_field_of_another_kind_harms_nobody(sample: Message, which: int, value
         return
     fields[names[which % len(names)]] = value
     try:
-        message = messages.decode(msgspec.json.encode(fields))
+        message = ANYTHING(msgspec.json.encode(fields))
     except (msgspec.MsgspecError, RecursionError):
         return
-    if isinstance(message, messages.Skipped):
+    if isinstance(message, Skipped):
         from tocsin.timestamps import rfc3339
 
         assert rfc3339(message.first)
@@ -263,16 +357,16 @@ def test_a_field_of_another_kind_harms_nobody(sample: Message, which: int, value
 
 
 def test_a_message_that_is_too_large_is_refused_where_it_is_made(ends: Ends) -> None:
-    room = MESSAGE_SIZE - len(messages.encode(messages.FireJob("")))
-    assert ends.ours.send(messages.FireJob("x" * room))
+    room = MESSAGE_SIZE - len(channels.encode(FireJob("")))
+    assert ends.ours.send(FireJob("x" * room))
     received = ends.theirs.receive(wait=True)
-    assert received == messages.FireJob("x" * room)
+    assert received == FireJob("x" * room)
     with pytest.raises(ValueError, match=f"cannot send FireJob: {MESSAGE_SIZE + 1} bytes, at most {MESSAGE_SIZE}"):
-        ends.ours.send(messages.FireJob("x" * (room + 1)))
+        ends.ours.send(FireJob("x" * (room + 1)))
 
 
 def test_a_packet_that_is_too_large_is_garbage(ends: Ends) -> None:
-    packet = messages.encode(messages.FireJob("x" * MESSAGE_SIZE))
+    packet = channels.encode(FireJob("x" * MESSAGE_SIZE))
     ends.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE_SIZE)
     ends.raw.send(packet)
     with pytest.raises(ChannelGarbage):
@@ -283,12 +377,12 @@ def test_what_the_other_side_does_not_take_is_queued_up_to_the_bound() -> None:
     for ends in made(queue_length=10):
         sent: list[Message] = []
         while not ends.ours.backlog:
-            sent.append(messages.Entry(len(sent), SKIPPED))
+            sent.append(Entry(len(sent), SKIPPED))
             assert ends.ours.send(sent[-1])
         while ends.ours.backlog < 10:
-            sent.append(messages.Entry(len(sent), SKIPPED))
+            sent.append(Entry(len(sent), SKIPPED))
             assert ends.ours.send(sent[-1])
-        assert not ends.ours.send(messages.Stop()), "full: refused, not lost in silence"
+        assert not ends.ours.send(Stop()), "full: refused, not lost in silence"
         assert ends.ours.backlog == 10
         heard: list[Message] = []
         while len(heard) < len(sent):
@@ -303,10 +397,10 @@ def test_a_later_message_never_overtakes_a_queued_one() -> None:
     for ends in made(queue_length=10):
         count = 0
         while not ends.ours.backlog:
-            ends.ours.send(messages.Committed(count, 0.0))
+            ends.ours.send(Committed(count, 0.0))
             count += 1
-        assert ends.theirs.receive() == messages.Committed(0, 0.0)  # there is room again, but also a queue
-        ends.ours.send(messages.Committed(count, 0.0))
+        assert ends.theirs.receive() == Committed(0, 0.0)  # there is room again, but also a queue
+        ends.ours.send(Committed(count, 0.0))
         assert ends.ours.backlog == 2
 
 
@@ -320,10 +414,10 @@ def test_flushing_to_the_dead_raises() -> None:
 
 
 def test_an_adopted_descriptor_is_the_same_channel(ends: Ends) -> None:
-    again = Channel(channels.adopt(os.dup(ends.theirs.fileno())), blocking=True)
-    again.send(messages.Stop())
+    again: AnyChannel = Channel(channels.adopt(os.dup(ends.theirs.fileno())), ANYTHING, blocking=True)
+    again.send(Stop())
     again.close()
-    assert ends.ours.receive() == messages.Stop()
+    assert ends.ours.receive() == Stop()
 
 
 def test_the_descriptors_do_not_survive_exec() -> None:
@@ -345,13 +439,13 @@ def deep(tmp_path: Path) -> Path:
 
 def test_a_folder_of_any_length_will_do(deep: Path) -> None:
     listener = channels.listen(deep, "control.sock")
-    client = channels.connect(deep, "control.sock")
+    client = channels.connect(deep, "control.sock", decode_answer)
     sock, _ = listener.accept()
-    server = Channel(sock, blocking=False)
-    client.send(messages.ListJobs())
-    assert server.receive() == messages.ListJobs()
-    server.send(messages.Done())
-    assert client.receive(wait=True) == messages.Done()
+    server: AnyChannel = Channel(sock, decode_request, blocking=False)
+    client.send(ListJobs())
+    assert server.receive() == ListJobs()
+    server.send(Done())
+    assert client.receive(wait=True) == Done()
     for one in (client, server, listener):
         one.close()
 
@@ -370,9 +464,9 @@ def test_the_socket_is_for_this_user_alone(tmp_path: Path) -> None:
 def test_a_socket_that_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
     channels.listen(tmp_path, "control.sock").close()
     with pytest.raises(ConnectionRefusedError):
-        channels.connect(tmp_path, "control.sock")
+        channels.connect(tmp_path, "control.sock", decode_answer)
     listener = channels.listen(tmp_path, "control.sock")
-    client = channels.connect(tmp_path, "control.sock")
+    client = channels.connect(tmp_path, "control.sock", decode_answer)
     assert select.select([listener], [], [], 30)[0]
     client.close()
     listener.close()
@@ -381,9 +475,9 @@ def test_a_socket_that_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
 def test_no_folder_and_no_socket_are_os_errors(tmp_path: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        channels.connect(tmp_path, "control.sock")
+        channels.connect(tmp_path, "control.sock", decode_answer)
     with pytest.raises(FileNotFoundError):
-        channels.connect(tmp_path / "missing", "control.sock")
+        channels.connect(tmp_path / "missing", "control.sock", decode_answer)
     with pytest.raises(FileNotFoundError):
         channels.listen(tmp_path / "missing", "control.sock")
     assert len(os.listdir("/proc/self/fd")) == descriptors, "nothing stays open"
@@ -392,4 +486,4 @@ def test_no_folder_and_no_socket_are_os_errors(tmp_path: Path) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(0, 253_402_300_799))
 def test_a_run_id_is_the_uuid_of_job_and_instant(job: str, due: int) -> None:
     named = uuid.uuid5(uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001"), f"{job}\n{due}")
-    assert messages.scheduled_run_id(job, due) == messages.scheduled_run_id(job, due + 0.5) == str(named)
+    assert scheduled_run_id(job, due) == scheduled_run_id(job, due + 0.5) == str(named)

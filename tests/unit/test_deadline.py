@@ -12,7 +12,7 @@ import pytest
 
 from tocsin.call import deadline as module
 from tocsin.call.deadline import Cancelled, DeadlinePassed, deadline
-from tocsin.ipc.messages import CANCEL
+from tocsin.ipc.job import CANCEL
 
 SOON = 0.02  # seconds
 NEVER = 3600.0

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tocsin import display
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
-from tocsin.ipc.messages import Finished
+from tocsin.ipc.job import Finished
 from tocsin.parent import statuses
 
 MakeJob = Callable[..., Job]

@@ -13,7 +13,7 @@ from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.judge import PATH, SECRET, Answer, clock, judged
 from tocsin.doctor.report import as_json, as_text
 from tocsin.doctor.target import validity
-from tocsin.ipc.messages import JobStatus
+from tocsin.ipc.exporter import JobStatus
 from tocsin.redact import redact
 from tocsin.schedule import Schedule
 

@@ -8,22 +8,20 @@ from exporter_rig import NOON, Told, job, run, world
 from tocsin import __version__
 from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, TEXT, format_for
-from tocsin.ipc.messages import (
-    EXIT_REASONS,
-    OUTCOMES,
-    Committed,
+from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
     JobRemoved,
     LedgerState,
     LogLinesDropped,
-    Message,
     ProcessExited,
     ProcessUp,
-    Skipped,
-    Sleeping,
     Started,
+    ToExporter,
 )
+from tocsin.ipc.job import Skipped, Sleeping
+from tocsin.ipc.ledger import Committed
+from tocsin.ipc.types import EXIT_REASONS, OUTCOMES
 
 
 class History(Told):
@@ -162,7 +160,7 @@ def test_next_fire_comes_from_the_schedule_until_the_process_says_it() -> None:
 # ---- the success deadline: the second fire after the last success, plus timeout (300 s) and grace (60 s)
 
 
-def deadline(*history: Message) -> float | None:
+def deadline(*history: ToExporter) -> float | None:
     value = History(*history).value("tocsin_job_success_deadline_timestamp_seconds")
     return value - NOON if value else value
 

@@ -10,7 +10,9 @@ from tocsin.exporter.charts import HEIGHT, LETTERS, SHAPES, WIDTH, bars, duratio
 from tocsin.exporter.pages import MOODS, _seconds, mood
 from tocsin.exporter.routes import SECURITY_HEADERS
 from tocsin.exporter.state import SLOTS_KEPT, Slot
-from tocsin.ipc.messages import NOT_RUN_REASONS, OUTCOMES, ConfigLoaded, LedgerState, Message, Skipped, Sleeping
+from tocsin.ipc.exporter import ConfigLoaded, LedgerState, ToExporter
+from tocsin.ipc.job import Skipped, Sleeping
+from tocsin.ipc.types import NOT_RUN_REASONS, OUTCOMES
 
 VOID = {"meta", "link", "input", "img"}
 
@@ -144,7 +146,7 @@ def test_a_silent_daemon_is_said_first() -> None:
         (ConfigLoaded("c0ffee", NOON, error="line 3: what?"), "The job file was refused"),
     ],
 )
-def test_trouble_of_the_daemon_is_no_good_news(trouble: Message, headline: str) -> None:
+def test_trouble_of_the_daemon_is_no_good_news(trouble: ToExporter, headline: str) -> None:
     asked = Asked(*world(job()), Sleeping("sla-check", NOON + 60), run())
     assert "All is well" in page(asked, "/").text
     assert "(1)" not in page(asked, "/").text

@@ -10,16 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter_rig import HOSTILE, NOON, Told, generate_openmetrics, job, run, world
 from tocsin.exporter.render import Counter, Gauge, Histogram, remember, render
-from tocsin.ipc.messages import (
-    NOT_RUN_REASONS,
-    OUTCOMES,
-    JobRemoved,
-    Message,
-    ProcessExited,
-    ProcessUp,
-    Skipped,
-    Sleeping,
-)
+from tocsin.ipc.exporter import JobRemoved, ProcessExited, ProcessUp, ToExporter
+from tocsin.ipc.job import Skipped, Sleeping
+from tocsin.ipc.types import NOT_RUN_REASONS, OUTCOMES
 
 _parse_openmetrics: Callable[[str], Iterable[Metric]] = parse_openmetrics
 
@@ -78,19 +71,17 @@ def test_random_histories(seed: int) -> None:
         name = chance.choice(names)
         due = NOON + 60 * step
         reported = {"unassigned": chance.choice([0.0, 1.0, 2.5])}
-        event: Message = chance.choice(
-            [
-                job(name, enabled=chance.random() < 0.8, fields=chance.choice([(), ("unassigned",), ("a", "b")])),
-                JobRemoved(name),
-                Sleeping(name, due),
-                run(name, chance.choice(OUTCOMES), due, duration=chance.choice([None, 0.3, 700.0]), reported=reported),
-                Skipped(name, due, due + 120, 3, chance.choice(NOT_RUN_REASONS)),
-                job(name, paused=chance.random() < 0.5, since=due),
-                ProcessUp("job", name, 1, due),
-                ProcessExited("job", name, "signal", ""),
-            ]
-        )
-        told.tell(event)
+        events: list[ToExporter] = [
+            job(name, enabled=chance.random() < 0.8, fields=chance.choice([(), ("unassigned",), ("a", "b")])),
+            JobRemoved(name),
+            Sleeping(name, due),
+            run(name, chance.choice(OUTCOMES), due, duration=chance.choice([None, 0.3, 700.0]), reported=reported),
+            Skipped(name, due, due + 120, 3, chance.choice(NOT_RUN_REASONS)),
+            job(name, paused=chance.random() < 0.5, since=due),
+            ProcessUp("job", name, 1, due),
+            ProcessExited("job", name, "signal", ""),
+        ]
+        told.tell(chance.choice(events))
         if step % 10 == 0:
             told.assert_equal()
     told.assert_equal()

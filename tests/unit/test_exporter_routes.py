@@ -5,16 +5,8 @@ import pytest
 from exporter_rig import NOON, Asked, job, run, world
 from tocsin.exporter.metrics import OPENMETRICS, TEXT
 from tocsin.exporter.state import SLOTS_KEPT
-from tocsin.ipc.messages import (
-    ConfigLoaded,
-    Heartbeat,
-    JobRemoved,
-    LedgerState,
-    ProcessExited,
-    ProcessUp,
-    Skipped,
-    Sleeping,
-)
+from tocsin.ipc.exporter import ConfigLoaded, Heartbeat, JobRemoved, LedgerState, ProcessExited, ProcessUp
+from tocsin.ipc.job import Skipped, Sleeping
 
 
 def test_health_is_whether_the_parent_is_heard() -> None:

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana_files import DASHBOARDS, ROOT, dashboard, of_dashboard, panels, selectors
-from tocsin.ipc.messages import OUTCOMES
+from tocsin.ipc.types import OUTCOMES
 
 plugins.register_default_plugins()
 

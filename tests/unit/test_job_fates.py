@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job_world import GIVE_UP, LATENCY, LEAD, Event, MakeJob, T, World, fates
-from tocsin.ipc.messages import Beginning, Fire, Pause, Stop
+from tocsin.ipc.job import Beginning, Fire, Pause, Stop
 from tocsin.schedule import Schedule
 
 gaps = st.floats(0, 200)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from job_world import LATENCY, LEAD, Make, T, fates, send
 from tocsin import linux
-from tocsin.ipc.messages import Finished, Fire, Pause, Sleeping, scheduled_run_id
+from tocsin.ipc.job import Finished, Fire, Pause, Sleeping, scheduled_run_id
 from tocsin.job.main import LEADS, lead
 
 # ---- on time

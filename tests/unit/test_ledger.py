@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from ledger_rig import Ledger, T, ask, finished, skipped
-from tocsin.ipc.messages import Deny, Enroll, Enrolled, Finished, Grant, Outcome, Past, Pause, Release, Skipped
+from tocsin.ipc.job import Deny, Finished, Grant, Pause, Release, Skipped
+from tocsin.ipc.ledger import Body, Enroll, Enrolled, JobHistory
+from tocsin.ipc.types import Outcome
 from tocsin.ledger import sqlite
-from tocsin.parent.outbox import Body
 
 BEGAN = 1_700_000_000.0
 
@@ -117,7 +118,7 @@ def test_a_withdrawn_manual_run(ledger: Ledger) -> None:
     ledger.past(now=T - 60)
     ledger.put(ask(T + 0.5, trigger="manual"))
     assert ledger.past().last_due == T - 60, "a manual run says nothing about the schedule"
-    ledger.put(skipped(T + 0.5, T + 0.5, 1))
+    ledger.put(skipped(T + 0.5, T + 0.5, 1, trigger="manual"))
     assert ledger.past().last_due == T - 60
     assert ledger.brief() == [(0.5, "missed", "missed", 1)]
 
@@ -153,27 +154,27 @@ def test_the_rows_of_other_jobs_are_others(ledger: Ledger) -> None:
 
 
 def test_a_new_job_begins_now(ledger: Ledger) -> None:
-    assert ledger.past(now=T + 0.7) == Past("a", T, since=T)
+    assert ledger.past(now=T + 0.7) == JobHistory("a", T, since=T)
 
 
 def test_a_known_job_goes_on_where_it_was(ledger: Ledger) -> None:
     ledger.past(now=T)
     ledger.put(ask(T + 60), finished(T + 60), skipped(T + 120, T + 240, 3))
-    assert ledger.past(roster=2, now=T + 900).last_due == T + 240
+    assert ledger.past(generation=2, now=T + 900).last_due == T + 240
 
 
 def test_a_clock_that_stood_ahead_is_followed_back(ledger: Ledger) -> None:
     ledger.past(now=T + 86400)
     ledger.put(ask(T + 86400 - 3 * 3600))
-    assert ledger.past(roster=2).last_due == T + 86400, "as after a change for daylight saving time"
+    assert ledger.past(generation=2).last_due == T + 86400, "as after a change for daylight saving time"
     ledger.put(ask(T), ask(T - 86400, attempt=1))
-    assert ledger.past(roster=3).last_due == T
+    assert ledger.past(generation=3).last_due == T
 
 
 def test_another_schedule_begins_anew(ledger: Ledger) -> None:
     ledger.past(now=T)
     ledger.put(finished(T, "timeout"))
-    past = ledger.past(schedule="@hourly UTC", roster=2, now=T + 900.5)
+    past = ledger.past(schedule="@hourly UTC", generation=2, now=T + 900.5)
     assert (past.last_due, past.last_outcome, past.consecutive_failures) == (T + 900, "timeout", 1)
 
 
@@ -185,9 +186,9 @@ def test_another_schedule_begins_anew(ledger: Ledger) -> None:
 def test_the_same_schedule_in_another_spelling_keeps_what_is_known(ledger: Ledger, before: str, now: str) -> None:
     """The ledgers that older versions wrote hold the spelling of the job file."""
     ledger.past(schedule=before, now=T)
-    past = ledger.past(schedule=now, roster=2, now=T + 900.5)
+    past = ledger.past(schedule=now, generation=2, now=T + 900.5)
     assert (past.last_due, past.since) == (T, T)
-    assert ledger.past(schedule="*/2 * * * * UTC", roster=3, now=T + 960.5).last_due == T + 960
+    assert ledger.past(schedule="*/2 * * * * UTC", generation=3, now=T + 960.5).last_due == T + 960
 
 
 def test_from_when_on_a_success_is_expected(ledger: Ledger) -> None:
@@ -217,8 +218,8 @@ def test_what_is_no_longer_in_the_roster_is_forgotten_but_for_its_slots(ledger: 
     ledger.past("b", now=T)
     ledger.put(Enrolled(1), ask(), Pause("b", True))
     ledger.put(Enroll("a", "* * * * * UTC", 2, T + 900), Enrolled(2))
-    assert ledger.past("a", roster=3, now=T + 1000).last_due == T
-    assert ledger.past("b", roster=3, now=T + 1000) == Past("b", T + 1000, since=T + 1000)
+    assert ledger.past("a", generation=3, now=T + 1000).last_due == T
+    assert ledger.past("b", generation=3, now=T + 1000) == JobHistory("b", T + 1000, since=T + 1000)
     assert len(ledger.rows()) == 1
 
 
@@ -227,12 +228,12 @@ def test_the_past_of_a_job(ledger: Ledger) -> None:
     outcomes: list[Outcome] = ["success", "timeout", "lost", "cancelled"]
     for number, outcome in enumerate(outcomes):
         ledger.put(finished(T + 60 * number, outcome, at=T + 60 * number + 5))
-    past = ledger.past(roster=2)
+    past = ledger.past(generation=2)
     assert (past.last_outcome, past.last_detail) == ("cancelled", "it was cancelled")
     assert (past.last_run, past.last_success) == (T + 185, T + 5)
     assert past.consecutive_failures == 2, "a cancelled run is neither"
     ledger.put(finished(T + 300))
-    assert ledger.past(roster=3).consecutive_failures == 0
+    assert ledger.past(generation=3).consecutive_failures == 0
 
 
 # ---- after the daemon's death
@@ -257,7 +258,7 @@ def test_a_slot_whose_instant_is_still_to_come_was_not_called(ledger: Ledger, ag
     ledger.put(ask(), ask(T + 60), ask(T + 60, attempt=1), ask(T + 90.5, trigger="manual"))
     ledger = again("s2")
     assert [(one.due - T, one.attempt) for one in ledger.ledger.recover(T + 59.0)] == [(0, 0), (60, 1), (90.5, 0)]
-    assert ledger.past(roster=2, now=T + 59.0).last_due == T + 59
+    assert ledger.past(generation=2, now=T + 59.0).last_due == T + 59
     assert isinstance(ledger.put(ask(T + 60, owner="s2/1"))[0], Grant)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_rig import Ledger, T, ask, finished, skipped
-from tocsin.ipc.messages import Enroll, Entry, Grant, Pause, Release
-from tocsin.parent.outbox import Body
+from tocsin.ipc.job import Grant, Pause, Release
+from tocsin.ipc.ledger import Body, Enroll, Entry
 
 
 def test_entries_that_come_again_change_nothing(ledger: Ledger, again: Callable[[str], Ledger]) -> None:

@@ -6,7 +6,10 @@ import pytest
 
 from harness import Ends
 from test_status_feed import taken_by
-from tocsin.ipc.messages import Committed, LedgerState, Message, Pause
+from tocsin.ipc.exporter import LedgerState
+from tocsin.ipc.job import Pause
+from tocsin.ipc.ledger import Committed
+from tocsin.ipc.types import Message
 from tocsin.parent import ledger_client as module
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.status_feed import StatusFeed

@@ -16,10 +16,10 @@ import pytest
 
 from harness import Ends, until
 from ledger_rig import Ledger, T, ask, finished, history, serve, skipped
-from tocsin.ipc.messages import Enroll, Entry, Finished, Grant, LedgerReady, LedgerUnusable, Stop
+from tocsin.ipc.job import Finished, Grant, Stop
+from tocsin.ipc.ledger import Body, Enroll, Entry, LedgerReady, LedgerUnusable
 from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger
 from tocsin.ledger.store import Absent, Moved, Passing, Unreadable, Unusable
-from tocsin.parent.outbox import Body
 
 # ---- pruning
 
@@ -182,7 +182,7 @@ def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
     for session in ("s1", "s2"):
         ledger = Ledger(tmp_path, session)
         assert len(ledger.ledger.recover(120.0)) == (session == "s1")
-        past = ledger.past(roster=2)
+        past = ledger.past(generation=2)
         assert (past.last_due, past.paused) == (60.0, True)
         assert before <= past.since <= time.time()
         ledger.close()

@@ -9,18 +9,10 @@ import pytest
 
 from harness import Ends
 from ledger_rig import Ledger, T, ask, finished, history, serve
-from tocsin.ipc.channel import Channel, ChannelClosed
-from tocsin.ipc.messages import (
-    Committed,
-    Entry,
-    Finished,
-    Grant,
-    LedgerReady,
-    LedgerTrouble,
-    LedgerUnusable,
-    Message,
-    Stop,
-)
+from tocsin.ipc.channel import AnyChannel, ChannelClosed
+from tocsin.ipc.job import Finished, Grant, Stop
+from tocsin.ipc.ledger import Committed, Entry, LedgerReady, LedgerTrouble, LedgerUnusable
+from tocsin.ipc.types import Message
 from tocsin.ledger import main as process
 from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, PRUNE_EVERY
 from tocsin.ledger.store import Passing
@@ -28,7 +20,7 @@ from tocsin.ledger.store import Passing
 PAST = 1_700_000_000.0
 
 
-def said(channel: Channel) -> list[Message]:
+def said(channel: AnyChannel) -> list[Message]:
     return list(channel.waiting(1000))
 
 

@@ -32,7 +32,8 @@ from child_events import (
     timer,
     told,
 )
-from tocsin.ipc.messages import CANCEL, Deny, Finished, Grant, ProcessExited, Release, Skipped, Stop
+from tocsin.ipc.exporter import ProcessExited
+from tocsin.ipc.job import CANCEL, Deny, Finished, Grant, Release, Skipped, Stop
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import (
     BACKOFF,

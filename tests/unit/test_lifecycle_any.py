@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from child_events import ASK, CRASH, DUE, GRANT, JOB, KILLED, LONGEST, NOW, OK, WALL, asked, granted, start, told
-from tocsin.ipc.messages import Ask, Deny, Finished, Grant, Release, Skipped
+from tocsin.ipc.job import Ask, Deny, Finished, Grant, Release, Skipped
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import BACKOFF, KILL_GRACE, Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step
 

@@ -7,8 +7,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from harness import Ends
 from tocsin.ipc import channel as channels
-from tocsin.ipc.channel import Channel, ChannelClosed
-from tocsin.ipc.messages import Entry, Pause, Stop
+from tocsin.ipc.channel import AnyChannel, Channel, ChannelClosed
+from tocsin.ipc.job import Pause, Stop
+from tocsin.ipc.ledger import Entry, FromLedger, ToLedger, decode_from_ledger, decode_to_ledger
 from tocsin.parent import outbox
 from tocsin.parent.outbox import Outbox
 
@@ -17,7 +18,7 @@ def body(number: int) -> Pause:
     return Pause(f"job-{number}", True)
 
 
-def heard(channel: Channel) -> list[int]:
+def heard(channel: AnyChannel) -> list[int]:
     found = []
     for message in channel.waiting(10_000):
         assert isinstance(message, Entry)
@@ -123,7 +124,8 @@ class Ledger(RuleBasedStateMachine):
 
     def _open(self) -> None:
         a, b = channels.pair()
-        self.ours, self.theirs = Channel(a, blocking=False), Channel(b, blocking=True)
+        self.ours: Channel[ToLedger, FromLedger] = Channel(a, decode_from_ledger, blocking=False)
+        self.theirs: Channel[FromLedger, ToLedger] = Channel(b, decode_to_ledger, blocking=True)
         self.read: list[int] = []
 
     @rule(count=st.integers(1, 8))

@@ -8,21 +8,10 @@ from msgspec.structs import replace
 
 from tocsin.config import Job
 from tocsin.ipc import status
-from tocsin.ipc.messages import (
-    Committed,
-    Finished,
-    Heartbeat,
-    JobStatus,
-    Message,
-    Outcome,
-    Past,
-    Pause,
-    ProcessExited,
-    ProcessUp,
-    Skipped,
-    Sleeping,
-    Started,
-)
+from tocsin.ipc.exporter import Heartbeat, JobStatus, ProcessExited, ProcessUp, Started
+from tocsin.ipc.job import Finished, Pause, Skipped, Sleeping
+from tocsin.ipc.ledger import Committed, JobHistory
+from tocsin.ipc.types import Message, Outcome
 from tocsin.parent import statuses
 from tocsin.schedule import Schedule
 
@@ -125,7 +114,7 @@ def test_the_last_run(make_job: MakeJob) -> None:
 
 
 def test_the_past_comes_from_the_ledger(make_job: MakeJob) -> None:
-    past = Past("sla-check", 60.0, True, "lost", "why", 50.0, 40.0, 3, 30.0)
+    past = JobHistory("sla-check", 60.0, True, "lost", "why", 50.0, 40.0, 3, 30.0)
     found = told(make_job, past)
     fields = ("paused", "last_outcome", "last_detail", "last_run", "last_success", "consecutive_failures", "since")
     assert [getattr(found, name) for name in fields] == [True, "lost", "why", 50.0, 40.0, 3, 30.0]

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from tocsin.config import Job
-from tocsin.ipc.messages import ConfigLoaded, Heartbeat, JobRemoved, JobStatus, Message, Pause
+from tocsin.ipc.exporter import ConfigLoaded, Heartbeat, JobRemoved, JobStatus
+from tocsin.ipc.job import Pause
+from tocsin.ipc.types import Message
 from tocsin.parent.status_feed import StatusFeed
 
 

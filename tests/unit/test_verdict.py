@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tocsin.call.failures import LONGEST_WAIT, retry_after
 from tocsin.call.verdict import EXCERPT, EXCERPT_FROM, Expectation, Verdict, _parsed, excerpt, judge, status_class
 from tocsin.config.secrets import Secret
-from tocsin.ipc.messages import OUTCOMES, STATUS_CLASSES, ReportedError
+from tocsin.ipc.types import OUTCOMES, STATUS_CLASSES, ReportedError
 from tocsin.redact import redact
 
 JSON = "application/json"

@@ -13,16 +13,8 @@ from tocsin.call.verdict import Verdict, status_class
 from tocsin.config import Job
 from tocsin.config.secrets import SecretError
 from tocsin.ipc.channel import Readable
-from tocsin.ipc.messages import (
-    ATTEMPT_LENGTH,
-    ATTEMPTS_TOLD,
-    DETAIL_LENGTH,
-    Ask,
-    ErrorKind,
-    Finished,
-    Outcome,
-    StatusClass,
-)
+from tocsin.ipc.job import Ask, Finished
+from tocsin.ipc.types import ATTEMPT_LENGTH, ATTEMPTS_TOLD, DETAIL_LENGTH, ErrorKind, Outcome, StatusClass
 
 _random = random.SystemRandom()  # of which nothing is inherited at a fork
 BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s

@@ -8,7 +8,7 @@ What cannot be interrupted from inside (getaddrinfo) the parent ends with SIGKIL
 import signal
 from types import FrameType
 
-from tocsin.ipc.messages import CANCEL
+from tocsin.ipc.job import CANCEL
 
 REPEAT = 0.25  # seconds between alarms once the deadline has passed
 

@@ -12,7 +12,7 @@ from urllib3 import exceptions as u3
 
 from tocsin.call.verdict import one_line
 from tocsin.config import Job
-from tocsin.ipc.messages import ErrorKind
+from tocsin.ipc.types import ErrorKind
 from tocsin.timestamps import from_http
 
 # The ground on which a request may be sent again. "unprocessed" surely was not processed; "busy" is 429 or

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from tocsin import __version__
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
-from tocsin.ipc.messages import Ask
+from tocsin.ipc.job import Ask
 from tocsin.timestamps import rfc3339
 
 USER_AGENT = f"Tocsin/{__version__}"

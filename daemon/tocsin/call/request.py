@@ -16,7 +16,8 @@ from tocsin.call.headers import Head
 from tocsin.call.verdict import EXCERPT_FROM, Expectation, Verdict, is_right, judge
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
-from tocsin.ipc.messages import Ask, ErrorKind
+from tocsin.ipc.job import Ask
+from tocsin.ipc.types import ErrorKind
 from tocsin.redact import redact
 
 

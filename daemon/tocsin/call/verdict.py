@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.ipc.messages import Outcome, ReportedError, StatusClass
+from tocsin.ipc.types import Outcome, ReportedError, StatusClass
 from tocsin.redact import redact
 
 EXCERPT = 160  # characters of the server's own words that a detail repeats

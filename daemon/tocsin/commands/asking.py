@@ -8,23 +8,24 @@ from tocsin import config
 from tocsin.commands.common import NOT_RUNNING, USAGE, fail
 from tocsin.ipc import channel
 from tocsin.ipc.channel import ChannelClosed
-from tocsin.ipc.messages import Done, Finished, Message, Note, Refused
+from tocsin.ipc.control import Answer, Done, Note, Refused, Request, decode_answer
+from tocsin.ipc.job import Finished
 
 
-def ask(file: Path, request: Message) -> list[Message]:
+def ask(file: Path, request: Request) -> list[Answer]:
     """What the daemon says to the request, up to the last word. What it says meanwhile goes to standard error."""
     from tocsin.parent.control import NAME
 
     state_dir, doubt = config.locate(file)
     try:
-        daemon = channel.connect(state_dir, NAME)
+        daemon = channel.connect(state_dir, NAME, decode_answer)
     except (FileNotFoundError, ConnectionRefusedError):
         if doubt:
             fail(f"{doubt}\nno daemon answers in {state_dir}, which is only a guess", USAGE)
         fail(f"the daemon is not running (nothing answers in {state_dir})", NOT_RUNNING)
     except OSError as error:
         fail(f"cannot reach the daemon in {state_dir}: {error.strerror}", NOT_RUNNING)
-    answers: list[Message] = []
+    answers: list[Answer] = []
     try:
         daemon.send(request)
         while not answers or not isinstance(answers[-1], Done | Finished | Refused):
@@ -44,7 +45,7 @@ def ask(file: Path, request: Message) -> list[Message]:
     return answers
 
 
-def carried_out(file: Path, request: Message) -> str:
+def carried_out(file: Path, request: Request) -> str:
     """Ask for something that is done at once; what the daemon says to that."""
     done = ask(file, request)[-1]
     assert isinstance(done, Done)

@@ -7,7 +7,8 @@ import click
 from tocsin import display
 from tocsin.commands.asking import ask
 from tocsin.commands.common import FAILED, examples, fail, job_argument, job_file_option
-from tocsin.ipc.messages import Finished, FireJob
+from tocsin.ipc.control import FireJob
+from tocsin.ipc.job import Finished
 
 
 @click.command(epilog=examples("tocsin fire sla-check", "tocsin fire sla-check && echo done"))

@@ -8,7 +8,8 @@ import click
 from tocsin import display
 from tocsin.commands.asking import ask
 from tocsin.commands.common import examples, job_file_option
-from tocsin.ipc.messages import JobStatus, ListJobs
+from tocsin.ipc.control import ListJobs
+from tocsin.ipc.exporter import JobStatus
 
 
 @click.command(epilog=examples("tocsin jobs", "tocsin jobs --json"))

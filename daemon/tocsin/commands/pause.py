@@ -6,7 +6,7 @@ import click
 
 from tocsin.commands.asking import carried_out
 from tocsin.commands.common import examples, job_argument, job_file_option
-from tocsin.ipc.messages import PauseJob
+from tocsin.ipc.control import PauseJob
 
 
 @click.command(epilog=examples("tocsin pause sla-check"))

@@ -6,7 +6,7 @@ import click
 
 from tocsin.commands.asking import carried_out
 from tocsin.commands.common import examples, job_file_option
-from tocsin.ipc.messages import ReloadConfig
+from tocsin.ipc.control import ReloadConfig
 
 
 @click.command(epilog=examples("tocsin check && tocsin reload"))

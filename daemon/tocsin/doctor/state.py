@@ -15,7 +15,8 @@ from tocsin.display import size
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.ipc import channel
 from tocsin.ipc.channel import ChannelClosed, ChannelGarbage
-from tocsin.ipc.messages import Done, JobStatus, ListJobs
+from tocsin.ipc.control import Done, ListJobs, Refused, decode_answer
+from tocsin.ipc.exporter import JobStatus
 from tocsin.ledger import stores
 from tocsin.ledger.store import Reader
 from tocsin.parent import control, lock
@@ -162,7 +163,7 @@ def _differ(one: JobStatus, other: JobStatus) -> bool:
 
 def _listed(folder: Path) -> Iterator[JobStatus]:
     """All jobs of the daemon. Raises OSError (TimeoutError too), ChannelClosed, ChannelGarbage."""
-    daemon = channel.connect(folder, control.NAME)
+    daemon = channel.connect(folder, control.NAME, decode_answer)
     give_up = time.monotonic() + ANSWER
     try:
         daemon.send(ListJobs())
@@ -175,6 +176,8 @@ def _listed(folder: Path) -> Iterator[JobStatus]:
                     yield status
                 case Done():
                     return
+                case Refused(why=why):
+                    raise OSError(why)
     finally:
         daemon.close()
 

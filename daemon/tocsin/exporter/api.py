@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from tocsin.exporter.state import KnownJob, Slot, State
-from tocsin.ipc.messages import JobStatus
+from tocsin.ipc.exporter import JobStatus
 from tocsin.timestamps import rfc3339
 
 _INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tocsin.exporter.state import SLOTS_KEPT, Slot
-from tocsin.ipc.messages import NotRunReason, Outcome
+from tocsin.ipc.types import NotRunReason, Outcome
 
 Fate = Outcome | NotRunReason
 

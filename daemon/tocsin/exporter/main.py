@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import time
+from typing import Never
 
 from tocsin import log
 from tocsin.config.access import Access
@@ -12,14 +13,15 @@ from tocsin.exporter.routes import Routes
 from tocsin.exporter.server import bind, serve
 from tocsin.exporter.state import State
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import Stop
+from tocsin.ipc.exporter import ToExporter
+from tocsin.ipc.job import Stop
 
 CANNOT_LISTEN = 1  # exit code
 MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
 GATHER = 0.01  # seconds from when all was heard to the next look: what came meanwhile costs one wake-up, not one each
 
 
-def main(channel: Channel, listen: tuple[str, int], access: Access) -> None:
+def main(channel: Channel[Never, ToExporter], listen: tuple[str, int], access: Access) -> None:
     """Runs in the forked child until the parent says Stop.
 
     Raises ChannelClosed when the parent is gone, ChannelGarbage when it sends nonsense, and SystemExit with
@@ -43,7 +45,7 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _run(channel: Channel, listener: socket.socket, host: str, access: Access) -> None:
+async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, host: str, access: Access) -> None:
     loop = asyncio.get_running_loop()
     state = State(time.time(), time.monotonic())
     metrics = Metrics()

@@ -12,21 +12,20 @@ from tocsin.exporter import accept as accepts
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
-from tocsin.ipc.messages import (
-    EXIT_REASONS,
-    Committed,
+from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
-    Finished,
     JobRemoved,
     JobStatus,
     LedgerState,
     LogLinesDropped,
-    Message,
     ProcessExited,
     ProcessUp,
-    Skipped,
+    ToExporter,
 )
+from tocsin.ipc.job import Finished, Skipped
+from tocsin.ipc.ledger import Committed
+from tocsin.ipc.types import EXIT_REASONS
 from tocsin.linux import resident_memory
 
 OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
@@ -52,7 +51,7 @@ class Metrics:
         for reason in EXIT_REASONS:
             f.ledger_exits.labels(reason)
 
-    def hear(self, message: Message, status: JobStatus | None, now: float) -> None:
+    def hear(self, message: ToExporter, status: JobStatus | None, now: float) -> None:
         """Take in a message; `status` is that of its job after it, if it has one. `now` is Unix time."""
         f = self.families
         match message:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from tocsin import __version__
 from tocsin.exporter import charts
 from tocsin.exporter.state import SILENCE, SLOTS_KEPT, KnownJob, Slot, State
-from tocsin.ipc.messages import JobStatus
+from tocsin.ipc.exporter import JobStatus
 
 Mood = Literal["failing", "down", "running", "cancelled", "well", "new", "paused", "disabled"]
 MOODS: dict[Mood, tuple[str, str]] = {  # the sign before the word, and what the word means

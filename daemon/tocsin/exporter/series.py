@@ -5,7 +5,9 @@ from typing import TypeVar
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import Counter, Family, Gauge, Histogram
 from tocsin.exporter.state import addable
-from tocsin.ipc.messages import (
+from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.job import Finished, Skipped
+from tocsin.ipc.types import (
     ERROR_KINDS,
     EXIT_REASONS,
     NOT_RUN_REASONS,
@@ -13,10 +15,7 @@ from tocsin.ipc.messages import (
     REPORTED_ERRORS,
     STATUS_CLASSES,
     ExitReason,
-    Finished,
-    JobStatus,
     Outcome,
-    Skipped,
 )
 from tocsin.schedule import Schedule, ScheduleError
 

@@ -3,27 +3,27 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from msgspec import Struct
 
 from tocsin.ipc import status as statuses
-from tocsin.ipc.messages import (
+from tocsin.ipc.exporter import (
     ConfigLoaded,
-    Finished,
+    EventsDropped,
     Heartbeat,
     JobRemoved,
     JobStatus,
     LedgerState,
-    Message,
-    NotRunReason,
-    Outcome,
+    LogLinesDropped,
     ProcessExited,
     ProcessUp,
-    Skipped,
-    Sleeping,
     Started,
-    Trigger,
+    ToExporter,
 )
+from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
+from tocsin.ipc.ledger import Committed
+from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 
 SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
 LARGEST = 2.0**53  # beyond it a float loses whole numbers
@@ -71,7 +71,7 @@ class State:
         self.config: ConfigLoaded | None = None
         self._heartbeat = clock  # that we were forked is a sign of life
 
-    def hear(self, message: Message, clock: float) -> JobStatus | None:
+    def hear(self, message: ToExporter, clock: float) -> JobStatus | None:
         """Take in a message. The status of its job after it, if it is about one that is known."""
         match message:
             case JobStatus():
@@ -84,13 +84,16 @@ class State:
                 self.ledger = message
             case ConfigLoaded():
                 self.config = message
-            case Sleeping() | Started() | Finished() | Skipped() | ProcessUp() | ProcessExited() if (
-                job := self.jobs.get(message.job)
-            ):
-                job.status = statuses.after(job.status, message)
-                job.changes += 1
-                self._remember(job, message)
-                return job.status
+            case Sleeping() | Started() | Finished() | Skipped() | ProcessUp() | ProcessExited():
+                if job := self.jobs.get(message.job):
+                    job.status = statuses.after(job.status, message)
+                    job.changes += 1
+                    self._remember(job, message)
+                    return job.status
+            case Committed() | EventsDropped() | LogLinesDropped() | Stop():
+                pass
+            case _:
+                assert_never(message)
         return None
 
     def _define(self, status: JobStatus) -> JobStatus:
@@ -100,7 +103,7 @@ class State:
         job.totals = {name: job.totals.get(name, 0.0) for name in status.fields}
         return status
 
-    def _remember(self, job: KnownJob, message: Message) -> None:
+    def _remember(self, job: KnownJob, message: ToExporter) -> None:
         match message:
             case Skipped():
                 job.slots.append(Slot(message.first, message.last, message.count, message.reason, message.detail))

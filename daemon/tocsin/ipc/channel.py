@@ -9,14 +9,13 @@ import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from tocsin.ipc import messages
-from tocsin.ipc.messages import Message
+from tocsin.ipc.types import Message
 
 MESSAGE_SIZE = 64 * 1024  # bytes of one message: four fit into the kernel's default send buffer
 QUEUE_LENGTH = 4096  # messages held for a reader that is behind (about 1 MB): a stopped child costs no more
@@ -27,7 +26,7 @@ class ChannelClosed(Exception):
 
 
 class ChannelGarbage(Exception):
-    """The other side sent what is no message."""
+    """The other side sent what it may not send: no message, or one that goes another way."""
 
 
 class Readable(Protocol):
@@ -36,10 +35,25 @@ class Readable(Protocol):
     def fileno(self) -> int: ...
 
 
-class Channel:
-    def __init__(self, sock: socket.socket, *, blocking: bool, queue_length: int = QUEUE_LENGTH) -> None:
+Sent = TypeVar("Sent", bound=Message)
+Heard = TypeVar("Heard")
+encode = msgspec.json.Encoder().encode
+
+
+class Channel(Generic[Sent, Heard]):
+    """One end. `decode` knows what may be heard here, and raises msgspec.MsgspecError for everything else."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        decode: Callable[[bytes], Heard],
+        *,
+        blocking: bool,
+        queue_length: int = QUEUE_LENGTH,
+    ) -> None:
         sock.setblocking(blocking)
         self._sock = sock
+        self._decode = decode
         self._queue: deque[bytes] = deque()
         self._queue_length = queue_length
 
@@ -54,9 +68,9 @@ class Channel:
         """Messages queued because the other side is behind; wait for writability while there are any."""
         return len(self._queue)
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: Sent) -> bool:
         """Send or queue. False: the queue is full and the message was not taken. Raises ChannelClosed."""
-        packet = messages.encode(message)
+        packet = encode(message)
         if len(packet) > MESSAGE_SIZE:
             raise ValueError(f"cannot send {type(message).__name__}: {len(packet)} bytes, at most {MESSAGE_SIZE}")
         if self._queue:
@@ -81,7 +95,7 @@ class Channel:
             raise ChannelClosed(str(error)) from error
         return True
 
-    def receive(self, *, wait: bool = False) -> Message | None:
+    def receive(self, *, wait: bool = False) -> Heard | None:
         """The next message; None when there is none and `wait` is false.
 
         Raises ChannelClosed at end-of-file and ChannelGarbage for what does not decode.
@@ -99,18 +113,20 @@ class Channel:
         if not packet:
             raise ChannelClosed("end of file")
         try:
-            message: Message = messages.decode(packet)
+            return self._decode(packet)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ChannelGarbage(f"{error}: {packet[:80]!r}") from error
-        return message
 
-    def waiting(self, limit: int) -> Iterator[Message]:
+    def waiting(self, limit: int) -> Iterator[Heard]:
         """The messages that are there now, at most `limit` of them. Raises as `receive`."""
         for _ in range(limit):
             message = self.receive()
             if message is None:
                 return
             yield message
+
+
+AnyChannel = Channel[Any, Any]  # for who handles ends of several kinds
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -142,7 +158,7 @@ def listen(folder: Path, name: str) -> socket.socket:
     return sock
 
 
-def connect(folder: Path, name: str) -> Channel:
+def connect(folder: Path, name: str, decode: Callable[[bytes], Heard]) -> Channel[Any, Heard]:
     """A blocking channel to the listener at `folder/name`. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -151,7 +167,7 @@ def connect(folder: Path, name: str) -> Channel:
     except OSError:
         sock.close()
         raise
-    return Channel(sock, blocking=True)
+    return Channel(sock, decode, blocking=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from msgspec.structs import replace
 
-from tocsin.ipc.messages import Finished, JobStatus, Message, Past, Pause, ProcessExited, ProcessUp, Sleeping, Started
+from tocsin.ipc.exporter import JobStatus, ProcessExited, ProcessUp, Started
+from tocsin.ipc.job import Finished, Pause, Sleeping
+from tocsin.ipc.ledger import JobHistory
+from tocsin.ipc.types import Message
 
 
 def after(status: JobStatus, event: Message) -> JobStatus:
@@ -26,7 +29,7 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
             return replace(status, state="running", running_since=now)
         case Pause(paused=paused):
             return replace(status, paused=paused)
-        case Past():
+        case JobHistory():
             return replace(
                 status,
                 paused=event.paused,

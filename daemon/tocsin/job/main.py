@@ -4,7 +4,7 @@ import gc
 import resource
 import zlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
@@ -13,22 +13,23 @@ from tocsin.call import deadline
 from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
 from tocsin.ipc.channel import Channel, Readable
-from tocsin.ipc.messages import (
+from tocsin.ipc.job import (
     Ask,
     Beginning,
     Deny,
     Finished,
     Fire,
+    FromJob,
     Grant,
-    NotRunReason,
     Pause,
     Release,
     Skipped,
     Sleeping,
     Stop,
-    Trigger,
+    ToJob,
     scheduled_run_id,
 )
+from tocsin.ipc.types import NotRunReason, Trigger
 from tocsin.job.clock import Clock
 from tocsin.job.plan import passed_between, plan
 from tocsin.timestamps import rfc3339
@@ -67,7 +68,7 @@ class JobProcess:
     def __init__(
         self,
         job: Job,
-        channel: Channel,
+        channel: Channel[FromJob, ToJob],
         beginning: Beginning,
         clock: Clock,
         endpoint: Calls,
@@ -81,7 +82,7 @@ class JobProcess:
         self.last = beginning.last
         self.paused = beginning.paused
         self.why_missed = beginning.why_missed
-        self.again = beginning.again
+        self.redelivery = beginning.redelivery
         self.catch_up = job.catch_up
         self.behind_until = clock.now()  # slots up to here are caught up with, not overlapped
         self.stopping = False
@@ -100,9 +101,9 @@ class JobProcess:
             fire, self.fire = self.fire, None
             self.ask_and_run(Ask(self.job.name, fire.due, fire.run_id, "manual"))
             return
-        if self.again:
-            again, self.again = self.again, None
-            self.ask_and_run(again)
+        if self.redelivery:
+            ask, self.redelivery = self.redelivery, None
+            self.ask_and_run(ask)
             return
         due, late = self.next_slot()
         self.tell(due)
@@ -198,7 +199,7 @@ class JobProcess:
         return None
 
     def unrun(self, ask: Ask, reason: NotRunReason, detail: str) -> Skipped:
-        return Skipped(self.job.name, ask.due, ask.due, 1, reason, detail)
+        return Skipped(self.job.name, ask.due, ask.due, 1, reason, detail, ask.trigger)
 
     def withdrawn(self, ask: Ask) -> Release | Skipped:
         """Told to stop before the call: a successor within the slot's grace may run it, but for a manual run."""
@@ -228,7 +229,8 @@ class JobProcess:
 
     def hear(self, ask: Ask | None = None) -> None:
         """Take in one message: what more there is ends the next wait."""
-        match message := self.channel.receive():
+        message = self.channel.receive()
+        match message:
             case Grant() | Deny():
                 if ask and (message.due, message.attempt) == (ask.due, ask.attempt):
                     self.answer = message
@@ -241,7 +243,7 @@ class JobProcess:
             case None:
                 pass
             case _:
-                log.warning("unexpected message", job=self.job.name, message=type(message).__name__)
+                assert_never(message)
 
     def tell(self, due: float) -> None:
         if due != self.told:
@@ -249,19 +251,18 @@ class JobProcess:
             self.channel.send(Sleeping(self.job.name, due))
 
     def skip(self, first: float, last: float, count: int, reason: NotRunReason, detail: str) -> None:
-        if last == int(last):  # a manual run says nothing about the schedule's slots before it
-            self.last = max(self.last, int(last))
+        self.last = max(self.last, int(last))
         self.channel.send(Skipped(self.job.name, first, last, count, reason, detail))
 
 
-def program(job: Job) -> Callable[[Channel, Beginning], None]:
+def program(job: Job) -> Callable[[Channel[FromJob, ToJob], Beginning], None]:
     """What runs in the forked child until the parent says Stop. Called before the fork: what is built here is
     shared."""
     endpoint = Endpoint(job)
     deadline.listen()
     linux.sharpest_timers()  # inherited
 
-    def main(channel: Channel, beginning: Beginning) -> None:
+    def main(channel: Channel[FromJob, ToJob], beginning: Beginning) -> None:
         gc.freeze()  # a collection must not touch, and so copy, what came with the fork
         if job.memory_limit:
             resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))

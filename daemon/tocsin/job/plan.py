@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tocsin.ipc.messages import NotRunReason
+from tocsin.ipc.types import NotRunReason
 from tocsin.timestamps import CLOCK_SET_BACK
 
 

@@ -21,7 +21,7 @@ from tocsin.config import Config, Job
 from tocsin.config.tls import TlsFiles
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import Channel, Readable
-from tocsin.ipc.messages import Ask, Beginning, Finished, Grant
+from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Grant, ToJob, decode_from_job, decode_to_job
 from tocsin.job.clock import Clock, Woken
 from tocsin.job.main import JobProcess
 
@@ -115,7 +115,7 @@ def _answer(client: socket.socket, context: ssl.SSLContext) -> None:
 class _Hurried(Clock):
     """Each wait is over in a moment, as if its instant had come; and it plays the parent, which grants."""
 
-    def __init__(self, parent: Channel) -> None:
+    def __init__(self, parent: Channel[ToJob, FromJob]) -> None:
         super().__init__()
         self.parent = parent
         self.reached = 0.0
@@ -141,7 +141,9 @@ class _Hurried(Clock):
 
 def _call(job: Job) -> None:
     """One round of a job's process."""
-    ours, theirs = (Channel(one, blocking=False) for one in channels.pair())
+    a, b = channels.pair()
+    ours: Channel[ToJob, FromJob] = Channel(a, decode_from_job, blocking=False)
+    theirs: Channel[FromJob, ToJob] = Channel(b, decode_to_job, blocking=False)
     clock = _Hurried(ours)
     try:
         JobProcess(job, theirs, Beginning(int(time.time()), False, ""), clock, Endpoint(job)).step()

@@ -4,21 +4,20 @@ import gc
 import select
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from tocsin import log
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import (
+from tocsin.ipc.job import Deny, Finished, Grant, Stop
+from tocsin.ipc.ledger import (
     Committed,
-    Deny,
     Entry,
-    Finished,
-    Grant,
+    FromLedger,
+    JobHistory,
     LedgerReady,
     LedgerTrouble,
     LedgerUnusable,
-    Past,
-    Stop,
+    ToLedger,
 )
 from tocsin.ledger.store import Moved, Passing, Store, Unusable
 
@@ -29,7 +28,7 @@ RETRY = 1.0  # seconds between tries while the store refuses to write
 T = TypeVar("T")
 
 
-def main(channel: Channel, open_store: Callable[[], Store]) -> None:
+def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]) -> None:
     """Runs in the forked child until the parent says Stop. `open_store` raises Passing and Unusable."""
     gc.enable()  # the parent that forked it has it off
     store: Store | None = None
@@ -51,7 +50,7 @@ def main(channel: Channel, open_store: Callable[[], Store]) -> None:
             store.close()
 
 
-def _serve(channel: Channel, store: Store) -> None:
+def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
     """Until Stop."""
     next_idle = time.monotonic()
     committed = -GATHER
@@ -67,10 +66,13 @@ def _serve(channel: Channel, store: Store) -> None:
             time.sleep(gather)
         entries = []
         for message in channel.waiting(BATCH):
-            if isinstance(message, Entry):
-                entries.append(message)
-            elif isinstance(message, Stop):
-                stopping = True
+            match message:
+                case Entry():
+                    entries.append(message)
+                case Stop():
+                    stopping = True
+                case _:
+                    assert_never(message)
         if entries:
             _commit(store, entries, channel)
             committed = time.monotonic()
@@ -85,8 +87,8 @@ def _open(open_store: Callable[[], Store]) -> tuple[Store, list[Finished]]:
         raise
 
 
-def _commit(store: Store, entries: list[Entry], channel: Channel) -> None:
-    def commit() -> tuple[list[Grant | Deny | Past], float]:
+def _commit(store: Store, entries: list[Entry], channel: Channel[FromLedger, ToLedger]) -> None:
+    def commit() -> tuple[list[Grant | Deny | JobHistory], float]:
         began = time.perf_counter()
         return store.commit(entries), time.perf_counter() - began
 
@@ -96,7 +98,7 @@ def _commit(store: Store, entries: list[Entry], channel: Channel) -> None:
     channel.send(Committed(entries[-1].seq, seconds))
 
 
-def _patiently(channel: Channel, work: Callable[[], T]) -> T:
+def _patiently(channel: Channel[FromLedger, ToLedger], work: Callable[[], T]) -> T:
     """The result of `work`, tried until the store lets it; that it does not is said once."""
     said = ""
     while True:

@@ -23,7 +23,7 @@ CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY,
     schedule TEXT NOT NULL,
-    roster INTEGER NOT NULL,              -- the load of the job file that named it last
+    roster INTEGER NOT NULL,              -- the generation, which is the load of the job file, that named it last
     last_due REAL NOT NULL,               -- slots up to here are accounted for
     paused INTEGER NOT NULL DEFAULT 0,
     last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,

@@ -9,13 +9,14 @@ import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import assert_never
 
 from msgspec.json import encode
 from msgspec.structs import asdict
 
 from tocsin import log
-from tocsin.ipc.messages import Ask, Deny, Enroll, Enrolled, Entry, Finished, Grant, Past, Pause, Release, Skipped
+from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
+from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory
 from tocsin.ledger import room
 from tocsin.ledger.files import Files, abandoned, passing, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
@@ -145,7 +146,7 @@ class SqliteLedger:
                     self._finish(lost[-1])
         return lost
 
-    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
+    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
         self.look()
         try:
             answers = self._write(entries)
@@ -157,8 +158,8 @@ class SqliteLedger:
             room.give_back(self._db)
         return answers
 
-    def _write(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
-        answers: list[Grant | Deny | Past] = []
+    def _write(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
+        answers: list[Grant | Deny | JobHistory] = []
         with self._transaction():
             for entry in entries:
                 answer = self._apply(entry.body, new=entry.seq > self.seq)
@@ -196,7 +197,7 @@ class SqliteLedger:
             {"before": before, "most": PRUNE_AT_ONCE},
         ).rowcount
 
-    def _apply(self, body: Any, *, new: bool) -> Grant | Deny | Past | None:
+    def _apply(self, body: Body, *, new: bool) -> Grant | Deny | JobHistory | None:
         match body:
             case Ask():
                 return self._ask(body, new=new)
@@ -216,8 +217,10 @@ class SqliteLedger:
                     " WHERE job = :job",
                     {"job": job, "paused": paused},
                 )
-            case Enrolled(roster=roster):
-                self._db.execute("DELETE FROM jobs WHERE roster != ?", (roster,))
+            case Enrolled(generation=generation):
+                self._db.execute("DELETE FROM jobs WHERE roster != ?", (generation,))
+            case _:
+                assert_never(body)
         return None
 
     def _ask(self, ask: Ask, *, new: bool) -> Grant | Deny:
@@ -279,7 +282,7 @@ class SqliteLedger:
 
     def _skip(self, body: Skipped) -> None:
         values = {**asdict(body), "state": "missed" if body.reason == "missed" else "skipped"}
-        if body.last == int(body.last):  # a manual run says nothing about the slots before it
+        if body.trigger != "manual":
             self._accounted(body.job, body.last)
         withdrawn = self._db.execute(  # asked for, but not called after all
             "UPDATE slots SET state = :state, reason = :reason, detail = :detail, owner = NULL"
@@ -301,10 +304,11 @@ class SqliteLedger:
                 values,
             )
 
-    def _enroll(self, body: Enroll) -> Past:
+    def _enroll(self, body: Enroll) -> JobHistory:
         self._db.execute(
-            "INSERT INTO jobs (job, schedule, roster, last_due, since) VALUES (:job, :schedule, :roster, :now, :now)"
-            " ON CONFLICT DO UPDATE SET roster = :roster, schedule = :schedule,"
+            "INSERT INTO jobs (job, schedule, roster, last_due, since)"
+            " VALUES (:job, :schedule, :generation, :now, :now)"
+            " ON CONFLICT DO UPDATE SET roster = :generation, schedule = :schedule,"
             " last_due = iif(same_schedule(schedule, :schedule), last_due, :now),"
             " since = iif(same_schedule(schedule, :schedule), min(since, :now), :now)",
             {**asdict(body), "now": int(body.now)},
@@ -314,4 +318,4 @@ class SqliteLedger:
             " consecutive_failures, since FROM jobs WHERE job = ?",
             (body.job,),
         ).fetchone()
-        return Past(row[0], row[1], bool(row[2]), *row[3:])
+        return JobHistory(row[0], row[1], bool(row[2]), *row[3:])

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from tocsin.ipc.messages import Deny, Entry, Finished, Grant, Past
+from tocsin.ipc.job import Deny, Finished, Grant
+from tocsin.ipc.ledger import Entry, JobHistory
 
 
 class Passing(Exception):
@@ -51,7 +52,7 @@ class Store(Protocol):
     def recover(self, now: float) -> list[Finished]:
         """Mark the runs that an earlier session left open as lost, and return them. `now` is Unix time."""
 
-    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | Past]:
+    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
         """Apply the entries in one transaction, and return the answers that they get.
 
         Where it raises Passing nothing was applied, and the same entries may come again. Raises Moved, too.

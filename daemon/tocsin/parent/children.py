@@ -5,11 +5,13 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from tocsin import log
-from tocsin.ipc.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.ipc.messages import Ask, Finished, Message, Release, Skipped
+from tocsin.ipc.channel import AnyChannel, ChannelClosed, ChannelGarbage
+from tocsin.ipc.exporter import ProcessExited, ToExporter
+from tocsin.ipc.job import Ask, Finished, Release, Skipped, ToJob
+from tocsin.ipc.ledger import ToLedger
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step, Tell
 from tocsin.parent.loop import Loop
@@ -24,12 +26,12 @@ MESSAGES_AT_ONCE = {"ledger": 64}
 class Delegate(Protocol):
     """Who decides. `heard` raises ChannelGarbage for what this child must not say."""
 
-    def main_of(self, child: Child) -> Callable[[Channel], None]: ...
+    def main_of(self, child: Child) -> Callable[[AnyChannel], None]: ...
     def forked(self, process: Process) -> None: ...
-    def heard(self, process: Process, message: Message) -> None: ...
+    def heard(self, process: Process, message: Any) -> None: ...
     def writable(self, process: Process) -> None: ...
     def record(self, body: Ask | Finished | Skipped | Release) -> None: ...
-    def tell(self, event: Message) -> None: ...
+    def tell(self, event: ProcessExited) -> None: ...
     def exited(self, process: Process) -> None: ...
     def gone(self, process: Process) -> None: ...
 
@@ -126,7 +128,7 @@ class Children:
 
     # ---- messages
 
-    def send(self, process: Process, message: Message) -> bool:
+    def send(self, process: Process, message: ToJob | ToLedger | ToExporter) -> bool:
         """Send or queue, never waiting; whether it was taken."""
         if process.channel is None:
             return False

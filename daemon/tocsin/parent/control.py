@@ -10,7 +10,7 @@ from pathlib import Path
 from tocsin import log
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.ipc.messages import Message
+from tocsin.ipc.control import Answer, Request, decode_request
 from tocsin.parent.loop import Loop
 
 NAME = "control.sock"
@@ -22,11 +22,11 @@ REPLIES = 20_000  # messages held for a client that reads slowly: a list of that
 class Client:
     """One connection; `say` never waits."""
 
-    def __init__(self, control: "Control", channel: Channel) -> None:
+    def __init__(self, control: "Control", channel: Channel[Answer, Request]) -> None:
         self._control = control
         self.channel = channel
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Answer) -> None:
         """Send or queue; a client that is gone or does not read is dropped."""
         try:
             taken = self.channel.send(message)
@@ -41,7 +41,7 @@ class Client:
 class Control:
     """Raises OSError when the socket cannot be made."""
 
-    def __init__(self, folder: Path, loop: Loop, handle: Callable[[Client, Message], None]) -> None:
+    def __init__(self, folder: Path, loop: Loop, handle: Callable[[Client, Request], None]) -> None:
         self._file = folder / NAME
         self._loop = loop
         self._handle = handle
@@ -90,7 +90,7 @@ class Control:
             return
         if len(self._clients) >= CLIENTS:
             self.drop(self._clients[0])
-        client = Client(self, Channel(sock, blocking=False, queue_length=REPLIES))
+        client = Client(self, Channel(sock, decode_request, blocking=False, queue_length=REPLIES))
         self._clients.append(client)
         self._loop.watch(client.channel.fileno(), lambda: self._read(client), lambda: self._flush(client))
 

@@ -7,30 +7,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Never, assert_never
 
 from msgspec.structs import replace
 
 from tocsin import log
 from tocsin.config import Config
-from tocsin.ipc.channel import Channel, ChannelGarbage
-from tocsin.ipc.messages import (
-    Ask,
-    Committed,
-    ConfigLoaded,
-    Deny,
-    Finished,
-    Grant,
-    LedgerReady,
-    LedgerTrouble,
-    LedgerUnusable,
-    Message,
-    Past,
-    ProcessUp,
-    Release,
-    Skipped,
-    Sleeping,
-    Started,
-)
+from tocsin.ipc.channel import AnyChannel, Channel, ChannelGarbage
+from tocsin.ipc.exporter import ConfigLoaded, ProcessExited, ProcessUp, Started, ToExporter
+from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped, Sleeping
+from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable, ToLedger
 from tocsin.jobfile.faults import ConfigError
 from tocsin.parent import changes, lifecycle
 from tocsin.parent.children import Children
@@ -52,8 +38,8 @@ class Programs:
     """What runs in the children. The parent knows no more of it than this."""
 
     job: Program
-    ledger: Callable[[Channel, Config, str], None]
-    exporter: Callable[[Channel, Config], None]
+    ledger: Callable[[Channel[FromLedger, ToLedger], Config, str], None]
+    exporter: Callable[[Channel[Never, ToExporter], Config], None]
     rehearse: Callable[[Config], None]  # done once in the parent, so that no child does it for the first time
 
 
@@ -154,7 +140,7 @@ class Daemon:
 
     # ---- children (what `Children` asks its delegate)
 
-    def main_of(self, child: Child) -> Callable[[Channel], None]:
+    def main_of(self, child: Child) -> Callable[[AnyChannel], None]:
         config, programs = self.config, self._programs
         if child.process == LEDGER:
             return lambda channel: programs.ledger(channel, config, self._session)
@@ -189,7 +175,7 @@ class Daemon:
             self._services[child.process] = Process(Child(child.process))
             self._children.begin(self._services[child.process])
 
-    def tell(self, event: Message) -> None:
+    def tell(self, event: ProcessExited) -> None:
         self.feed.tell(event)
 
     def writable(self, process: Process) -> None:
@@ -198,18 +184,16 @@ class Daemon:
 
     # ---- messages in
 
-    def heard(self, process: Process, message: Message) -> None:
-        match process.child.process:
-            case "ledger":
-                self._from_ledger(message)
-            case "job":
-                self._from_job(process, message)
-            case _:
-                raise ChannelGarbage(f"{type(message).__name__} from the exporter, which only listens")
+    def heard(self, process: Process, message: Any) -> None:
+        """Its channel has checked that the message is one that a child of this kind may send."""
+        if process.child.process == LEDGER:
+            self._from_ledger(message)
+        else:
+            self._from_job(process, message)
 
-    def _from_job(self, process: Process, message: Message) -> None:
+    def _from_job(self, process: Process, message: FromJob) -> None:
         name = process.child.job
-        if getattr(message, "job", None) != name:
+        if message.job != name:
             raise ChannelGarbage(f"{type(message).__name__} that is not about {name}")
         match message:
             case Sleeping():
@@ -224,16 +208,16 @@ class Daemon:
             case Release():
                 self._children.step(process, lifecycle.released(process.child, message))
             case _:
-                raise ChannelGarbage(f"{type(message).__name__} from a job")
+                assert_never(message)
 
-    def _from_ledger(self, message: Message) -> None:
+    def _from_ledger(self, message: FromLedger) -> None:
         match message:
             case Grant() | Deny():
                 self._answered(message)
             case Committed():
                 self._ledger.committed(message)
                 self._end_if_idle()
-            case Past():
+            case JobHistory():
                 self.jobs.past(message)
             case Finished():  # cut off by the death of an earlier daemon; the ledger has it already
                 self._over(message)
@@ -248,7 +232,7 @@ class Daemon:
                 self._ledger.lost = True
                 self.stop("the ledger cannot be used", exit_code=1)
             case _:
-                raise ChannelGarbage(f"{type(message).__name__} from the ledger")
+                assert_never(message)
 
     def _answered(self, answer: Grant | Deny) -> None:
         seat = self.jobs.seats.get(answer.job)
@@ -284,7 +268,7 @@ class Daemon:
         if isinstance(event, Finished):
             self.jobs.over(event)
 
-    def _to_exporter(self, message: Message) -> bool:
+    def _to_exporter(self, message: ToExporter) -> bool:
         """Whether it was taken; while there is no exporter nothing is lost, since its successor hears all anew."""
         exporter = self._services.get(EXPORTER)
         return exporter is None or exporter.channel is None or self._children.send(exporter, message)

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from tocsin import linux, log
 from tocsin.config import Config, Job
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import Ask, Beginning, Finished, LedgerReady, Message, Past, Pause, Release, Skipped
+from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Pause, Release, Skipped, ToJob
+from tocsin.ipc.ledger import JobHistory, LedgerReady
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
@@ -20,7 +21,7 @@ from tocsin.timestamps import CLOCK_SET_BACK, rfc3339
 
 CROWD = 50  # jobs from which on those that have sent give way to those that have not: fewer take milliseconds
 
-Program = Callable[[Job], Callable[[Channel, Beginning], None]]
+Program = Callable[[Job], Callable[[Channel[FromJob, ToJob], Beginning], None]]
 
 
 @dataclass
@@ -32,12 +33,12 @@ class Seat:
     process: Process | None = None
     forked_as: Job | None = None  # the definition under which the process was forked
     owner: str = ""  # which life of the process holds a slot
-    again: Ask | None = None  # a lost run that is to be delivered once more, until that has a fate
+    redelivery: Ask | None = None  # a lost run that is to be delivered once more, until that has a fate
     paused_early: bool | None = None  # what was asked for before the ledger told of the job's past
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """What it says of the schedule's slots: a manual run says nothing about those before it."""
-        again = self.again
+        again = self.redelivery
         match body:
             case Ask(due=due, trigger=trigger, attempt=attempt) if trigger != "manual":
                 if not attempt and self.accounted is not None and self.accounted > due + CLOCK_SET_BACK:
@@ -46,11 +47,11 @@ class Seat:
             case Release(due=due, attempt=0) if self.accounted is not None:  # of a later one the slot has its fate
                 self.accounted = min(self.accounted, int(due) - 1)
             case Finished(due=due, attempt=attempt) if again and (again.due, again.attempt) == (due, attempt):
-                self.again = None
-            case Skipped(first=first, last=last):
+                self.redelivery = None
+            case Skipped(first=first, last=last, trigger=trigger):
                 if again and again.due == first:
-                    self.again = None
-                if last == int(last):
+                    self.redelivery = None
+                if trigger != "manual":
                     self._account(last)
 
     def _account(self, until: float) -> None:
@@ -81,7 +82,7 @@ class Jobs:
 
     def take_over(self, config: Config) -> None:
         """Jobs that did not change keep their process and their running call; changed and removed ones finish theirs
-        first. The ledger is told of the jobs that changed; of all, as a new roster, where it has to forget one."""
+        first. The ledger is told of the jobs that changed; of all, as a new generation, where it has to forget one."""
         old, self.defined = self.defined, config.jobs
         self._crowded = len(config.enabled_jobs) >= CROWD
         forget = not old or not old.keys() <= self.defined.keys()
@@ -131,17 +132,17 @@ class Jobs:
             seat.process = Process(Child("job", name))
             self._children.begin(seat.process)
 
-    def main_of(self, name: str) -> Callable[[Channel], None]:
+    def main_of(self, name: str) -> Callable[[Channel[FromJob, ToJob]], None]:
         """What the job's next process does, from here on."""
         seat, job = self.seats[name], self.defined[name]
         assert seat.accounted is not None
         self._lives += 1
         seat.forked_as, seat.owner = job, f"{self._session}/{self._lives}"
-        if seat.again and time.time() > seat.again.due + job.grace:
-            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(seat.again.due))
-            seat.again = None
+        if seat.redelivery and time.time() > seat.redelivery.due + job.grace:
+            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(seat.redelivery.due))
+            seat.redelivery = None
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
-        beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.again, gives_way)
+        beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.redelivery, gives_way)
         seat.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.last)  # remembered in the child
         main = self._program(job)
@@ -178,7 +179,7 @@ class Jobs:
         for name in self.defined:
             self._ledger.put(Pause(name, self._feed.statuses[name].paused))
 
-    def past(self, past: Past) -> None:
+    def past(self, past: JobHistory) -> None:
         """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
         seat = self.seats.get(past.job)
         if seat and seat.accounted is None and self.is_enabled(past.job):
@@ -196,11 +197,11 @@ class Jobs:
         """A run that was lost is for the next process to deliver again, where the job wants that."""
         job = self.defined.get(run.job)
         if job and job.delivery == "at-least-once" and run.outcome == "lost":
-            self.seats[run.job].again = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
+            self.seats[run.job].redelivery = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
 
     # ---- what operators ask for
 
-    def send(self, name: str, message: Message) -> bool:
+    def send(self, name: str, message: ToJob) -> bool:
         """Whether the job has a process that takes it."""
         process = self.seats[name].process
         return process is not None and process.child.state == "up" and self._children.send(process, message)
@@ -232,7 +233,7 @@ class Jobs:
         return self._ledger.writes
 
 
-def was_forgotten(job: Job, past: Past, now: float) -> bool:
+def was_forgotten(job: Job, past: JobHistory, now: float) -> bool:
     """Whether the second fire since a success was expected has passed, with timeout and grace, and nobody ran the job:
     its last run was none that failed, or was cut off with the daemon."""
     start, spare = max(past.last_success or 0.0, past.since), job.timeout + job.grace

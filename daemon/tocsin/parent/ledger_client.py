@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from tocsin import log
 from tocsin.config import Job
 from tocsin.ipc.channel import ChannelClosed
-from tocsin.ipc.messages import Committed, Enroll, Enrolled, LedgerState
+from tocsin.ipc.exporter import LedgerState
+from tocsin.ipc.ledger import Body, Committed, Enroll, Enrolled
 from tocsin.parent.children import Children
-from tocsin.parent.outbox import Body, Outbox
+from tocsin.parent.outbox import Outbox
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
 
@@ -27,7 +28,7 @@ class LedgerClient:
         self._feed = feed
         self._outbox = Outbox()
         self._state = LedgerState(False, 0)
-        self._roster = 0
+        self._generation = 0
         self._durable = 0  # entries up to here were committed
         self._hung = False  # whether it was said
         self._waits_since = 0.0  # monotonic: when it last committed, or something came to be committed
@@ -59,11 +60,11 @@ class LedgerClient:
     def enroll(self, jobs: Iterable[Job], *, anew: bool) -> None:
         """These jobs are new or defined anew; `anew`: they are all that there are, every other is to be forgotten."""
         if anew:
-            self._roster = max(self._roster + 1, time.time_ns() // 1_000_000)
+            self._generation = max(self._generation + 1, time.time_ns() // 1_000_000)
         for job in jobs:
-            self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._roster, time.time()))
+            self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._generation, time.time()))
         if anew:
-            self._add(Enrolled(self._roster))
+            self._add(Enrolled(self._generation))
         self.pump()
 
     def pump(self) -> None:

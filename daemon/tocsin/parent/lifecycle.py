@@ -13,20 +13,9 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tocsin.ipc.messages import (
-    CANCEL,
-    Ask,
-    Deny,
-    ExitReason,
-    Finished,
-    Grant,
-    Message,
-    Outcome,
-    ProcessExited,
-    Release,
-    Skipped,
-    Stop,
-)
+from tocsin.ipc.exporter import ProcessExited
+from tocsin.ipc.job import CANCEL, Ask, Deny, Finished, Grant, Release, Skipped, Stop
+from tocsin.ipc.types import ExitReason, Outcome
 
 BACKOFF = (0.1, 60.0)  # seconds before the first restart and at most: a child that dies at once eats no core
 BACKOFF_FACTOR = 4.0
@@ -68,7 +57,7 @@ class Fork(Struct, frozen=True):
 class Send(Struct, frozen=True):
     """Send a message to the child."""
 
-    message: Message
+    message: Grant | Deny | Stop
 
 
 class Kill(Struct, frozen=True):
@@ -86,7 +75,7 @@ class Record(Struct, frozen=True):
 class Tell(Struct, frozen=True):
     """Something happened that is for the exporter and the log alone."""
 
-    event: Message
+    event: ProcessExited
 
 
 class Gone(Struct, frozen=True):
@@ -196,7 +185,7 @@ def _not_called(ask: Ask, status: ExitStatus) -> Release | Skipped:
     """The slot of a child that died before the call: free for its successor, but for a manual run."""
     if ask.trigger != "manual":
         return Release(ask.job, ask.due, ask.attempt, ask.owner)
-    return Skipped(ask.job, ask.due, ask.due, 1, "missed", f"its process died before the call ({status})")
+    return Skipped(ask.job, ask.due, ask.due, 1, "missed", f"its process died before the call ({status})", "manual")
 
 
 def _reason(child: Child, status: ExitStatus) -> ExitReason:

@@ -11,7 +11,7 @@ import setproctitle
 
 from tocsin import __version__, linux, log
 from tocsin.config import Config
-from tocsin.ipc.messages import Done, Refused
+from tocsin.ipc.control import Done, Refused
 from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.parent import changes, limits, lock
 from tocsin.parent.control import Control

@@ -3,12 +3,10 @@
 from collections import deque
 
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.messages import Ask, Enroll, Enrolled, Entry, Finished, Pause, Release, Skipped
+from tocsin.ipc.ledger import Body, Entry, FromLedger, ToLedger
 
 BOUND = 100_000  # entries (about 40 MB) kept while the ledger is away; beyond it they are dropped and counted
 IN_FLIGHT = 2_000  # entries sent and not yet committed: what the ledger has not read waits here, not there
-
-Body = Ask | Finished | Skipped | Release | Pause | Enroll | Enrolled
 
 
 class Outbox:
@@ -30,7 +28,7 @@ class Outbox:
         self._seq += 1
         self._unsent.append(Entry(self._seq, body))
 
-    def pump(self, channel: Channel) -> None:
+    def pump(self, channel: Channel[ToLedger, FromLedger]) -> None:
         """Send what the ledger can take now. Raises ChannelClosed."""
         while self._unsent and len(self._sent) < IN_FLIGHT and not channel.backlog:
             channel.send(self._unsent[0])

@@ -9,12 +9,23 @@ import setproctitle
 
 from tocsin import linux, log
 from tocsin.ipc import channel as channels
-from tocsin.ipc.channel import Channel, ChannelClosed
+from tocsin.ipc import exporter, job, ledger
+from tocsin.ipc.channel import AnyChannel, Channel, ChannelClosed
 from tocsin.linux import Ranges
 from tocsin.parent.lifecycle import Child, ExitStatus
 
+Decode = Callable[[bytes], object]
+
 CRASHED = 70  # exit code of a child that an exception ended (EX_SOFTWARE of sysexits.h)
 OOM_SCORE_ADJ = b"500"  # the kernel takes a child before the parent when memory runs out (proc(5))
+
+
+# What the parent may hear from a child of each kind, and the child from the parent.
+_ENDS: dict[str, tuple[Decode, Decode]] = {
+    "job": (job.decode_from_job, job.decode_to_job),
+    "ledger": (ledger.decode_from_ledger, ledger.decode_to_ledger),
+    "exporter": (exporter.decode_from_exporter, exporter.decode_to_exporter),
+}
 
 
 class Process:
@@ -24,7 +35,7 @@ class Process:
         self.child = child
         self.pid: int | None = None
         self.pidfd: int | None = None
-        self.channel: Channel | None = None
+        self.channel: AnyChannel | None = None
 
     @property
     def title(self) -> str:
@@ -53,7 +64,7 @@ class Process:
             self.channel = None
 
 
-def fork(batch: Iterable[tuple[Process, Callable[[Channel], None]]], kept: Iterable[int]) -> dict[Process, OSError]:
+def fork(batch: Iterable[tuple[Process, Callable[[AnyChannel], None]]], kept: Iterable[int]) -> dict[Process, OSError]:
     """Start `main(channel)` of each in a new process, which keeps only the descriptors 0-2, `kept` and its channel.
 
     Returns those for which there was no process or descriptor to be had. Between two forks next to nothing is
@@ -68,32 +79,34 @@ def fork(batch: Iterable[tuple[Process, Callable[[Channel], None]]], kept: Itera
             failed[process] = error
         else:
             others = linux.all_but({0, 1, 2, theirs.fileno(), *kept})
-            ready.append((process, ours, theirs, process.title, others, main))
+            hears, is_told = _ENDS[process.child.process]
+            channel: AnyChannel = Channel(ours, hears, blocking=False)
+            ready.append((process, channel, theirs, process.title, others, is_told, main))
     parent = os.getpid()
     pids: list[int | OSError] = [0] * len(ready)
     before = linux.block_signals()
-    for number, (_, _, theirs, title, others, main) in enumerate(ready):
+    for number, (_, _, theirs, title, others, is_told, main) in enumerate(ready):
         try:
             pids[number] = pid = linux.bare_fork()
         except OSError as error:
             pids[number] = error
         else:
             if pid == 0:
-                _child(title, parent, theirs.detach(), others, main)
+                _child(title, parent, theirs.detach(), others, is_told, main)
     linux.restore_signals(before)
-    for (process, ours, theirs, title, _, _), pid_or_error in zip(ready, pids, strict=True):
+    for (process, channel, theirs, title, *_), pid_or_error in zip(ready, pids, strict=True):
         theirs.close()
         try:
             if isinstance(pid_or_error, OSError):
                 raise pid_or_error
             process.pidfd = _pidfd(pid_or_error)
         except OSError as error:
-            ours.close()
+            channel.close()
             failed[process] = error
         else:
             _offer_first(pid_or_error, title)
             process.pid = pid_or_error
-            process.channel = Channel(ours, blocking=False)
+            process.channel = channel
     return failed
 
 
@@ -115,12 +128,14 @@ def _offer_first(pid: int, title: str) -> None:
         log.debug("cannot raise oom_score_adj", process=title, why=str(error))
 
 
-def _child(title: str, parent: int, descriptor: int, others: Ranges, main: Callable[[Channel], None]) -> None:
+def _child(
+    title: str, parent: int, descriptor: int, others: Ranges, is_told: Decode, main: Callable[[AnyChannel], None]
+) -> None:
     """The life of the child; never returns."""
     code = CRASHED
     try:
         _become(title, parent, others)
-        main(Channel(channels.adopt(descriptor), blocking=True))
+        main(Channel(channels.adopt(descriptor), is_told, blocking=True))
         code = 0
     except ChannelClosed:
         code = 0  # the parent is gone: nobody to work for

@@ -3,21 +3,10 @@
 import time
 import uuid
 from collections.abc import Callable
+from typing import assert_never
 
-from tocsin.ipc.messages import (
-    Deny,
-    Done,
-    Finished,
-    Fire,
-    FireJob,
-    ListJobs,
-    Message,
-    Note,
-    PauseJob,
-    Refused,
-    ReloadConfig,
-    Skipped,
-)
+from tocsin.ipc.control import Done, FireJob, ListJobs, Note, PauseJob, Refused, ReloadConfig, Request
+from tocsin.ipc.job import Deny, Finished, Fire, Skipped
 from tocsin.jobfile.faults import nearest
 from tocsin.parent.changes import named
 from tocsin.parent.control import Client
@@ -38,7 +27,7 @@ class Commands:
         daemon.on_run_over = self._run_over
         daemon.on_job_exit = self._job_exited
 
-    def handle(self, client: Client, request: Message) -> None:
+    def handle(self, client: Client, request: Request) -> None:
         match request:
             case ListJobs():
                 for status in sorted(self._daemon.feed.statuses.values(), key=lambda one: one.name):
@@ -54,7 +43,7 @@ class Commands:
             case ReloadConfig():
                 client.say(self._reload())
             case _:
-                client.say(Refused(f"{type(request).__name__} is not for the control socket", UNUSABLE))
+                assert_never(request)
 
     def _fire(self, client: Client, job: str) -> Refused | None:
         """Have the job run now; None when the answer will come at the end of the run."""

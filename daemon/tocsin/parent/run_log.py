@@ -3,7 +3,8 @@
 import logging
 
 from tocsin import log
-from tocsin.ipc.messages import Finished, ProcessExited, ProcessUp, Skipped
+from tocsin.ipc.exporter import ProcessExited, ProcessUp
+from tocsin.ipc.job import Finished, Skipped
 from tocsin.timestamps import rfc3339
 
 _LEVELS = {"success": logging.INFO, "cancelled": logging.WARNING}

@@ -8,29 +8,27 @@ from msgspec.structs import replace
 from tocsin import log
 from tocsin.config import Job
 from tocsin.ipc import status
-from tocsin.ipc.messages import (
+from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
-    Finished,
     Heartbeat,
     JobRemoved,
     JobStatus,
     LedgerState,
     LogLinesDropped,
-    Message,
-    Past,
-    Pause,
     ProcessExited,
     ProcessUp,
-    Skipped,
+    ToExporter,
 )
+from tocsin.ipc.job import Finished, Pause, Skipped
+from tocsin.ipc.ledger import JobHistory
 from tocsin.parent import run_log, statuses
 
 
 class StatusFeed:
     """`to_exporter` passes a message on and says whether it was taken."""
 
-    def __init__(self, to_exporter: Callable[[Message], bool]) -> None:
+    def __init__(self, to_exporter: Callable[[ToExporter], bool]) -> None:
         self.statuses: dict[str, JobStatus] = {}
         self._to_exporter = to_exporter
         self._config: ConfigLoaded | None = None  # what is in use
@@ -42,7 +40,7 @@ class StatusFeed:
         self._behind = False  # whether the exporter missed something since it was told everything
         self._gone: set[str] = set()  # jobs of whose end it did not hear
 
-    def tell(self, event: Message) -> None:
+    def tell(self, event: ToExporter | Pause | JobHistory) -> None:
         """Something happened."""
         match event:
             case Finished():
@@ -65,9 +63,10 @@ class StatusFeed:
             if before.paused and not after.paused:
                 after = replace(after, since=time.time())  # what it let pass is not held against it
             self.statuses[name] = after
-            if isinstance(event, Pause | Past):
+            if isinstance(event, Pause | JobHistory):
                 event = after  # the exporter takes it whole
-        self._pass_on(event)
+        if not isinstance(event, Pause | JobHistory):  # of a job that was removed meanwhile
+            self._pass_on(event)
 
     def expect_anew(self, name: str) -> None:
         """From now on a success of the job is expected, whatever was before."""
@@ -112,7 +111,7 @@ class StatusFeed:
         self._pass_on(LogLinesDropped(log.lines_dropped()))
         self._pass_on(EventsDropped(self._dropped + self._lost_entries))
 
-    def _pass_on(self, message: Message) -> bool:
+    def _pass_on(self, message: ToExporter) -> bool:
         if self._to_exporter(message):
             return True
         self._dropped += 1

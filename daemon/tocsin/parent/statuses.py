@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from tocsin.config import Job
-from tocsin.ipc.messages import JobStatus
+from tocsin.ipc.exporter import JobStatus
 from tocsin.schedule import same
 
 

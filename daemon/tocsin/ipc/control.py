@@ -1,0 +1,52 @@
+"""What a command and the daemon say to each other on the control socket."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.job import Finished
+from tocsin.ipc.types import Message
+
+
+class ListJobs(Message, frozen=True):
+    pass
+
+
+class FireJob(Message, frozen=True):
+    job: str
+
+
+class PauseJob(Message, frozen=True):
+    job: str
+    paused: bool
+
+
+class ReloadConfig(Message, frozen=True):
+    pass
+
+
+class Note(Message, frozen=True):
+    """What the command waits for; its answer follows."""
+
+    text: str
+
+
+class Done(Message, frozen=True):
+    """The command was carried out; nothing follows."""
+
+    text: str = ""
+
+
+class Refused(Message, frozen=True):
+    """The command was not carried out, and why. `code` is the exit code of the command."""
+
+    why: str
+    code: int
+
+
+Request = ListJobs | FireJob | PauseJob | ReloadConfig
+Answer = JobStatus | Note | Finished | Done | Refused  # the last three end it
+
+decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
+decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode

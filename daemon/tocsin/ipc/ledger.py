@@ -1,0 +1,82 @@
+"""What the ledger's process and the parent say to each other."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped, Stop
+from tocsin.ipc.types import Instant, Message, Outcome
+
+
+class Enroll(Message, frozen=True):
+    """The job has this schedule, which is empty while it is disabled. Answered by its `JobHistory`. `generation` is the
+    number of the last load of the job file at which every job was named."""
+
+    job: str
+    schedule: str
+    generation: int
+    now: Instant
+
+
+class Enrolled(Message, frozen=True):
+    """Every job of this generation was named: the ledger forgets the baseline of the others."""
+
+    generation: int
+
+
+class JobHistory(Message, frozen=True):
+    """What the ledger knows of a job: slots up to `last_due` are accounted for."""
+
+    job: str
+    last_due: Instant
+    paused: bool = False
+    last_outcome: Outcome | None = None
+    last_detail: str = ""
+    last_run: Instant | None = None
+    last_success: Instant | None = None
+    consecutive_failures: int = 0
+    since: Instant = 0.0  # from when on a success is expected, where none came later
+
+
+Body = Ask | Finished | Skipped | Release | Pause | Enroll | Enrolled  # what the ledger must know
+
+
+class Entry(Message, frozen=True):
+    """What the parent sends to the ledger: numbered, kept and sent again until committed."""
+
+    seq: int
+    body: Body
+
+
+class Committed(Message, frozen=True):
+    """Ledger to parent: everything up to `seq` is durable; the commit took `seconds`."""
+
+    seq: int
+    seconds: float
+
+
+class LedgerReady(Message, frozen=True):
+    """Ledger to parent: open for entries. `before` says what kept slots from running until this daemon began; this
+    daemon's entries up to `seq` are durable."""
+
+    before: str = ""
+    seq: int = 0
+
+
+class LedgerTrouble(Message, frozen=True):
+    """Ledger to parent: cannot commit, and why; an empty detail says that it can again."""
+
+    detail: str
+
+
+class LedgerUnusable(Message, frozen=True):
+    """Ledger to parent: the store cannot be opened, and no retry will mend that."""
+
+    detail: str
+
+
+ToLedger = Entry | Stop
+FromLedger = Grant | Deny | JobHistory | Finished | Committed | LedgerReady | LedgerTrouble | LedgerUnusable
+
+decode_to_ledger: Callable[[bytes], ToLedger] = msgspec.json.Decoder(ToLedger).decode
+decode_from_ledger: Callable[[bytes], FromLedger] = msgspec.json.Decoder(FromLedger).decode

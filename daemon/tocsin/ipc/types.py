@@ -1,0 +1,47 @@
+"""The words that messages are made of: the fixed vocabularies, and the base of every message.
+
+Instants are Unix seconds (float, UTC); durations are seconds (float). A `due` of the schedule is a whole second; the
+`due` of a manual run never is, so the two cannot claim the same slot. On a channel a message is JSON with its class
+name in `type`; decoding checks every field, and each end of a channel knows only what it may hear, so nothing a child
+sends can harm its reader.
+"""
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+Outcome = Literal[
+    "success",
+    "unauthorized",
+    "http_error",
+    "connection_error",
+    "timeout",
+    "invalid_response",
+    "lost",
+    "cancelled",
+]
+ErrorKind = Literal["dns", "refused", "unreachable", "tls", "reset", "connect_timeout", "other"]
+StatusClass = Literal["2xx", "3xx", "401", "403", "4xx", "5xx"]
+NotRunReason = Literal["overlap", "paused", "missed"]
+ReportedError = Literal["missing", "not_a_number"]
+ExitReason = Literal["clean", "error", "signal", "deadline"]
+Trigger = Literal["schedule", "manual", "catch-up"]
+JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopping"]
+
+Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # to the year 9999: what datetime can show
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # what SQLite and a float can hold
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+STATUS_CLASSES: tuple[StatusClass, ...] = get_args(StatusClass)
+NOT_RUN_REASONS: tuple[NotRunReason, ...] = get_args(NotRunReason)
+REPORTED_ERRORS: tuple[ReportedError, ...] = get_args(ReportedError)
+EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
+
+ATTEMPTS_TOLD = 10  # of a run with more than one, the last of them
+ATTEMPT_LENGTH = 200  # characters of what is told of one of them
+DETAIL_LENGTH = 500  # characters of a detail that are kept: a line a person reads, and 64 KiB hold a message
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", forbid_unknown_fields=True):
+    """What all messages are: immutable, compared by value, tagged with their class name."""
