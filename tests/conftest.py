@@ -167,8 +167,9 @@ def world(make_job: MakeJob) -> Iterator[Make]:
     def make(
         *events: tuple[float, Event], last: int = T, start: float = T + 5.0, paused: bool = False, **changes: Any
     ) -> World:
-        redelivery = changes.pop("redelivery", None)
-        one = World(make_job(**changes), Beginning(last, paused, "it was away", redelivery), start, list(events))
+        redelivery, crowded = changes.pop("redelivery", None), changes.pop("crowded", False)
+        beginning = Beginning(last, paused, "it was away", redelivery, crowded=crowded)
+        one = World(make_job(**changes), beginning, start, list(events))
         made.append(one)
         return one
 

@@ -61,6 +61,7 @@ class World:
         self.granted: set[tuple[float, int]] = set()
         self.said: list[Message] = []
         self.armed: Ask | None = None
+        self.armed_at = 0.0
         self.fired_at = 0.0
         self.sends = True  # what is armed, at the instant
         self.called: list[tuple[Ask, float]] = []  # and the wall clock at the call
@@ -131,10 +132,15 @@ class World:
 
     # ---- as the endpoint
 
+    lead = 0.05
+
+    def prepare(self, _until: float) -> None:
+        assert self.armed is None
+
     def arm(self, ask: Ask, until: float) -> None:
         assert self.armed is None
         assert until < ask.due
-        self.armed = ask
+        self.armed, self.armed_at = ask, self.wall
 
     line = None
 

@@ -217,6 +217,7 @@ replies("writes nonsense for the size of a chunk", CHUNKED + b"zz\r\n{}\r\n0\r\n
 replies("announces more than it sends", JSON + b"Content-Length: 99\r\n\r\n{}")
 replies("announces less than it sends", JSON + b'Content-Length: 9\r\n\r\n{"success": true}')
 replies("announces two lengths", JSON + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
+replies("announces a length that is a word", JSON + b"Content-Length: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
 replies("announces one length twice", JSON + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}")
 replies("announces a length and sends chunks", JSON + b"Content-Length: 9\r\n" + CHUNKED[len(JSON) :] + b"0\r\n\r\n")
 twice = b"Transfer-Encoding: chunked\r\n" * 2
@@ -224,6 +225,8 @@ replies("says twice that it sends chunks", JSON + twice + b"\r\n2\r\n{}\r\n0\r\n
 replies("calls text gzip", packed("gzip", b'{"success": true}'))
 replies("truncates gzip", packed("gzip", gzip.compress(b'{"success": true, "unassignedCount": 3}')[:-12]))
 replies("compresses as nobody asked", packed("br", b"\x8b\x08\x80{\x22success"))
+replies("compresses as nobody asked, on top of gzip", packed("br, gzip", gzip.compress(b"\x8b\x08\x80{\x22success")))
+replies("compresses an error as nobody asked", status(500, "Content-Encoding: zstd", body=b"\x28\xb5\x2f\xfd\x04"))
 replies("sends a NUL in a header", b"HTTP/1.1 200 OK\r\nX-Odd: a\0b\r\nContent-Length: 0\r\n\r\n")
 replies("sends a header without a colon", b"HTTP/1.1 200 OK\r\nwhat is this\r\nContent-Length: 2\r\n\r\n{}")
 replies("folds a header", b"HTTP/1.1 200 OK\r\nX-Long: a\r\n b\r\nContent-Length: 2\r\n\r\n{}")
@@ -250,6 +253,42 @@ def _(peer: Peer) -> None:
     peer.reset()
 
 
+@case("answers 413, reads no more and stays", body=bytes(6 * 2**20))
+def _(peer: Peer) -> None:
+    peer.sock.recv(1)
+    peer.say(status(413, body=b"too much"))
+    peer.sit()
+
+
+@case("answers 413 over TLS, reads no more and stays", tls=True, body=bytes(6 * 2**20))
+def _(peer: Peer) -> None:
+    peer.sock.recv(1)
+    peer.say(status(413, body=b"too much"))
+    peer.sit()
+
+
+@case("answers 200 before it has read all, and stays", body=bytes(6 * 2**20))
+def _(peer: Peer) -> None:
+    peer.sock.recv(1)
+    peer.say(OK)
+    peer.sit()
+
+
+@case("begins a 200 and reads the rest of a large request", body=bytes(6 * 2**20))
+def _(peer: Peer) -> None:
+    peer.say(CHUNKED)
+    heard = len(peer.hear())
+    done = b'{"success": %b}' % (b"true" if heard > 6 * 2**20 else b"false")
+    peer.say(b"%x\r\n%b\r\n0\r\n\r\n" % (len(done), done))
+
+
+@case("sends 100 and 103, and reads the rest of a large request", tls=True, body=bytes(6 * 2**20))
+def _(peer: Peer) -> None:
+    peer.say(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+    peer.hear()
+    peer.say(OK)
+
+
 # ---- wrong in what it says
 
 replies("breaks off its JSON", json(b'{"success": tr'))
@@ -260,6 +299,17 @@ replies("says success: false", json(b'{"success": false, "error": "no database"}
 replies("says ok: 0", json(b'{"ok": 0}'))
 replies("says error", json(b'{"error": "no database"}'))
 replies("says error: null", json(b'{"error": null, "errors": []}'))
+replies("says error: true", json(b'{"error": true, "message": "no database"}'))
+replies("says error, an object", json(b'{"data": null, "error": {"message": "no database", "code": "X1"}}'))
+replies("says error, an empty object", json(b'{"error": {}, "data": [1]}'))
+replies("says errors, a list, as GraphQL", json(b'{"data": null, "errors": [{"message": "no database"}]}'))
+replies("says errors, a number", json(b'{"ok": true, "errors": 2}'))
+replies("says errors, and success: true", json(b'{"success": true, "errors": ["one of ten"]}'))
+replies("says status: error", json(b'{"status": "error", "message": "no database"}'))
+db_down, expected = json(b'{"success": false, "error": "db down"}'), (("success", True),)
+replies("says why it is not what expect.json wants", db_down, expect_json=expected)
+page = status(200, body=b"<!DOCTYPE html><title>Sign in</title>", kind="text/html")
+replies("sends HTML where expect.json wants JSON", page, expect_json=expected)
 replies("sends JSON lines", status(200, body=b'{"a": 1}\n{"a": 2}\n', kind="application/x-ndjson"))
 replies("sends an empty body", json(b""))
 replies("sends plain text", status(200, body=b"done"))
@@ -267,6 +317,27 @@ counts = f'{{"a": 1e999, "b": NaN, "c": true, "d": -1, "e": 1{"0" * 4000}, "f": 
 replies("reports counts that are none", json(counts), totals=tuple((name, name) for name in "abcdefg"))
 replies("repeats the secret", status(500, body=b"?" * 150 + b" token=" + SECRET.encode()))
 replies("repeats the secret in a title", status(500, body=b"<title>" + SECRET.encode() * 9, kind="text/html"))
+
+# ---- from a cache
+
+
+def cached(header: str, code: int = 200) -> bytes:
+    return status(code, header, body=b'{"success": true}', kind="application/json")
+
+
+replies("answers from a cache, as Next.js", cached("x-nextjs-cache: HIT"), method="GET")
+replies("answers from a cache, as Vercel", cached("X-Vercel-Cache: PRERENDER"))
+replies("answers from a cache, as Cloudflare", cached("CF-Cache-Status: HIT"))
+replies("answers from a cache, as CloudFront", cached("X-Cache: Hit from cloudfront"))
+replies("answers from a cache, by RFC 9211", cached('Cache-Status: Origin; fwd=miss, "The; edge"; hit; ttl=30'))
+replies("answers with an age", cached("Age: 30"))
+replies("answers with an age, as the job allows", cached("Age: 30"), expect_cached=True)
+replies("answers with no age", cached("Age: 0"))
+replies("answers past a cache", cached("X-Vercel-Cache: MISS"))
+replies(
+    "answers past two caches, checked anew", cached("X-Cache: RefreshHit from cloudfront\r\nCF-Cache-Status: DYNAMIC")
+)
+replies("answers 404 from a cache", cached("Age: 30", 404))
 
 # ---- another status
 
@@ -351,12 +422,14 @@ replies("answers http with a TLS alert", b"\x15\x03\x01\x00\x02\x02\x46")
 # ---- no server at all: what the test sets up instead of a listener
 
 
-def _nobody(_: Peer) -> None:
+def nobody(_: Peer) -> None:
     raise AssertionError("nobody is to connect here")
 
 
-case("is not there")(_nobody)
-case("is at a dead address", connect_timeout=0.1)(_nobody)
-case("is at four dead addresses")(_nobody)
-case("has a name that does not resolve")(_nobody)
-case("has a name with a label too long", url="http://" + "a" * 64 + ".example/")(_nobody)
+case("is not there")(nobody)
+case("is at a dead address", connect_timeout=0.1)(nobody)
+case("is at four dead addresses")(nobody)
+case("has a dead address, and another that refuses", connect_timeout=0.1)(nobody)
+replies("has a dead address, and another that answers", OK)
+case("has a name that does not resolve")(nobody)
+case("has a name with a label too long", url="http://" + "a" * 64 + ".example/")(nobody)

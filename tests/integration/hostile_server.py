@@ -133,12 +133,15 @@ def packed(encoding: str, data: bytes) -> bytes:
 class HostileServer:
     """Listens on loopback and serves one connection after the other in a thread, until closed."""
 
-    def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.accepted = 0
         self.over = Event()
         self._serve = serve
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        ((family, _, _, _, address), *_) = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+        self._listener = socket.socket(family)
+        self._listener.bind(address)
+        self._listener.listen()
         self.port = int(self._listener.getsockname()[1])
         self._current: socket.socket | None = None
         self._thread = Thread(target=self._run, daemon=True)

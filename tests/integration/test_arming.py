@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tocsin.call import attempts
 from tocsin.call.attempts import Endpoint
+from tocsin.call.request import Caller
 from tocsin.config import Job
 from tocsin.config.tls import TlsFiles
 from tocsin.ipc.job import Ask, Finished
@@ -211,10 +213,45 @@ def test_a_slow_handshake_is_given_up_when_the_instant_is_near(server: Server, m
     assert target.line is None
 
 
+def test_it_learns_how_early_to_begin(server: Server, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what arming took the last time; one that did not end in time has twice as long the next time."""
+    took = iter([0.0, 0.2, 5.0, 5.3])  # when it begins, and when it ends
+    target = Endpoint(make_job(url=f"http://127.0.0.1:{server.port}/api"))
+    assert 0 < target.lead < 0.2, "a server with one worker serves nobody else for as long"
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: next(took))
+        arm(target)
+        assert target.lead == pytest.approx(attempts.LEAST_LEAD + 2 * 0.2)
+        monkeypatch.setattr(Caller, "arm", lambda *_: None)
+        target.disarm()
+        target.arm(ASK, time.time() + 0.3)
+    assert target.lead == pytest.approx(attempts.LEAST_LEAD + 4 * 0.3)
+
+
+def test_a_refused_connection_teaches_nothing(make_job: MakeJob) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        target = Endpoint(make_job(url=f"http://127.0.0.1:{taken.getsockname()[1]}/api"))
+        before = target.lead
+        arm(target)
+    assert target.lead == before
+
+
+def test_the_name_is_looked_up_ahead(make_job: MakeJob, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Endpoint(make_job(url=f"http://localhost:{server.port}/api"))
+    target.prepare(time.time() + PATIENCE)
+    assert server.nobody_else(), "no server notices that"
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("it is known already"))
+    arm(target)
+    assert target.line is not None
+    target.disarm()
+
+
 def test_where_the_job_says_so_nothing_is_armed(server: Server, make_job: MakeJob) -> None:
     target = Endpoint(make_job(url=f"http://127.0.0.1:{server.port}/api", arm=False))
     arm(target)
     assert target.line is None
+    assert target.lead == 0
     assert server.nobody_else()
 
 

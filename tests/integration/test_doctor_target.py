@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import trustme
 
-import hostile_cases  # noqa: F401 - fills CASES
 from doctor_rig import JOB, Answer, App, Site, at, health
 from harness import Daemon, Endpoint, free_port, until
+from hostile_cases import nobody
 from hostile_server import CASES, FullBacklog, HostileServer, Peer, status
 from tocsin.config import Job
 from tocsin.config.tls import TlsFiles
@@ -68,7 +68,7 @@ def test_every_hostile_server_gets_its_line(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    cases = [case for case in CASES.values() if case.serve.__name__ != "_nobody"]
+    cases = [case for case in CASES.values() if case.serve is not nobody]
     assert len(cases) > 100
     for case in cases:
         with HostileServer(case.serve, context if case.tls else None) as server:

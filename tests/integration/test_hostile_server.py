@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 import caller
-import hostile_cases  # noqa: F401 - fills CASES
 from caller import Order, Report
 from harness import Daemon, disguises, until
+from hostile_cases import nobody
 from hostile_server import CASES, OK, PATIENCE, SECRET, Case, FullBacklog, HostileServer, Peer, json
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
@@ -26,6 +26,9 @@ from tocsin.jobfile.values import LEAST_MEMORY
 
 PAGE = Path(__file__).parents[2] / "docs" / "calls.md"
 HEADER = ["the server", "outcome", "tries", "timeout", "memory", "what the run says"]
+# How many addresses of the host take no connection.
+DEAD = {"is at a dead address": 1, "is at four dead addresses": 4}
+DEAD |= {"has a dead address, and another that refuses": 1, "has a dead address, and another that answers": 1}
 SLACK = 10.0  # seconds over its deadline after which a call counts as hanging: no measurement, machines are slow
 
 
@@ -102,17 +105,21 @@ def certificate(name: str, authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def set_up(name: str, one: Case, stack: ExitStack, authority: trustme.CA) -> tuple[int, tuple[tuple[str, int], ...]]:
-    """The port to call, and what the host's name resolves to."""
-    if "dead address" in name:
-        dead = stack.enter_context(FullBacklog())
-        return dead.port, (("127.0.0.1", dead.port),) * (4 if "four" in name else 1)
+def set_up(
+    name: str, one: Case, stack: ExitStack, authority: trustme.CA
+) -> tuple[int, tuple[tuple[str, int], ...] | None]:
+    """The port to call, and what the host's name resolves to; None: whatever the system says."""
+    dead = [stack.enter_context(FullBacklog()).port for _ in range(DEAD.get(name, 0))]
+    if name.startswith("is at"):
+        return dead[0], tuple(("127.0.0.1", port) for port in dead)
     tls = certificate(name, authority) if one.tls else None
     server = stack.enter_context(HostileServer(one.serve, tls))
     port = server.port
-    if name == "is not there":
+    if one.serve is nobody and "label" not in name:
         server.__exit__()
-    return port, () if "does not resolve" in name else (("127.0.0.1", port),)
+    if "label too long" in name:
+        return port, None
+    return port, () if "does not resolve" in name else tuple(("127.0.0.1", port) for port in (*dead, port))
 
 
 def call(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from harness import until
 from tocsin import config, log
 from tocsin.call import connection as connections
 from tocsin.call.attempts import Endpoint as Target
+from tocsin.call.line import Line
 from tocsin.config import Job
 from tocsin.job import warmup
 
@@ -70,10 +70,10 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
     def note(*methods: tuple[Any, str]) -> list[str]:
         called: list[str] = []
 
-        def wrapped(work: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
-            def wrapper(self: Any) -> Any:
+        def wrapped(work: Callable[..., Any], name: str) -> Callable[..., Any]:
+            def wrapper(*given: Any) -> Any:
                 called.append(name)
-                return work(self)
+                return work(*given)
 
             return wrapper
 
@@ -99,16 +99,16 @@ def test_each_scheme_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_both_ways_of_a_call_are_rehearsed(tmp_path: Path, noted: Noted) -> None:
-    """Without and with urllib3: a job whose host is a name must not begin cold."""
-    ways = noted((HTTPConnection, "connect"), (connections.Connection, "reply"))
+    """A job whose host is a name must not begin cold, nor one whose replies urllib3 reads."""
+    ways = noted((Line, "look_up"), (Line, "_addresses"), (connections.Connection, "reply"))
     warmup.rehearse(loaded(tmp_path))
-    assert ways == ["connect", "reply"] * warmup.CALLS
+    assert ways == ["look_up", "_addresses", "reply"] * warmup.CALLS
 
 
 def test_over_tls_too_a_plain_reply_is_read_without_the_libraries(tmp_path: Path, noted: Noted) -> None:
-    ways = noted((HTTPSConnection, "connect"), (connections.Connection, "reply"))
+    ways = noted((Line, "_shaken"), (connections.Connection, "reply"))
     warmup.rehearse(loaded(tmp_path, HTTPS))
-    assert ways.count("connect") == 2 * warmup.CALLS
+    assert ways.count("_shaken") == 2 * warmup.CALLS
     assert ways.count("reply") == 2 * warmup.CALLS, "the odd ones, with and without TLS"
 
 

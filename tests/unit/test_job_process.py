@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_world import LATENCY, LEAD, Make, T, fates, send
+from job_world import LATENCY, LEAD, Make, T, World, fates, send
 from tocsin import linux
-from tocsin.ipc.job import Finished, Fire, Pause, Sleeping, scheduled_run_id
-from tocsin.job.main import LEADS, lead
+from tocsin.ipc.job import Deny, Finished, Fire, Pause, Sleeping, scheduled_run_id
+from tocsin.job.main import ARMED_BY, LEADS, lead
 
 # ---- on time
 
@@ -35,6 +35,32 @@ def test_it_asks_ahead_of_the_instant_and_calls_at_it(world: Make) -> None:
     order = [type(message).__name__ for message in one.said]
     assert order == ["Sleeping", "Ask", "Finished"]
     assert one.runs == [60]
+
+
+@pytest.mark.parametrize(("crowded", "before"), [(False, 0.05 + ARMED_BY), (True, LEAD)])
+def test_it_connects_late_but_in_a_crowd(world: Make, crowded: bool, before: float) -> None:
+    """A server with one worker can do nothing else from then on."""
+    one = world(crowded=crowded).run(T + 65)
+    assert one.runs == [60]
+    assert one.armed_at - T == pytest.approx(60 - before, abs=0.01)
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.4, 5.0])
+@pytest.mark.parametrize("answers_after", [0.0, LEAD - 0.2, LEAD - 0.01, LEAD + 3])
+def test_however_long_arming_takes_and_the_ledger_the_slot_runs(
+    world: Make, monkeypatch: pytest.MonkeyPatch, lead: float, answers_after: float
+) -> None:
+    monkeypatch.setattr(World, "lead", lead)
+    one = world((0, ("answer_after", answers_after))).run(T + 100)
+    assert one.runs == [60]
+    assert one.armed_at - T == pytest.approx(60 - min(lead + ARMED_BY, LEAD) if lead else 60 - LEAD, abs=0.01)
+
+
+@pytest.mark.parametrize("at", [60 - LEAD / 2, 60 - 0.03])
+def test_what_is_denied_before_it_connects_or_after_leaves_nothing_open(world: Make, at: float) -> None:
+    one = world((0, ("ledger", "silent")), (at - 5, send(Deny("sla-check", T + 60, 0, "taken")))).run(T + 65)
+    assert (one.runs, one.armed) == ([], None)
+    assert (one.armed_at > 0) == (at > 60 - 0.05 - ARMED_BY)
 
 
 def test_a_slow_ledger_makes_the_call_late_not_lost(world: Make) -> None:

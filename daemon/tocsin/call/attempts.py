@@ -1,8 +1,10 @@
 """One run of a granted slot: its attempts, under one deadline, ending in one Finished."""
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,6 +20,9 @@ from tocsin.ipc.types import ATTEMPT_LENGTH, ATTEMPTS_TOLD, DETAIL_LENGTH, Error
 
 _random = random.SystemRandom()  # of which nothing is inherited at a fork
 BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s
+LEAST_LEAD = 0.03  # seconds: a process may wake that late on a busy machine
+TOOK, TOOK_TLS = 0.02, 0.06  # seconds that arming is taken to need, until it was measured
+TOOK_AT_MOST = 0.8  # seconds that are believed of arming that did not end
 
 
 class _Record(msgspec.Struct):
@@ -56,25 +61,45 @@ class Endpoint:
     def __init__(self, job: Job) -> None:
         self._caller = Caller(job)
         self._armed_anew: Ask | None = None  # for this slot
+        self._took = TOOK_TLS if urlsplit(job.url).scheme == "https" else TOOK  # seconds, the last time
 
     @property
     def line(self) -> Readable | None:
         """The armed connection: `look` when there is something to read before the instant."""
         return self._caller.armed
 
+    @property
+    def lead(self) -> float:
+        """Seconds that arming should have, by what it took the last time; 0 where nothing is to be armed. A server
+        with one worker can do nothing else meanwhile."""
+        return LEAST_LEAD + 2 * self._took if self._caller.job.arm else 0.0
+
+    def prepare(self, until: float) -> None:
+        """Do before `arm` what no server notices, by Unix time `until`: look its name up."""
+        left = until - time.time()
+        if self._caller.job.arm and left > 0 and not self._caller.needs_no_lookup:
+            with contextlib.suppress(DeadlinePassed, Cancelled), deadline(left):
+                self._caller.look_up()
+
     def arm(self, ask: Ask, until: float) -> None:
         """Prepare the call as far as that gets by Unix time `until`. Nothing is sent yet."""
         left = until - time.time()
         if not self._caller.job.arm or left <= 0:
             return
+        began = time.monotonic()
         if self._caller.needs_no_lookup:  # then a timeout is enough
             self._caller.arm(ask, left)
-            return
-        try:
-            with deadline(left):
-                self._caller.arm(ask, left)
-        except (DeadlinePassed, Cancelled):
-            self._caller.disarm()
+        else:
+            try:
+                with deadline(left):
+                    self._caller.arm(ask, left)
+            except (DeadlinePassed, Cancelled):
+                self._caller.disarm()
+        took = time.monotonic() - began
+        if self._caller.armed:
+            self._took = took
+        elif took >= left:
+            self._took = min(2 * took, TOOK_AT_MOST)
 
     def look(self, ask: Ask, until: float) -> None:
         """The server said something, or closed: then arm anew, once."""

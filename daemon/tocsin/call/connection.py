@@ -1,24 +1,23 @@
-"""The wire: a fresh connection, and a reply that cannot take more memory than its bounds allow.
+"""The wire: a request that goes out, and a reply that cannot take more memory than its bounds allow.
 
-urllib3 2.8 opens connections, checks lengths and decompresses within a bound; http.client underneath reads
-the head of a reply. What these two leave open is closed here: the size of all headers together, interim
-replies other than 100, headers that break off, chunks of a negative size. What needs none of their knowledge
-does not go through them: an address without a name and without TLS, and the plainest of replies.
+urllib3 2.8 checks lengths and decompresses within a bound; http.client underneath reads chunks. What these two leave
+open is closed here: the size of all headers together, interim replies other than 100, headers that break off, chunks
+of a negative size. The plainest of replies need neither.
 """
 
 import contextlib
 import http.client
 import io
-import logging
+import re
+import select
 import socket
 import ssl
 from typing import TYPE_CHECKING, Self
-from urllib.parse import SplitResult
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
 from urllib3 import exceptions as u3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tocsin.call.line import Line
 from tocsin.call.simple_reply import SimpleReply, simple_reply
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ LINE_SIZE, FIELDS = 64 * 1024, 100  # bytes of a header line, number of headers:
 PACKET = 16 * 1024  # bytes of a request that go out in one send, head and body: also what one TLS record holds
 PIECE = 16 * 1024  # bytes of body read at once: http.client keeps some 100 more for each chunk in it, however tiny
 
-logging.getLogger("urllib3.connection").disabled = True  # it would name the whole URL of a reply that it finds odd
+# The status of the first reply that is not an interim one (RFC 9110, 15.2), where no odd line stands before it.
+_STATUS = re.compile(rb"(?:HTTP/1\.\d 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)*HTTP/1\.\d ([2-9])\d\d")
 # What a connection and a reply can end in, but for the exceptions of `deadline`.
 ERRORS = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
 
@@ -105,10 +105,19 @@ class _Reply(http.client.HTTPResponse):
         self.chunked = set(codings) - {"", "identity"} == {"chunked"}  # named twice is once (curl, browsers)
         self.chunk_left = None
         self.will_close = True  # we asked for it
-        length = self.headers.get("content-length", "").partition(",")[0].strip()
-        self.length = int(length) if length.isdigit() and not self.chunked else None
         if self.status in (101, 204, 304):
             self.length, self.chunked = 0, False  # they end with their head, whatever it says (RFC 9112, 6.3)
+        else:
+            self.length = None if self.chunked else self._length()
+
+    def _length(self) -> int | None:
+        """What Content-Length says; urllib3 compares it where it is given more than once."""
+        if (given := self.headers.get("content-length")) is None:
+            return None
+        lengths = [one.strip(" \t") for one in given.split(",")]
+        if not all(one.isascii() and one.isdigit() for one in lengths):
+            raise http.client.HTTPException(f"Content-Length is not a number: {given}")
+        return int(lengths[0])
 
     def _fields(self) -> HTTPHeaderDict:
         """The header fields up to the empty line; what is none is passed over, as browsers do."""
@@ -124,60 +133,8 @@ class _Reply(http.client.HTTPResponse):
                 if fields:
                     fields[-1] = fields[-1][0], f"{fields[-1][1]} {text.strip()}"
             elif colon and name:
-                fields.append((name, value.strip()))
+                fields.append((name, value.strip(" \t")))
         return HTTPHeaderDict(fields)
-
-
-class Line:
-    """The way to the host of a URL: straight there, proxies of the environment are not asked. One serves all calls
-    of a job, each with a socket of its own."""
-
-    def __init__(self, url: SplitResult, tls: ssl.SSLContext | None) -> None:
-        host = url.hostname or ""
-        self._address = None if tls else _literal(host, url.port or 80)
-        self._library = (
-            HTTPSConnection(host, url.port or 443, ssl_context=tls) if tls else HTTPConnection(host, url.port or 80)
-        )
-
-    @property
-    def is_literal(self) -> bool:
-        """Whether the host is an address and TLS is not spoken: then `open` is one step."""
-        return self._address is not None
-
-    def open(self, timeout: float) -> socket.socket:
-        """A new socket with nothing on it yet; `timeout` seconds are for each address of the host and once more
-        for the TLS handshake. Raises ERRORS."""
-        if self._address:  # nothing to look up, and no TLS: three calls of the kernel, and a thousand jobs make them
-            family, address = self._address
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(timeout)
-                sock.connect(address)
-            except BaseException:
-                sock.close()
-                raise
-            return sock
-        line = self._library
-        line.timeout = timeout
-        try:
-            line.connect()
-            assert line.sock is not None
-            made: socket.socket = line.sock
-            line.sock = None  # it is the caller's
-        except BaseException:
-            line.close()
-            raise
-        return made
-
-
-def _literal(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
-    """The address of a host that is written as one."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError):
-            socket.inet_pton(family, host)
-            return family, (host, port)
-    return None
 
 
 class Connection:
@@ -186,8 +143,9 @@ class Connection:
     def __init__(self, line: Line, timeout: float) -> None:
         self._reply: _Reply | None = None
         self._begun = b""  # of the reply
+        self._ended = False  # the reply, while the request was being sent
         self._method = ""
-        self._held: list[bytes] = []  # what is written and not sent
+        self._held: list[bytes | memoryview] = []  # what is written and not sent
         self._sock = line.open(timeout)
         self._sock.settimeout(None)  # from here on the one deadline rules
 
@@ -241,20 +199,55 @@ class Connection:
         return True
 
     def send_rest(self) -> None:
-        """What `send` left over, of a request with a large body."""
+        """What `send` left over, of a request with a large body. A server that answers before it has all of it is
+        heard: it may read no more, nor close (413)."""
         if not any(self._held):
             return
-        with contextlib.suppress(OSError):  # the server stopped reading: it may have answered already (413)
-            for piece in self._held:
-                if piece:
-                    self._sock.sendall(piece)
+        sock, poll = self._sock, select.poll()
+        self._held = [memoryview(piece) for piece in self._held]
+        sock.settimeout(0)
+        try:
+            while any(self._held) and not self._is_answered():
+                poll.register(sock, select.POLLOUT | (select.POLLIN if len(self._begun) < PIECE else 0))
+                poll.poll()
+                self._hear()
+                self._send_more()
+        except OSError:  # the server stopped reading: it may have answered already
+            pass
+        finally:
+            sock.settimeout(None)
         self._held = [b""]
+
+    def _is_answered(self) -> bool:
+        """Whether what came of the reply says that the server wants no more of the request: an error or a redirect
+        does, and a success that is complete. Interim replies (100, 102, 103) do not."""
+        if self._ended:
+            return True
+        found = _STATUS.match(self._begun)
+        return found is not None and (found[1] > b"2" or simple_reply(self._begun) is not None)
+
+    def _hear(self) -> None:
+        """Take what came of the reply, as far as it is kept here. Raises OSError."""
+        if (room := PIECE - len(self._begun)) <= 0:
+            return
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+            piece = self._sock.recv(room)
+            self._begun += piece
+            self._ended = not piece
+
+    def _send_more(self) -> None:
+        """One send. Raises OSError."""
+        index = 0 if self._held[0] else 1
+        piece = self._held[index]
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            self._held[index] = piece[self._sock.send(piece) :]
 
     def simple_reply(self) -> SimpleReply | None:
         """A reply that came in one piece and is as plain as most are. Any other is for `reply`: urllib3 and http.client
         know all of HTTP, and touch half a megabyte of memory for it, which each of a thousand processes would have to
         copy."""
-        self._begun = self._sock.recv(PIECE)
+        if not self._begun:
+            self._begun = self._sock.recv(PIECE)
         return simple_reply(self._begun)
 
     def reply(self) -> BaseHTTPResponse:

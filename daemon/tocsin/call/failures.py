@@ -2,6 +2,7 @@
 
 import errno
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -10,6 +11,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from urllib3 import exceptions as u3
 
+from tocsin.call.line import NoneAnswered
+from tocsin.call.proxies import unused_proxy
 from tocsin.call.verdict import one_line
 from tocsin.config import Job
 from tocsin.ipc.types import ErrorKind
@@ -21,6 +24,9 @@ Retry = Literal["", "unprocessed", "busy", "reset", "5xx"]
 
 LONGEST_WAIT = 86400.0  # seconds of Retry-After that are believed: what matters is only that it is too long
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+_BY_PROXY: frozenset[ErrorKind] = frozenset({"dns", "refused", "connect_timeout", "unreachable"})  # where one may help
+_SHORT: dict[ErrorKind, str] = {"connect_timeout": "no answer", "unreachable": "no way there"}
+SHOWN = 4  # addresses of a host that a detail names
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")  # how OpenSSL names an answer without TLS
 _TLS_ALERT = "\x15\x03"  # what a TLS server sends to a client that speaks plain HTTP (RFC 8446, 6)
 _OPENSSL = re.compile(r"^\[\w+(?:: \w+)?\] | \(_ssl\.c:\d+\)$")
@@ -45,8 +51,17 @@ class Invalid(Exception):
 
 def unreached(error: Exception, job: Job) -> NoReply:
     """No connection came about: the request surely was not processed."""
+    why = _unreached(error, job)
+    if why.kind in _BY_PROXY and (variable := unused_proxy(job.url, os.environ)):
+        return NoReply(why.kind, f"{why}; {variable} is set, but Tocsin does not use proxies", why.retry)
+    return why
+
+
+def _unreached(error: Exception, job: Job) -> NoReply:
     root, host = _root(error), job.host
-    if isinstance(error, u3.NameResolutionError | u3.LocationParseError) or isinstance(root, socket.gaierror):
+    if isinstance(root, NoneAnswered):
+        return _none_answered(root, job)
+    if isinstance(root, socket.gaierror | UnicodeError):
         return NoReply("dns", f"cannot resolve the host name of {job.public_url}: {words(root)}", "unprocessed")
     if isinstance(root, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError | BrokenPipeError):
         return NoReply("reset", f"{host} dropped the connection while it was made: {words(root)}", "unprocessed")
@@ -61,6 +76,15 @@ def unreached(error: Exception, job: Job) -> NoReply:
     if isinstance(root, OSError) and root.errno in _UNREACHABLE:
         return NoReply("unreachable", f"there is no way to {host}: {words(root)}", "unprocessed")
     return NoReply("other", f"cannot connect to {host}: {words(root)}", "unprocessed")
+
+
+def _none_answered(error: NoneAnswered, job: Job) -> NoReply:
+    """By what happened to the address that was tried last; one that this machine has no way to tells least."""
+    reasons = [(address, _unreached(one, job)) for (_, address), one in error.errors]
+    last = next((why for _, why in reversed(reasons) if why.kind != "unreachable"), reasons[-1][1])
+    each = [f"{address[0]}: {_SHORT.get(why.kind, why.kind)}" for address, why in reasons[:SHOWN]]
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    return NoReply(last.kind, f"{last} [{'; '.join(each + more)}]", last.retry)
 
 
 def _tls(error: ssl.SSLError, host: str) -> NoReply:

@@ -10,6 +10,7 @@ from tocsin import __version__
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
 from tocsin.ipc.job import Ask
+from tocsin.jobfile.urls import host_to_resolve
 from tocsin.timestamps import rfc3339
 
 USER_AGENT = f"Tocsin/{__version__}"
@@ -39,6 +40,7 @@ class Head:
             "User-Agent": USER_AGENT,
             "Accept": "application/json, text/plain;q=0.9, */*;q=0.5",
             "Accept-Encoding": "identity",
+            "Cache-Control": "no-cache",  # a cached reply would mean that nothing ran
             "X-Tocsin-Job": job.name,
         }
         proofs = {"Connection": "close"} | dict([carried] if carried else [])
@@ -79,7 +81,7 @@ class Head:
 
 
 def _host(url: SplitResult) -> str:
-    """The value of Host (RFC 9110, 7.2): without the scheme's own port."""
-    host = (url.hostname or "").rstrip(".")
+    """The value of Host (RFC 9110, 7.2): without the scheme's own port, nor an address's zone (RFC 6874, 4)."""
+    host = host_to_resolve(url.hostname or "").partition("%")[0].rstrip(".")
     host = f"[{host}]" if ":" in host else host
     return host if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"

@@ -3,17 +3,20 @@
 No redirects and no retries are left to the library: what is sent again is decided in `run`.
 """
 
+import contextlib
 import time
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
 
 from tocsin.call import connection as connections
+from tocsin.call.cached import cache_hit, told
 from tocsin.call.failures import Invalid, NoReply, Retry, broken, no_reply, redirected, retry_after, unreached
 from tocsin.call.headers import Head
-from tocsin.call.verdict import EXCERPT_FROM, Expectation, Verdict, is_right, judge
+from tocsin.call.line import Line
+from tocsin.call.verdict import EXCERPT_FROM, Expectation, Verdict, is_right, judge, one_line
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
 from tocsin.ipc.job import Ask
@@ -47,17 +50,22 @@ class Caller:
         self.secret: Secret | None = job.secret
         parts = urlsplit(job.url)
         self._parts = parts
-        self._line = connections.Line(parts, job.tls.context() if parts.scheme == "https" else None)
+        self._line = Line(parts, job.tls.context() if parts.scheme == "https" else None)
         self._head = Head(job, parts, self.secret)
         self.armed: connections.Connection | None = None
         self._fired: Progress | None = None  # of what was sent on the armed connection
-        self._expected = Expectation(job.expect_status, job.expect_json, job.totals, job.expect_html)
+        self._expected = Expectation(job.expect_status, job.expect_json, job.totals, job.expect_html, job.expect_cached)
 
     def use(self, secret: Secret) -> None:
         """Send this secret from now on."""
         self.secret = secret
         redact.hide(secret.parts())
         self._head = Head(self.job, self._parts, secret)
+
+    def look_up(self) -> None:
+        """Find the addresses of the host for the next connection. Where that fails, `arm` and `attempt` try again."""
+        with contextlib.suppress(*connections.ERRORS):
+            self._line.look_up()
 
     @property
     def needs_no_lookup(self) -> bool:
@@ -140,18 +148,23 @@ class Caller:
     def _judged(self, response: BaseHTTPResponse) -> Attempt:
         status, head = response.status, response.headers
         retry: Retry = ""
+        hit = b"" if self._expected.cached else cache_hit(_as_bytes(head))
+        coding = _unreadable(head.get("Content-Encoding", ""))
         if is_right(self._expected, status):
             try:
-                body = self._body(response)
-                verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
+                if hit:
+                    raise Invalid(told(hit, self.job.method))
+                verdict = judge(self._expected, status, head.get("Content-Type", ""), self._body(response, coding))
             except Invalid as error:
                 verdict, retry = Verdict("invalid_response", str(error)), error.retry
         elif 300 <= status < 400:  # its body is for browsers
             verdict = Verdict("http_error", redirected(status, head.get("Location", ""), self.job))
         else:  # whatever is wrong with the body, the status says more
-            body, _ = connections.read_body(response, EXCERPT_FROM)
+            body, _ = (b"", None) if coding else connections.read_body(response, EXCERPT_FROM)
             verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
             retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
+        if hit and verdict.outcome != "invalid_response":
+            verdict = replace(verdict, detail=f"{verdict.detail}, from a cache ({one_line(hit.decode('iso-8859-1'))})")
         if verdict.outcome == "unauthorized":
             verdict = Verdict("unauthorized", f"{verdict.detail} {self._unauthorized()}")
         return Attempt(
@@ -160,10 +173,12 @@ class Caller:
             retry_after=retry_after(head.get("Retry-After", ""), time.time()) if retry == "busy" else None,
         )
 
-    def _body(self, response: BaseHTTPResponse) -> bytes:
-        """The whole decoded body. Raises Invalid."""
-        limit = self.job.max_reply
+    def _body(self, response: BaseHTTPResponse, coding: str) -> bytes:
+        """The whole decoded body; `coding` is what of its encoding cannot be taken off. Raises Invalid."""
+        limit = 1 if coding else self.job.max_reply
         body, error = connections.read_body(response, limit)
+        if coding and (body or error):
+            raise Invalid(f"the reply is encoded as {one_line(coding)}, which was not asked for")
         if error:
             raise broken(error) from error
         if len(body) > limit:
@@ -177,6 +192,16 @@ class Caller:
             f"(the secret differs: {self.secret.source} here and the app's must be the same; "
             f"sent as {self.secret.sent})"
         )
+
+
+def _as_bytes(head: HTTPHeaderDict) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in head.iteritems()).encode("iso-8859-1", "replace")
+
+
+def _unreadable(codings: str) -> str:
+    """What of a Content-Encoding nobody here can take off; nothing but identity was asked for."""
+    known = {"", "identity", *HTTPResponse.CONTENT_DECODERS}
+    return ", ".join(one for one in (part.strip() for part in codings.split(",")) if one.lower() not in known)
 
 
 def _redacted(verdict: Verdict) -> Verdict:

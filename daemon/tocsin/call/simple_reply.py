@@ -1,19 +1,20 @@
 """The plainest of replies, read without a library: what almost every reply is.
 
-One success that is there as a whole, in one piece, its length given or in chunks, nothing encoded. Whatever is
-different in any way is not read here at all.
+One success that is there as a whole, in one piece, its length given or in chunks, nothing encoded, and not from a
+cache. Whatever is different in any way is not read here at all.
 """
 
 import re
+
+from tocsin.call.cached import cache_hit
 
 SimpleReply = tuple[int, str, bytes]  # status, media type, body
 
 # A head with nothing odd in it (RFC 9112): no line that goes on, no lone line end, at most as many lines as
 # http.client takes. 204 has no body, whatever its head says.
 _HEAD = re.compile(rb"HTTP/1\.1 (2(?!04)\d\d)(?: [^\r\n]*)?\r\n((?:[!#-'*+.^`|~\w-]+:[^\r\n]*\r\n){0,100})\r\n")
-_FRAMING = re.compile(
-    rb"^(?:content-length:[ \t]*(\d{1,9})|(?:transfer-encoding|content-length):[ \t]*([^\r]*?))[ \t]*\r$", re.MULTILINE
-)
+_FRAMING = re.compile(rb"^(content-length|transfer-encoding):[ \t]*([^\r]*?)[ \t]*\r$", re.MULTILINE)
+_LENGTH = re.compile(rb"\d{1,9}")
 _MEDIA_TYPE = re.compile(rb"^content-type:[ \t]*([^\r]*?)[ \t]*\r$", re.MULTILINE | re.IGNORECASE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
@@ -25,13 +26,13 @@ def simple_reply(whole: bytes) -> SimpleReply | None:
         return None
     fields, body = head[2].lower(), whole[head.end() :]
     framing, types = _FRAMING.findall(fields), _MEDIA_TYPE.findall(head[2])
-    if len(framing) != 1 or len(types) > 1 or b"content-encoding:" in fields:
+    if len(framing) != 1 or len(types) > 1 or b"content-encoding:" in fields or cache_hit(fields):
         return None
-    length, codings = framing[0]
-    if codings == b"chunked":
-        found = _unchunked(body)
+    name, value = framing[0]
+    if name == b"transfer-encoding":
+        found = _unchunked(body) if value == b"chunked" else None
     else:
-        found = body if length and int(length) == len(body) else None
+        found = body if _LENGTH.fullmatch(value) and int(value) == len(body) else None
     if found is None:
         return None
     return int(head[1]), types[0].decode("iso-8859-1") if types else "", found

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tocsin.call import complaints
 from tocsin.ipc.types import Outcome, ReportedError, StatusClass
 from tocsin.redact import redact
 
@@ -31,6 +32,7 @@ class Expectation:
     json: Sequence[tuple[str, Any]] = ()
     totals: Sequence[tuple[str, str]] = ()
     html: bool = False  # a page is a right reply too
+    cached: bool = False  # a reply from a cache is a right reply too
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -57,20 +59,25 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
     said_json = _JSON.match(content_type) is not None
     by_default = not expected.json and status // 100 == 2  # else the job has said what is right
     if by_default and not expected.html and _is_html(content_type, body):
-        return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
+        return _a_page(body)
     try:
         value = _parsed(body)
     except (ValueError, RecursionError):
+        if expected.json and _is_html(content_type, body):
+            return _a_page(body)
         if expected.json or (by_default and said_json):
-            return Verdict("invalid_response", f"answered what is no JSON: {excerpt(body) or 'binary data'}")
+            return Verdict("invalid_response", f"the reply is not JSON: {excerpt(body) or 'binary data'}")
         value = None
     for path, right in expected.json:
         found = _look_up(value, path)
         if not _is_same(found, right):
             shown = "missing" if found is _MISSING else _in_json(found)
-            return Verdict("invalid_response", f"{path} is {shown} where {json.dumps(right)} is expected")
-    if by_default and isinstance(value, dict) and (complaint := _complaint(value)):
-        return Verdict("invalid_response", complaint)
+            words = complaints.words_of(value) if isinstance(value, dict) else ""
+            why = f"{path} is {shown} where {json.dumps(right)} is expected"
+            return Verdict("invalid_response", why + (f": {one_line(words)}" if words else ""))
+    if by_default and isinstance(value, dict) and (complaint := complaints.complaint(value)):
+        what, words = complaint
+        return Verdict("invalid_response", f"answered {what}" + (f": {one_line(words)}" if words else ""))
     return Verdict("success", "", *_totals(value, expected.totals))
 
 
@@ -127,14 +134,8 @@ def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
     return Verdict("http_error", f"{status}{words}{hint}")
 
 
-def _complaint(value: dict[str, Any]) -> str:
-    """What a JSON object says of its own failure; empty when it does not."""
-    error = value.get("error")
-    words = f": {one_line(error)}" if isinstance(error, str) and error.strip() else ""
-    for key in ("success", "ok"):
-        if key in value and (value[key] is False or (type(value[key]) in (int, float) and value[key] == 0)):
-            return f"answered {key}: {json.dumps(value[key])}{words}"
-    return f"answered an error{words}" if words else ""
+def _a_page(body: bytes) -> Verdict:
+    return Verdict("invalid_response", f"answered an HTML page{_title(body)}: a login or error page?")
 
 
 def _totals(value: Any, totals: Sequence[tuple[str, str]]) -> tuple[dict[str, float], dict[str, ReportedError]]:

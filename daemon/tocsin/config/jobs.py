@@ -100,6 +100,7 @@ class _Maker:
             expect_status=tuple(model.expect.status),
             expect_json=tuple(model.expect.json_.items()),
             expect_html=model.expect.html,
+            expect_cached=model.expect.cached,
             totals=tuple(model.totals.items()),
             max_reply=model.max_reply,
             memory_limit=model.memory_limit,

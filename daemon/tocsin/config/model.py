@@ -36,6 +36,7 @@ class Job:
     expect_status: tuple[str, ...]
     expect_json: tuple[tuple[str, Any], ...]
     expect_html: bool
+    expect_cached: bool
     totals: tuple[tuple[str, str], ...]
     max_reply: int
     memory_limit: int | None

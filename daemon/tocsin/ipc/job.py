@@ -139,6 +139,7 @@ class Beginning(msgspec.Struct, frozen=True):
     why_missed: str  # what kept the slots since `last` from running
     redelivery: Ask | None = None  # a run that was cut off and is to be delivered once more
     gives_way: bool = False  # after sending, to those that have yet to send: there are many of them
+    crowded: bool = False  # there are many jobs: connect early, not all in the last moment
 
 
 FromJob = Sleeping | Ask | Finished | Skipped | Release

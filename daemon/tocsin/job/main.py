@@ -34,12 +34,14 @@ from tocsin.job.clock import Clock
 from tocsin.job.plan import passed_between, plan
 from tocsin.timestamps import rfc3339
 
-# Seconds before the instant at which the slot is asked for and its request armed: time for commit, DNS and TLS. Which
-# follows from the job's name: a thousand jobs of a minute come neither at once, which is more than a server may let
-# wait for it (Node: 511), nor one by one, which takes a tenth more processor time; nor on a whole second, when other
-# jobs fire.
+# Seconds before the instant at which the slot is asked for and, in a crowd, its request armed: time for commit, DNS and
+# TLS. Which follows from the job's name: a thousand jobs of a minute come neither at once, which is more than a server
+# may let wait for it (Node: 511), nor one by one, which takes a tenth more processor time; nor on a whole second, when
+# other jobs fire. Where there are few jobs, each connects as late as it can (`Endpoint.lead`): a server that takes one
+# connection at a time can do nothing else until the request comes.
 LEADS = (1.2, 1.4, 1.6, 1.8)
-ARMED_BY = 0.1  # seconds before the instant when arming must be over, and the grant read
+ARMED_BY = 0.01  # seconds before the instant when arming must be over
+ARMED_BY_IN_A_CROWD = 0.1  # seconds: a thousand processes also read their grants
 OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule again; slots are a second apart at least
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended, or overloaded?)"
@@ -55,6 +57,9 @@ class Calls(Protocol):
 
     @property
     def line(self) -> Readable | None: ...
+    @property
+    def lead(self) -> float: ...
+    def prepare(self, until: float) -> None: ...
     def arm(self, ask: Ask, until: float) -> None: ...
     def look(self, ask: Ask, until: float) -> None: ...
     def disarm(self) -> None: ...
@@ -78,6 +83,8 @@ class JobProcess:
         self.clock = clock
         self.endpoint = endpoint
         self.gives_way = beginning.gives_way
+        self.crowded = beginning.crowded
+        self.armed_by = ARMED_BY_IN_A_CROWD if beginning.crowded else ARMED_BY
         self.lead = lead(job.name)
         self.last = beginning.last
         self.paused = beginning.paused
@@ -146,7 +153,8 @@ class JobProcess:
         log.debug("asked", job=ask.job, due=ask.due, run_id=ask.run_id)
         # All that can be done before the instant is done here, while the ledger commits.
         next_due = self.job.schedule.next_due(max(self.last, int(ask.due), int(self.clock.now())))
-        self.endpoint.arm(ask, ask.due - ARMED_BY)
+        if not self.crowded:
+            self.endpoint.prepare(ask.due - self.armed_by)
         why_not = self.wait_for_due(ask, next_due)
         if why_not is None:
             if self.endpoint.fire() and self.gives_way:  # who has yet to send goes first, until the next plan
@@ -170,13 +178,20 @@ class JobProcess:
         now = self.clock.now()
         give_up = min(max(ask.due, now) + self.job.grace, next_due)  # a newer slot is worth more than this one
         give_up = max(give_up, now + SHORTEST_WAIT)
-        until = ask.due
+        arm_by = ask.due - self.armed_by
+        lead = 0.0 if self.crowded else self.endpoint.lead
+        arm_at = max(now, arm_by - lead) if lead else now
+        is_armed = False
+        until = arm_at
         while True:
+            if not is_armed and self.clock.now() >= arm_at:
+                is_armed, until = True, ask.due
+                self.endpoint.arm(ask, arm_by)
             woken = self.clock.wait(until, self.channel, self.endpoint.line)
             if woken == "message":
                 self.hear(ask)
             elif woken == "line":
-                self.endpoint.look(ask, ask.due - ARMED_BY)
+                self.endpoint.look(ask, arm_by)
             answer = self.answer
             if self.stopping:
                 return self.withdrawn(ask)
@@ -185,6 +200,8 @@ class JobProcess:
                 return answer
             if ask.due - self.clock.now() > LEADS[-1] + OVERSLEPT:
                 return self.unrun(ask, "missed", "the clock was set back before the call")
+            if not is_armed:
+                continue
             if woken == "due" and answer:
                 break
             if woken == "due" and until == give_up:

@@ -64,7 +64,7 @@ def rehearse(config: Config) -> None:
                         nobody = replace(
                             job, url=url % listener.getsockname()[1], headers=(), body=None, secret=None,
                             signing_secret=None, tls=_Nobody(), timeout=PATIENCE, retries=0, arm=True,
-                            expect_status=("2xx",), expect_json=(), expect_html=False,
+                            expect_status=("2xx",), expect_json=(), expect_html=False, expect_cached=False,
                         )  # fmt: skip
                         with log.muted():  # no job runs here
                             for _ in range(CALLS):

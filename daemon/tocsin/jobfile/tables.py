@@ -94,6 +94,9 @@ class ExpectTable(Table):
         description="Places in the JSON reply and the values they must hold. Replaces the default rule.",
     )
     html: Switch = Field(False, description="true: an HTML page is a right reply; else it is a login or error page.")
+    cached: Switch = Field(
+        False, description="true: a reply from a cache is a right reply; else it is a failure, since nothing ran."
+    )
 
 
 class JobTable(Table):

@@ -1,7 +1,7 @@
 """What the job file's URLs may be, and who is whose neighbour."""
 
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 MAX_URL = 2000  # characters of a path and of a URL: more than servers take, and a message must hold one
 
@@ -40,3 +40,9 @@ def is_public(host: str) -> bool:
             return True
         return "." in host.rstrip(".") and not host.endswith((".localhost", ".local", ".internal"))
     return not (address.is_loopback or address.is_private or address.is_link_local)
+
+
+def host_to_resolve(host: str) -> str:
+    """A URL's host as the system takes it: the zone of an address follows %25 in a URL and % elsewhere (RFC 6874)."""
+    address, percent, zone = host.partition("%25")
+    return f"{address}%{unquote(zone)}" if percent and ":" in address else host

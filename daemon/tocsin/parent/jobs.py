@@ -19,7 +19,8 @@ from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
 from tocsin.timestamps import CLOCK_SET_BACK, rfc3339
 
-CROWD = 50  # jobs from which on those that have sent give way to those that have not: fewer take milliseconds
+# Jobs from which on those that have sent give way to those that have not, and connect early: fewer take milliseconds.
+CROWD = 50
 
 Program = Callable[[Job], Callable[[Channel[FromJob, ToJob], Beginning], None]]
 
@@ -142,7 +143,7 @@ class Jobs:
             log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(seat.redelivery.due))
             seat.redelivery = None
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
-        beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.redelivery, gives_way)
+        beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.redelivery, gives_way, self._crowded)
         seat.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.last)  # remembered in the child
         main = self._program(job)

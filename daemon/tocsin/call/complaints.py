@@ -1,0 +1,58 @@
+"""What a JSON reply says of its own failure, by the conventions that frameworks have for it."""
+
+import json
+from typing import Any
+
+_WORDS = ("message", "detail", "description", "error_description", "reason", "title", "error", "code")
+_FAILED = {"error", "fail", "failed", "failure"}  # values of `status`; the first two are JSend's
+
+
+def complaint(reply: dict[str, Any]) -> tuple[str, str] | None:
+    """What it answered instead of a success, and its words for the reason, which may be empty; None for no complaint.
+
+    `error` speaks against a reply whatever else it says. `errors` and `status` do not where `success` or `ok` is
+    true: they may tell of parts of the work, or of its subject."""
+    for key in ("success", "ok"):
+        if key in reply and _is_no(reply[key]):
+            return f"{key}: {json.dumps(reply[key])}", words_of(reply)
+    if _is_fault(reply.get("error")):
+        return "an error", words_of(reply)
+    if any(reply.get(key) is True or _is_one(reply.get(key)) for key in ("success", "ok")):
+        return None
+    if _is_fault(reply.get("errors")):
+        return "errors", words_of(reply)
+    status = reply.get("status")
+    if isinstance(status, str) and status.strip().lower() in _FAILED:
+        return f"status: {json.dumps(status.strip())}", words_of(reply)
+    return None
+
+
+def words_of(reply: dict[str, Any]) -> str:
+    """The app's own words for what went wrong; empty where it has none."""
+    return _text(reply.get("error")) or _text(reply.get("errors")) or _text(reply.get("message"))
+
+
+def _text(found: Any) -> str:
+    """The text of a fault that is a text, an object with a message, or a list of either."""
+    if isinstance(found, list):
+        found = found[0] if found else None
+    if isinstance(found, dict):
+        found = next((found[key] for key in _WORDS if key in found and isinstance(found[key], str)), None)
+    return found.strip() if isinstance(found, str) else ""
+
+
+def _is_fault(found: Any) -> bool:
+    """A number is no fault: it may be a count."""
+    return (
+        found is True
+        or (isinstance(found, str) and bool(found.strip()))
+        or (isinstance(found, dict | list) and bool(found))
+    )
+
+
+def _is_no(found: Any) -> bool:
+    return found is False or (type(found) in (int, float) and found == 0)
+
+
+def _is_one(found: Any) -> bool:
+    return type(found) in (int, float) and found == 1

@@ -1,0 +1,193 @@
+"""The way to a job's host: straight there, over whichever of its addresses answers, with TLS where the URL says so.
+
+A name may have several addresses, and some of them may be dead: they are tried by RFC 8305, and the one that answered
+is remembered.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import ssl
+import time
+from typing import Any
+from urllib.parse import SplitResult
+
+from tocsin.jobfile.urls import host_to_resolve
+
+NEXT_ADDRESS = 0.25  # seconds that an address has for itself before the next one is tried too (RFC 8305, 5)
+AT_ONCE = 4  # addresses of a host that are tried at the same time: each takes a descriptor
+ALPN = ["http/1.1"]  # what is spoken inside TLS (RFC 7301)
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # as getaddrinfo gives it: host and port come first
+
+
+class NoneAnswered(OSError):
+    """None of a host's addresses took a connection. `errors` are in the order in which the addresses were tried."""
+
+    def __init__(self, errors: list[tuple[Address, OSError]]) -> None:
+        super().__init__("no address of the host took a connection")
+        self.errors = errors
+
+
+class Line:
+    """Connects to the host of a URL. One serves all calls of a job, each with a socket of its own."""
+
+    def __init__(self, url: SplitResult, tls: ssl.SSLContext | None) -> None:
+        self._host = host_to_resolve(url.hostname or "")
+        self._port = url.port or (443 if tls else 80)
+        self._tls = tls
+        if tls:
+            tls.set_alpn_protocols(ALPN)
+        self._in_certificate = self._host.partition("%")[0].rstrip(".")
+        self._literal = _literal(self._host, self._port)
+        self._ahead: list[Address] | None = None  # what `look_up` found
+        self._answered: Address | None = None  # where the first address of the host did not
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the host is an address and TLS is not spoken: then `open` is one step."""
+        return self._literal is not None and self._tls is None
+
+    def look_up(self) -> None:
+        """Find the addresses for the next `open`. Raises OSError and UnicodeError."""
+        self._ahead = None
+        if not self._literal:
+            self._ahead = self._addresses()
+
+    def open(self, timeout: float) -> socket.socket:
+        """A new socket with nothing on it yet; `timeout` seconds are for each address of the host and once more
+        for the TLS handshake. Raises OSError and ValueError."""
+        if self._literal:  # nothing to look up: a thousand jobs may come this way at once
+            sock = _connected(self._literal, timeout)
+        else:
+            addresses, self._ahead = self._ahead or self._addresses(), None
+            sock = self._raced(addresses, timeout)
+        return self._shaken(sock) if self._tls else sock
+
+    def _addresses(self) -> list[Address]:
+        """In the order in which they are tried."""
+        host = self._host.encode("ascii")  # as text, Python would load what it knows of international names
+        found = socket.getaddrinfo(host, self._port, type=socket.SOCK_STREAM)
+        return interleaved(list(dict.fromkeys((family, address) for family, _, _, _, address in found)))
+
+    def _raced(self, addresses: list[Address], timeout: float) -> socket.socket:
+        first, before = addresses[0], self._answered
+        self._answered = None
+        if before in addresses:
+            addresses = [before, *(one for one in addresses if one != before)]
+        if len(addresses) == 1:
+            return _connected(first, timeout)
+        sock, winner = race(addresses, timeout)
+        self._answered = None if winner == first else winner
+        return sock
+
+    def _shaken(self, sock: socket.socket) -> socket.socket:
+        assert self._tls
+        made: socket.socket = sock
+        try:
+            made = shaken = self._tls.wrap_socket(
+                sock, server_hostname=self._in_certificate, do_handshake_on_connect=False
+            )
+            shaken.do_handshake()
+        except BaseException:
+            made.close()
+            self._answered = None
+            raise
+        return made
+
+
+def interleaved(addresses: list[Address]) -> list[Address]:
+    """Families in turn, beginning with the one that the system prefers (RFC 8305, 4)."""
+    first = [one for one in addresses if one[0] == addresses[0][0]]
+    others = [one for one in addresses if one[0] != addresses[0][0]]
+    mixed: list[Address] = []
+    while first or others:
+        mixed += first[:1] + others[:1]
+        first, others = first[1:], others[1:]
+    return mixed
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """The address of a host that is written as one."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return family, (host, port)
+    return None
+
+
+def _socket(family: socket.AddressFamily) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _connected(address: Address, timeout: float) -> socket.socket:
+    sock = _socket(address[0])
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address[1])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def race(addresses: list[Address], timeout: float) -> tuple[socket.socket, Address]:
+    """The first connection that comes about, its timeout set, and its address. Each next address is tried when the
+    one before has failed or had NEXT_ADDRESS for itself. Raises NoneAnswered."""
+    waiting = list(addresses)
+    trying: dict[int, tuple[socket.socket, Address, float]] = {}  # by descriptor, with the end of its time
+    errors: dict[Address, OSError] = {}
+    poll = select.poll()
+    next_at = time.monotonic()
+
+    def failed(descriptor: int, error: OSError) -> None:
+        nonlocal next_at
+        poll.unregister(descriptor)
+        sock, address, _ = trying.pop(descriptor)
+        sock.close()
+        errors[address] = error
+        next_at = time.monotonic()
+
+    def won(descriptor: int) -> tuple[socket.socket, Address]:
+        sock, address, _ = trying.pop(descriptor)
+        sock.settimeout(timeout)
+        return sock, address
+
+    try:
+        while waiting or trying:
+            now = time.monotonic()
+            if waiting and len(trying) < AT_ONCE and now >= next_at:
+                address = waiting.pop(0)
+                next_at = now + NEXT_ADDRESS
+                try:
+                    sock = _socket(address[0])
+                except OSError as error:  # the machine has no such family
+                    errors[address] = error
+                    next_at = now
+                    continue
+                trying[sock.fileno()] = sock, address, now + timeout
+                poll.register(sock, select.POLLOUT)
+                sock.setblocking(False)
+                code = sock.connect_ex(address[1])
+                if code not in (0, errno.EINPROGRESS):
+                    failed(sock.fileno(), OSError(code, os.strerror(code)))
+                continue
+            until = min(end for _, _, end in trying.values())
+            if waiting and len(trying) < AT_ONCE:
+                until = min(until, next_at)
+            for descriptor, _ in poll.poll(max(0.0, until - now) * 1000):
+                code = trying[descriptor][0].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    return won(descriptor)
+                failed(descriptor, OSError(code, os.strerror(code)))
+            now = time.monotonic()
+            for descriptor in [one for one, (_, _, end) in trying.items() if end <= now]:
+                failed(descriptor, TimeoutError("timed out"))
+    finally:
+        for sock, _, _ in trying.values():
+            sock.close()
+    raise NoneAnswered([(one, errors[one]) for one in addresses])
