@@ -20,7 +20,6 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from harness import free_port, until
 from tocsin.config.access import Access
-from tocsin.exporter.main import address
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
 from tocsin.exporter.routes import Reply, Request, Routes
@@ -29,6 +28,7 @@ from tocsin.ipc.channel import Channel, pair
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, LedgerState, ProcessUp, ToExporter, decode_from_exporter
 from tocsin.ipc.job import Finished, Stop
 from tocsin.ipc.types import Outcome
+from tocsin.parent.listener import shown
 
 NOON = 1_795_262_400.0  # Unix seconds: a full hour
 MEBIBYTE = 1024 * 1024
@@ -46,13 +46,14 @@ from tocsin import config, log
 from tocsin.ipc.channel import Channel, ChannelClosed
 from tocsin.exporter.main import main
 from tocsin.ipc.exporter import decode_to_exporter
+from tocsin.parent.listener import bind
 descriptor, settings, files = sys.argv[1], config.load(Path(sys.argv[2])), int(sys.argv[3])
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 log.set_up("debug")
 try:
     channel = Channel(socket.socket(fileno=int(descriptor)), decode_to_exporter, blocking=False)
-    main(channel, settings.listen, settings.access)
+    main(channel, bind(*settings.listen), settings.listen[0], settings.access)
 except ChannelClosed:
     print("the parent is gone")
 """
@@ -213,7 +214,7 @@ class Exporter(Client):
     ) -> None:
         super().__init__(port or free_port(), tls)
         job_file = log.with_name(f"{log.name}.toml")
-        job_file.write_text(JOB_FILE.format(listen=address(host, self.port), more=more))
+        job_file.write_text(JOB_FILE.format(listen=shown(host, self.port), more=more))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         self.log = log
         self.stopped = False

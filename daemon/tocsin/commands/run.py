@@ -24,14 +24,14 @@ def run(file: Path) -> None:
     from tocsin.job.warmup import rehearse
     from tocsin.ledger import main as ledger
     from tocsin.ledger import stores
-    from tocsin.parent import lock
+    from tocsin.parent import listener, lock
     from tocsin.parent import main as parent
     from tocsin.parent.daemon import Programs
 
     programs = Programs(
         job=job.program,
         ledger=lambda ch, conf, session: ledger.main(ch, lambda: stores.opened(conf, session)),
-        exporter=lambda ch, conf: exporter.main(ch, conf.listen, conf.access),
+        exporter=lambda ch, conf, listener: exporter.main(ch, listener, conf.listen[0], conf.access),
         rehearse=rehearse,
     )
     try:
@@ -40,6 +40,8 @@ def run(file: Path) -> None:
         fail(str(error), USAGE)
     except lock.HeldByAnother as error:
         fail(f"cannot run a second daemon: {error}", HELD)
+    except listener.CannotListen as error:
+        fail(str(error), HELD if error.held else FAILED)
     except OSError as error:
         fail(f"cannot use the state folder {settings.state_dir}: {error}", FAILED)
     raise SystemExit(code)

@@ -13,24 +13,22 @@ from urllib.parse import urlsplit
 from tocsin.config import Config
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.state import held_by
-from tocsin.exporter.main import address
-from tocsin.exporter.server import bind
+from tocsin.parent.listener import advice, bind, listening, shown, sockets
 from tocsin.parent.main import base_url
 
 ANSWER = 3.0  # seconds for the exporter to say that it is well
-_LISTENS = "0A"  # the state of a socket in /proc/net/tcp
 
 
 def check(config: Config, *, running: bool) -> Iterator[Finding]:
     """That an address beyond this machine asks for no credentials is among the warnings of the configuration."""
-    subject = address(*config.listen)
+    subject = shown(*config.listen)
     try:
         bind(*config.listen).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE and running:
             yield _held(config, subject)
         else:
-            yield fail("exporter.listen", subject, f"cannot be listened on: {error.strerror or error}", _advice(error))
+            yield fail("exporter.listen", subject, f"cannot be listened on: {error.strerror or error}", advice(error))
         return
     if running:
         detail = "nothing listens there, though the daemon runs"
@@ -39,14 +37,6 @@ def check(config: Config, *, running: bool) -> Iterator[Finding]:
         )
     else:
         yield ok("exporter.listen", subject, "free")
-
-
-def _advice(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "stop what listens there (ss -ltnp shows it), or set another `listen` in [daemon] or TOCSIN_LISTEN"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 are for root: take a higher one"
-    return "set `listen` in [daemon] to an address of this machine, or 0.0.0.0:PORT"
 
 
 def _held(config: Config, subject: str) -> Finding:
@@ -93,22 +83,6 @@ def _is_anothers(config: Config) -> bool:
             if os.readlink(f"/proc/{daemon[1]}/ns/net") != os.readlink("/proc/self/ns/net"):
                 return False  # its ports are others
             processes = Path(f"/proc/{daemon[1]}/task/{daemon[1]}/children").read_text().split()
-            listening = _listening(config.listen[1])
-            return bool(processes and listening) and not any(listening & _sockets(one) for one in processes)
+            there = listening(config.listen[1])
+            return bool(processes and there) and not any(there & sockets(one) for one in processes)
     return False
-
-
-def _listening(port: int) -> set[str]:
-    """The inodes of the sockets that listen on the port."""
-    lines = [line.split() for file in Path("/proc/net").glob("tcp*") for line in file.read_text().splitlines()]
-    return {line[9] for line in lines if line[3] == _LISTENS and line[1].endswith(f":{port:04X}")}
-
-
-def _sockets(process: str) -> set[str]:
-    """The inodes of the sockets that the process has. Raises OSError where another user may not look."""
-    folder, found = f"/proc/{process}/fd", set()
-    with contextlib.suppress(FileNotFoundError):  # the process is gone by now
-        for descriptor in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):  # it is closed by now
-                found.add(os.readlink(f"{folder}/{descriptor}").removeprefix("socket:[").removesuffix("]"))
-    return found

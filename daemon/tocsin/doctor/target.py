@@ -20,8 +20,8 @@ from tocsin.config import Job
 from tocsin.doctor.dns import Address, Known, look_up
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.doctor.judge import PATH, Answer, clock, judged
-from tocsin.exporter.main import address as in_words
 from tocsin.jobfile.urls import is_public, origin
+from tocsin.parent.listener import shown as in_words
 from tocsin.timestamps import rfc3339
 
 STEP = 10.0  # seconds for one step: as long as a job's connect_timeout is by default

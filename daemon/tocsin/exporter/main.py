@@ -10,39 +10,25 @@ from tocsin import log
 from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.routes import Routes
-from tocsin.exporter.server import bind, serve
+from tocsin.exporter.server import SEND_BUFFER, serve
 from tocsin.exporter.state import State
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.job import Stop
 
-CANNOT_LISTEN = 1  # exit code
 MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
 GATHER = 0.01  # seconds from when all was heard to the next look: what came meanwhile costs one wake-up, not one each
 
 
-def main(channel: Channel[Never, ToExporter], listen: tuple[str, int], access: Access) -> None:
-    """Runs in the forked child until the parent says Stop.
+def main(channel: Channel[Never, ToExporter], listener: socket.socket, host: str, access: Access) -> None:
+    """Runs in the forked child until the parent says Stop. `listener` is bound already, to `host`: the parent keeps it
+    for the next exporter.
 
-    Raises ChannelClosed when the parent is gone, ChannelGarbage when it sends nonsense, and SystemExit with
-    code 1 when the address cannot be listened on.
+    Raises ChannelClosed when the parent is gone, and ChannelGarbage when it sends nonsense.
     """
     gc.enable()  # the parent that forked it has it off
-    host, port = listen
-    try:
-        listener = bind(host, port)
-    except OSError as error:
-        log.error(
-            f"cannot listen on {address(host, port)}: {error.strerror}; stop what listens there, "
-            "or set another `listen` in [daemon] (or TOCSIN_LISTEN)"
-        )
-        raise SystemExit(CANNOT_LISTEN) from None
-    with listener:
-        asyncio.run(_run(channel, listener, host, access))
-
-
-def address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # the kernel doubles it
+    asyncio.run(_run(channel, listener, host, access))
 
 
 async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, host: str, access: Access) -> None:

@@ -21,7 +21,6 @@ from tocsin.exporter.routes import SECURITY_HEADERS, Reply, Request
 CONNECTIONS = 64  # at once; one more sheds another
 PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus' own timeout is 10 s
 HANDSHAKE = 5.0  # seconds for that of TLS: who says nothing there must not hold a place for longer
-BACKLOG = 128  # connections the kernel holds until they are accepted
 SEND_BUFFER = 256 * 1024  # bytes the kernel holds for a client that does not read; by itself it takes up to 4 MB
 SLICE = 64 * 1024  # bytes of a reply handed over at once; the next waits until the client has taken it
 REQUEST_LINE = 4096  # bytes: no path of ours needs more
@@ -31,24 +30,6 @@ HEAD = 32 * 1024  # bytes of all of them, after which no more is read: many long
 OUT_OF_DESCRIPTORS = 0.1  # seconds before the next accept when there is no descriptor for it, so as not to spin
 
 SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # it logs clients' nonsense as errors; ours go to our log
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """The listening socket. Raises OSError."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # the kernel doubles it
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
 
 
 class Http(RequestHandler):

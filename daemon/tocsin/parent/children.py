@@ -24,9 +24,11 @@ MESSAGES_AT_ONCE = {"ledger": 64}
 
 
 class Delegate(Protocol):
-    """Who decides. `heard` raises ChannelGarbage for what this child must not say."""
+    """Who decides. `heard` raises ChannelGarbage for what this child must not say; `kept_by` are the descriptors that
+    a child keeps."""
 
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]: ...
+    def kept_by(self, child: Child) -> Iterable[int]: ...
     def forked(self, process: Process) -> None: ...
     def heard(self, process: Process, message: Any) -> None: ...
     def writable(self, process: Process) -> None: ...
@@ -37,11 +39,8 @@ class Delegate(Protocol):
 
 
 class Children:
-    """`kept` are descriptors that every child keeps: the lock, the log."""
-
-    def __init__(self, loop: Loop, kept: Iterable[int], delegate: Delegate) -> None:
+    def __init__(self, loop: Loop, delegate: Delegate) -> None:
         self._loop = loop
-        self._kept = tuple(kept)
         self._delegate = delegate
         self._to_fork: deque[Process] = deque()
 
@@ -94,7 +93,8 @@ class Children:
             self.step(process, lifecycle.timer(process.child, self._loop.now()))
 
     def _fork(self, batch: Sequence[Process]) -> None:
-        failed = fork([(process, self._delegate.main_of(process.child)) for process in batch], self._kept)
+        decide = self._delegate
+        failed = fork([(one, decide.main_of(one.child), decide.kept_by(one.child)) for one in batch])
         for process in batch:
             if error := failed.get(process):
                 log.error("cannot start a process", process=process.title, why=str(error))

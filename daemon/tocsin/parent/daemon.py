@@ -3,6 +3,7 @@
 Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `status_feed.py`'s.
 """
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from tocsin.parent.children import Children
 from tocsin.parent.jobs import Jobs, Program
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
+from tocsin.parent.listener import CannotListen, Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
@@ -39,15 +41,19 @@ class Programs:
 
     job: Program
     ledger: Callable[[Channel[FromLedger, ToLedger], Config, str], None]
-    exporter: Callable[[Channel[Never, ToExporter], Config], None]
+    exporter: Callable[[Channel[Never, ToExporter], Config, socket.socket], None]
     rehearse: Callable[[Config], None]  # done once in the parent, so that no child does it for the first time
 
 
 class Daemon:
-    """`kept` are descriptors that every child keeps: the lock, the log."""
+    """`kept` are the descriptors that every child keeps: the state folder's locks, the log."""
 
-    def __init__(self, config: Config, loop: Loop, programs: Programs, kept: Iterable[int]) -> None:
+    def __init__(
+        self, config: Config, loop: Loop, programs: Programs, listener: Listener, kept: Callable[[], set[int]]
+    ) -> None:
         self.config = config
+        self._listener = listener
+        self._kept = kept
         self.exit_code = 0
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
@@ -55,7 +61,7 @@ class Daemon:
         self._loop = loop
         self._programs = programs
         self._session = uuid.uuid4().hex
-        self._children = Children(loop, kept, self)
+        self._children = Children(loop, self)
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
         self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed)
         self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed)
@@ -114,8 +120,12 @@ class Daemon:
             return "the daemon is stopping"
         try:
             new = load()
+            if new.listen != self.config.listen:
+                self._listener.move(new.listen)
         except ConfigError as error:
             return self._refuse(error.faults)
+        except CannotListen as error:
+            return self._refuse([error])
         except Exception as error:  # noqa: BLE001 - whatever it is, what runs must go on
             return self._refuse([f"the job file cannot be read: {type(error).__name__}: {error}"])
         for key in changes.restart_needed(self.config, new):
@@ -145,8 +155,12 @@ class Daemon:
         if child.process == LEDGER:
             return lambda channel: programs.ledger(channel, config, self._session)
         if child.process == EXPORTER:
-            return lambda channel: programs.exporter(channel, config)
+            listener = self._listener.socket
+            return lambda channel: programs.exporter(channel, config, listener)
         return self.jobs.main_of(child.job)
+
+    def kept_by(self, child: Child) -> set[int]:
+        return self._kept() | ({self._listener.socket.fileno()} if child.process == EXPORTER else set())
 
     def forked(self, process: Process) -> None:
         child = process.child

@@ -16,6 +16,7 @@ from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.parent import changes, limits, lock
 from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon, Programs
+from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
 from tocsin.redact import redact
@@ -27,11 +28,12 @@ REPEATED = 3.0  # seconds in which another SIGTERM is the same wish: Heroku sign
 def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     """The life of the parent; returns its exit code. `load` reads the job file again.
 
-    Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.lock.HeldByAnother, and
-    OSError where the state folder is of no use.
+    Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.lock.HeldByAnother,
+    tocsin.parent.listener.CannotListen, and OSError where the state folder is of no use.
     """
     _within_limits(config)
     held = lock.take(config.state_dir)
+    listener = Listener(config.listen)
     writer = log.set_up(config.log_level, config.log_format)
     redact.hide(config.hidden)
     log.info(
@@ -52,7 +54,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     programs.rehearse(config)
     linux.fill_heap()
     loop = Loop()
-    daemon = Daemon(config, loop, programs, {held, writer.descriptor})
+    daemon = Daemon(config, loop, programs, listener, lambda: {held, writer.descriptor})
 
     def reload() -> Done | Refused:
         old, read = daemon.config, daemon.config

@@ -64,15 +64,16 @@ class Process:
             self.channel = None
 
 
-def fork(batch: Iterable[tuple[Process, Callable[[AnyChannel], None]]], kept: Iterable[int]) -> dict[Process, OSError]:
-    """Start `main(channel)` of each in a new process, which keeps only the descriptors 0-2, `kept` and its channel.
+def fork(batch: Iterable[tuple[Process, Callable[[AnyChannel], None], Iterable[int]]]) -> dict[Process, OSError]:
+    """Start `main(channel)` of each in a new process, which keeps only the descriptors 0-2, those named with it and its
+    channel.
 
     Returns those for which there was no process or descriptor to be had. Between two forks next to nothing is
     done: each page that the parent writes there is one more that the child before it has for itself alone.
     """
     failed: dict[Process, OSError] = {}
     ready = []
-    for process, main in batch:
+    for process, main, kept in batch:
         try:
             ours, theirs = channels.pair()
         except OSError as error:
