@@ -5,11 +5,10 @@ from typing import Any, cast
 import pytest
 
 from harness import Ends
-from test_status_feed import taken_by
+from test_status_feed import Exporter
 from tocsin.ipc.exporter import LedgerState
 from tocsin.ipc.job import Pause
 from tocsin.ipc.ledger import Committed
-from tocsin.ipc.types import Message
 from tocsin.parent import ledger_client as module
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.status_feed import StatusFeed
@@ -18,14 +17,14 @@ from tocsin.parent.status_feed import StatusFeed
 def test_a_ledger_that_hangs_is_not_up(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    heard: list[Message] = []
-    client = LedgerClient(lambda: None, cast(Any, None), StatusFeed(taken_by(heard)))
+    exporter = Exporter()
+    client = LedgerClient(lambda: None, cast(Any, None), StatusFeed(exporter.take))
 
     def told(seconds: float) -> LedgerState:
         nonlocal now
         now += seconds
         client.tell()
-        state = heard[-1]
+        state = exporter.heard[-1]
         assert isinstance(state, LedgerState)
         return state
 

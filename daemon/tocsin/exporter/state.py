@@ -73,13 +73,12 @@ class State:
 
     def hear(self, message: ToExporter, clock: float) -> JobStatus | None:
         """Take in a message. The status of its job after it, if it is about one that is known."""
+        self._heartbeat = clock  # whatever it says: a heartbeat may wait behind the state of thousands of jobs
         match message:
             case JobStatus():
                 return self._define(message)
             case JobRemoved(name=name):
                 self.jobs.pop(name, None)
-            case Heartbeat():
-                self._heartbeat = clock
             case LedgerState():
                 self.ledger = message
             case ConfigLoaded():
@@ -90,7 +89,7 @@ class State:
                     job.changes += 1
                     self._remember(job, message)
                     return job.status
-            case Committed() | EventsDropped() | LogLinesDropped() | Stop():
+            case Committed() | EventsDropped() | Heartbeat() | LogLinesDropped() | Stop():
                 pass
             case _:
                 assert_never(message)

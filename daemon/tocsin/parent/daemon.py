@@ -195,6 +195,8 @@ class Daemon:
     def writable(self, process: Process) -> None:
         if process.child.process == LEDGER:
             self._ledger.pump()
+        elif process.child.process == EXPORTER:
+            self.feed.pump()
 
     # ---- messages in
 
@@ -283,6 +285,9 @@ class Daemon:
             self.jobs.over(event)
 
     def _to_exporter(self, message: ToExporter) -> bool:
-        """Whether it was taken; while there is no exporter nothing is lost, since its successor hears all anew."""
+        """Whether it was taken: none is while one before it waits for room. While there is no exporter nothing is
+        lost, since its successor hears all anew."""
         exporter = self._services.get(EXPORTER)
-        return exporter is None or exporter.channel is None or self._children.send(exporter, message)
+        if exporter is None or exporter.channel is None:
+            return True
+        return not exporter.channel.backlog and self._children.send(exporter, message)

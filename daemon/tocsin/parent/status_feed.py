@@ -21,27 +21,36 @@ from tocsin.ipc.exporter import (
     ToExporter,
 )
 from tocsin.ipc.job import Finished, Pause, Skipped
-from tocsin.ipc.ledger import JobHistory
+from tocsin.ipc.ledger import Committed, JobHistory
 from tocsin.parent import run_log, statuses
+from tocsin.parent.untold import Key, States, Untold
+
+Counted = Finished | Skipped | ProcessExited | Committed  # of these the exporter must hear each, once
 
 
 class StatusFeed:
-    """`to_exporter` passes a message on and says whether it was taken."""
+    """`to_exporter` passes a message on and says whether it was taken. Where it was not, `pump` is to be called once
+    there is room again. It never has to hold much: what waits, waits here."""
 
     def __init__(self, to_exporter: Callable[[ToExporter], bool]) -> None:
         self.statuses: dict[str, JobStatus] = {}
         self._to_exporter = to_exporter
+        self._untold = Untold(self._newest)
         self._config: ConfigLoaded | None = None  # what is in use
         self._refused: ConfigLoaded | None = None  # since then
         self._ledger = LedgerState(False, 0)
-        self._processes: dict[tuple[str, str], ProcessUp] = {}
+        self._services: dict[str, ProcessUp] = {}  # those that live
         self._dropped = 0  # events for the exporter
         self._lost_entries = 0  # those for the ledger, as told last
-        self._behind = False  # whether the exporter missed something since it was told everything
-        self._gone: set[str] = set()  # jobs of whose end it did not hear
+        self._behind = False  # whether it was said that events are dropped
 
     def tell(self, event: ToExporter | Pause | JobHistory) -> None:
         """Something happened."""
+        name = getattr(event, "job", "")
+        key: Key = name or type(event)
+        if isinstance(event, ProcessUp | ProcessExited) and not name:
+            key = ProcessUp
+        before = self._newest(key) if isinstance(event, Counted) else ()
         match event:
             case Finished():
                 run_log.finished(event)
@@ -49,73 +58,92 @@ class StatusFeed:
                 run_log.skipped(event)
             case ProcessUp():
                 run_log.up(event)
-                self._processes[event.process, event.job] = event
+                if not name:
+                    self._services[event.process] = event
             case ProcessExited():
                 run_log.exited(event)
-                self._processes.pop((event.process, event.job), None)
+                if not name:
+                    self._services.pop(event.process, None)
             case ConfigLoaded():
                 self._config, self._refused = (self._config, event) if event.error else (event, None)
             case LedgerState():
                 self._ledger = event
-        name = getattr(event, "job", "")
-        if before := self.statuses.get(name):
-            after = status.after(before, event)
-            if before.paused and not after.paused:
-                after = replace(after, since=time.time())  # what it let pass is not held against it
-            self.statuses[name] = after
+        if old := self.statuses.get(name):
+            new = status.after(old, event)
+            if old.paused and not new.paused:
+                new = replace(new, since=time.time())  # what it let pass is not held against it
+            self.statuses[name] = new
             if isinstance(event, Pause | JobHistory):
-                event = after  # the exporter takes it whole
-        if not isinstance(event, Pause | JobHistory):  # of a job that was removed meanwhile
-            self._pass_on(event)
+                event = new  # the exporter takes it whole
+        if isinstance(event, Counted):
+            self._count(event, key, before)
+        elif not isinstance(event, Pause | JobHistory):  # of a job that was removed meanwhile
+            self._show(key, event)
 
     def expect_anew(self, name: str) -> None:
         """From now on a success of the job is expected, whatever was before."""
         self.statuses[name] = replace(self.statuses[name], since=time.time())
-        self._pass_on(self.statuses[name])
+        self._show(name)
 
     def define(self, job: Job) -> None:
         """The job is new or defined anew; what happened to it before still counts."""
         before, fresh = self.statuses.get(job.name), statuses.of(job)
         self.statuses[job.name] = statuses.carried_over(before, fresh, time.time()) if before else fresh
-        self._pass_on(self.statuses[job.name])
+        self._show(job.name)
 
     def remove(self, name: str) -> None:
         self.statuses.pop(name, None)
-        self._pass_on(JobRemoved(name))
+        self._show(name)
 
     def repeat(self) -> None:
-        """A new exporter knows nothing yet."""
-        for load in filter(None, (self._config, self._refused)):
-            self._pass_on(load)
-        for job in self.statuses.values():
-            self._pass_on(job)
-        for process in self._processes.values():
-            self._pass_on(process)
-        for job in self.statuses.values():  # again: a ProcessUp means "starting" to whoever follows the events
-            self._pass_on(job)
-        self._pass_on(self._ledger)
-        self._tell_drops()
+        """A new exporter knows nothing yet. The configuration comes last: by then it knows every job."""
+        self._untold.forget()
+        keys: list[Key] = [LogLinesDropped, EventsDropped, LedgerState, ProcessUp, *self.statuses, ConfigLoaded]
+        for key in keys:
+            self._untold.mark(key)
+        self.pump()
 
     def heartbeat(self, lost_entries: int) -> None:
         self._lost_entries = lost_entries
-        if self._pass_on(Heartbeat(time.time())) and self._behind:
-            log.warning("the exporter was behind: it is told the state of all jobs, what it missed is not counted")
-            gone, self._gone, self._behind = self._gone - self.statuses.keys(), set(), False
-            for name in gone:
-                self._pass_on(JobRemoved(name))
-            self.repeat()
-        else:
-            self._tell_drops()
+        for kind in (Heartbeat, LogLinesDropped, EventsDropped):
+            self._show(kind)
 
-    def _tell_drops(self) -> None:
-        self._pass_on(LogLinesDropped(log.lines_dropped()))
-        self._pass_on(EventsDropped(self._dropped + self._lost_entries))
+    # ---- the exporter
 
-    def _pass_on(self, message: ToExporter) -> bool:
-        if self._to_exporter(message):
-            return True
-        self._dropped += 1
-        self._behind = True
-        if isinstance(message, JobRemoved):
-            self._gone.add(message.name)
-        return False
+    def pump(self) -> None:
+        """Tell what the exporter takes now."""
+        self._untold.tell(self._to_exporter)
+        if self._behind and not self._untold:
+            self._behind = False
+            log.info("the exporter keeps up again", events_not_counted=self._dropped)
+
+    def _show(self, key: Key, event: ToExporter | None = None) -> None:
+        """The state of `key` changed; `event` alone says how, to an exporter that has heard all before it."""
+        if event is None or self._untold or not self._to_exporter(event):
+            self._untold.mark(key)
+            self.pump()
+
+    def _count(self, event: Counted, key: Key, before: States) -> None:
+        if not self._untold.add(event, key, before):
+            self._dropped += 1
+            if not self._behind:
+                self._behind = True
+                log.warning("the exporter does not listen: what happens until it does is not counted in its metrics")
+        self.pump()
+
+    def _newest(self, key: Key) -> States:
+        if isinstance(key, str):
+            return (self.statuses.get(key) or JobRemoved(key),)
+        if key is ConfigLoaded:
+            return tuple(filter(None, (self._config, self._refused)))
+        if key is ProcessUp:
+            return tuple(self._services.values())
+        if key is LedgerState:
+            return (self._ledger,)
+        if key is Heartbeat:
+            return (Heartbeat(time.time()),)
+        if key is LogLinesDropped:
+            return (LogLinesDropped(log.lines_dropped()),)
+        if key is EventsDropped:
+            return (EventsDropped(self._dropped + self._lost_entries),)
+        return ()
