@@ -15,9 +15,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from dotenv import dotenv_values
-
 from tocsin import config
+from tocsin.config import dotenv
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.values import parse_address
 
@@ -52,7 +51,7 @@ def main() -> int:
 
 
 def has_app(environment: dict[str, str]) -> bool:
-    return bool((dotenv_values(ROOT / ".env") | environment).get("API_BASE_URL"))
+    return bool((dotenv.read(ROOT / config.DEFAULT_FILE, environment).values | environment).get("API_BASE_URL"))
 
 
 def session(demo: Address) -> dict[str, str]:

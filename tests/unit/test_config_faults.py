@@ -281,6 +281,36 @@ def test_a_public_host_in_the_clear_however_written(load: Load, url: str) -> Non
     assert "would go in the clear to a public host" in fault
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("web", "WEB.", "localhost", "app.localhost.:3000", "127.0.0.1", "[::1]:3000", "[fe80::1%25lo]", "[fd00::1]"),
+        *("10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1", "100.127.255.254:3000"),
+        *("[::ffff:10.0.0.1]", "pi.local", "printer.local.", "host.docker.internal.:3000", "app.railway.internal"),
+        *("web.default.svc:3000", "web.production.svc.cluster.local.:3000", "app.flycast", "pi.home.arpa", "a.test:1"),
+        *("web.service.consul", "App.FlyCast", "host.containers.internal", "web.dns.podman"),
+    ],
+)
+def test_hosts_of_a_private_network_may_be_called_in_the_clear(load: Load, host: str) -> None:
+    assert load(GOOD.replace("https://app.example.com", f"http://{host}")).jobs["a"].host == host
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        *((host, "would go in the clear to a public host") for host in ("app.example.com", "app.example.com.")),
+        *((host, "would go in the clear to a public host") for host in ("8.8.8.8", "134744072", "0x08080808")),
+        *((host, "would go in the clear to a public host") for host in ("100.63.0.1", "100.128.0.1", "[2600::1]")),
+        *((host, "would go in the clear to a public host") for host in ("[::ffff:8.8.8.8]", "local.example.com")),
+        *((host, "would go in the clear to a public host") for host in ("evil-internal.com", "arpa.com", "a.svc.com")),
+        *((host, "may go in the clear beyond this network") for host in ("web.production:3000", "nas.lan:8080")),
+    ],
+)
+def test_hosts_that_may_be_public_need_https(load: Load, host: str, why: str) -> None:
+    (fault,) = faults(load, GOOD.replace("https://app.example.com", f"http://{host}"))
+    assert fault.startswith(f"tocsin.toml: [target] base_url: {why}")
+
+
 def test_a_host_that_was_meant_to_be_a_reference(load: Load) -> None:
     (fault,) = faults(load, GOOD.replace("app.example.com", "${api-base}"))
     assert fault.endswith("has a host that is none; a reference to a variable is ${NAME} or ${NAME:-default}")

@@ -42,6 +42,7 @@ def doctor(
     Prints one line for each check, with what to do about it, of all jobs or of those named. Exits 1 when a check fails.
     Endpoints are asked with OPTIONS and never get the secret.
     """
+    from tocsin.config.placeholders import WORDS
     from tocsin.doctor import report, settings
     from tocsin.doctor.examine import examine
     from tocsin.doctor.finding import Finding
@@ -60,7 +61,7 @@ def doctor(
         say(settings.faults(error))
         raise SystemExit(USAGE) from None
     # A word that doctor itself says would make its lines unreadable, and give it away.
-    redact.hide(loaded.hidden - settings.WORDS)
+    redact.hide(loaded.hidden - WORDS)
     for name in names:
         if name not in loaded.jobs:
             fail(f"there is no job {name!r} in {file}{nearest(name, loaded.jobs)}", USAGE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tocsin import config, display
+from tocsin.config import dotenv
 from tocsin.importing import files, found, writing
 from tocsin.importing.found import Found, FoundJob, Kind, Note
 from tocsin.jobfile.faults import ConfigError, Fault
@@ -60,7 +61,7 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
     if taken:
         raise ConfigError(taken)
     whole = f"{text.rstrip()}\n\n{new}" if text.strip() else new
-    held = {**config.dotenv(file, os.environ), **os.environ}
+    held = {**dotenv.read(file, os.environ).values, **os.environ}
     for one in imported:
         for name in sorted(one.made & held.keys()):
             one.note("check", "", f"{name} is set already: is it to what is asked for below?")

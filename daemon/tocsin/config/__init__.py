@@ -8,7 +8,6 @@ variable holds never reaches an error.
 import contextlib
 import errno
 import hashlib
-import io
 import os
 import re
 import tomllib
@@ -16,23 +15,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-from dotenv.parser import Original, parse_stream
-
 from tocsin import files
-from tocsin.config.loader import Known, Loader
+from tocsin.config import dotenv
+from tocsin.config.loader import DAEMON_VARIABLES, Known, Loader
 from tocsin.config.model import Config, Job
 from tocsin.jobfile.faults import ConfigError, Fault
-from tocsin.jobfile.reader import REFERENCE, Reader
-from tocsin.jobfile.tables import DaemonTable
+from tocsin.jobfile.reader import Reader
+from tocsin.jobfile.tables import DaemonTable, TargetTable
 
 __all__ = ["Config", "Job", "Known", "dotenv", "find", "load", "locate", "parse", "state_dir"]
 
 CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
 _DAEMON_HEAD = re.compile(r"^\s*\[\s*[\"']?daemon\b", re.MULTILINE)
+_WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
-DOTENV_SIZE = 1024**2  # bytes: thousands of variables; more is some other file
 
 
 def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -54,11 +51,12 @@ def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known 
         written = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # beside TOML's own: no UTF-8, a number with thousands of digits
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
-    held = {**dotenv(file, environment), **environment}
-    loader = Loader(file, written, held, known or Known())
+    beside = dotenv.read(file, environment, _words(text))
+    held = {**beside.values, **environment}
+    loader = Loader(file, written, held, known or Known(), beside)
     config = loader.config(hashlib.sha256(text))
     if loader.faults and known and known.jobs:  # say what is wrong as if nothing had been known
-        loader = Loader(file, written, held, Known())
+        loader = Loader(file, written, held, Known(), beside)
         config = loader.config(hashlib.sha256(text))
     if loader.faults or config is None:
         raise ConfigError(loader.faults)
@@ -77,12 +75,10 @@ def locate(file: Path, environment: Mapping[str, str] = os.environ) -> tuple[Pat
     read. "" where it is certain.
     """
     table: Any = {}
-    held: Mapping[str, str] = environment
-    doubts = []
-    try:
-        held = {**dotenv(file, environment), **environment}
-    except ConfigError as error:
-        doubts.append(str(error))
+    doubts: list[str] = []
+    beside = dotenv.read(file, environment, {"TOCSIN_STATE_DIR"})
+    held = {**beside.values, **environment}
+    doubts += map(str, beside.faults)
     try:
         table = _daemon_table(_read(file).decode("utf-8-sig"))
     except ConfigError as error:
@@ -106,36 +102,10 @@ def _daemon_table(text: str) -> Any:
     return tomllib.loads(text).get("daemon")
 
 
-def dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the `.env` beside the job file, with the ${references} in them filled in: from the environment,
-    else from the lines before. Raises ConfigError."""
-    beside = file.parent / ".env"
-    try:
-        raw = b"" if beside.is_dir() else files.read(beside, DOTENV_SIZE, "a .env")  # a folder: a virtual environment
-        text = io.StringIO(raw.decode("utf-8-sig"), newline=None).getvalue()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise ConfigError([Fault(".env", "", "", "", f"cannot read {beside}: {why}")]) from None
-    faults = [
-        Fault(".env", "", f"line {_first_line(one.original)}", "", "is not NAME=VALUE (is a quote left open?)")
-        for one in parse_stream(io.StringIO(text))
-        if one.error
-    ]
-    if faults:
-        raise ConfigError(faults)
-    held: dict[str, str] = {}
-    for name, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
-        if value is not None:
-            held[name] = REFERENCE.sub(lambda one: environment.get(one[1]) or held.get(one[1]) or one[2] or "", value)
-    return held
-
-
-def _first_line(original: Original) -> int:
-    """Of a statement in the `.env`: the parser counts the empty lines before it in."""
-    text = original.string
-    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
+def _words(text: bytes) -> set[str]:
+    """Whatever in a job file may be the name of a variable, and the variables that it uses without naming them."""
+    words = {word.decode() for word in set(_WORD.findall(text))}
+    return words | DAEMON_VARIABLES.keys() | {str(TargetTable.model_fields["secret_env"].default)}
 
 
 def _read(file: Path) -> bytes:

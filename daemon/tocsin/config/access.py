@@ -114,7 +114,7 @@ def _secret(daemon: DaemonTable, reader: Reader, what: str, sent: str) -> Secret
     if variable and file:
         reader.fault("daemon", f"{what}_file", f"cannot be combined with {what}_env: set one of the two")
         return None
-    if not variable and not file:
+    if (not variable and not file) or (not file and variable in reader.unknown):
         return None
     try:
         if file:

@@ -154,6 +154,8 @@ class _Maker:
             return None
         if not model.secret_env and not model.secret_file:
             return target.secret(sent) if owned or model.path else None
+        if not model.secret_file and model.secret_env in self.reader.unknown:
+            return None
         try:
             if model.secret_file:
                 return secrets.from_file(self.reader.file.parent / model.secret_file, sent)

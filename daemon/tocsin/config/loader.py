@@ -9,8 +9,10 @@ from typing import Any
 
 from tocsin.config import access as exporter_access
 from tocsin.config import jobs, secrets
+from tocsin.config.dotenv import Dotenv
 from tocsin.config.jobs import Defaults
 from tocsin.config.model import Config, Job
+from tocsin.config.placeholders import placeholder
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.target import Target
 from tocsin.config.tls import TlsFiles, system_fault
@@ -46,12 +48,16 @@ class Known:
 class Loader(Reader):
     """Turns the tables of one job file into a Config."""
 
-    def __init__(self, file: Path, written: dict[str, Any], environment: Mapping[str, str], known: Known) -> None:
-        super().__init__(file, environment)
+    def __init__(
+        self, file: Path, written: dict[str, Any], environment: Mapping[str, str], known: Known, beside: Dotenv
+    ) -> None:
+        """`environment` has the variables of the `.env` in it, which `beside` tells of."""
+        super().__init__(file, environment, beside.unknown)
+        self.faults += beside.faults
         self.known = known
         self.read_with: object = None
         self.read_jobs: dict[str, tuple[str, Job]] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(beside.warnings)
         self.written = written
         self.adopted: dict[str, Any] = {}  # tables of the files that the daemon's table names
 
@@ -171,7 +177,12 @@ class Loader(Reader):
 
     def judge_secrets(self, used: Iterable[Secret]) -> None:
         for one in sorted(used, key=lambda s: s.source):
-            if len(one.value) < secrets.SHORT:
+            if what := placeholder(one.value):
+                self.warnings.append(
+                    f"the secret from {one.source} is {what}, the same for everybody who copied it; "
+                    "make one with: openssl rand -hex 32"
+                )
+            elif len(one.value) < secrets.SHORT:
                 self.warnings.append(
                     f"the secret from {one.source} has fewer than {secrets.SHORT} characters and can be guessed; "
                     "make one with: openssl rand -hex 32"

@@ -8,9 +8,11 @@ from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.tls import TlsError, TlsFiles
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import JobTable, TargetTable
-from tocsin.jobfile.urls import is_public, origin
+from tocsin.jobfile.urls import is_public, may_be_private, origin
 
-_IN_THE_CLEAR = "would go in the clear to a public host; use https://, or set allow_insecure = true in [target]"
+_REMEDY = "use https://, or set allow_insecure = true in [target]"
+_IN_THE_CLEAR = f"would go in the clear to a public host; {_REMEDY}"
+_PERHAPS_IN_THE_CLEAR = f"may go in the clear beyond this network, as far as its host's name tells; {_REMEDY}"
 
 
 class Target:
@@ -38,11 +40,13 @@ class Target:
             return ""
         url = model.url or self.table.base_url.rstrip("/") + model.path
         insecure = self.table.allow_insecure or "allow_insecure" in self.faulty
-        if urlsplit(url).scheme == "http" and not insecure and is_public(urlsplit(url).hostname or ""):
+        host = urlsplit(url).hostname or ""
+        if urlsplit(url).scheme == "http" and not insecure and is_public(host):
+            why = _PERHAPS_IN_THE_CLEAR if may_be_private(host) else _IN_THE_CLEAR
             if model.path:
-                self._fault("base_url", _IN_THE_CLEAR)
+                self._fault("base_url", why)
             else:
-                self._reader.fault(table, "url", _IN_THE_CLEAR)
+                self._reader.fault(table, "url", why)
         return url
 
     def owns(self, url: str) -> bool:
@@ -52,7 +56,7 @@ class Target:
     def secret(self, sent: str) -> Secret | None:
         """The target's secret, to be sent in this way; None where there is none or it has a fault."""
         variable, file = self.table.secret_env, self.table.secret_file
-        if self.faulty & {"secret_env", "secret_file"}:
+        if self.faulty & {"secret_env", "secret_file"} or (not file and variable in self._reader.unknown):
             return None
         try:
             if file:
@@ -63,7 +67,7 @@ class Target:
             return None
 
     def _signing_secret(self) -> Secret | None:
-        if not self.table.signing_secret_env:
+        if not self.table.signing_secret_env or self.table.signing_secret_env in self._reader.unknown:
             return None
         try:
             return secrets.for_signing(self.table.signing_secret_env, self._reader.environment)

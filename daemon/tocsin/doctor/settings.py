@@ -1,16 +1,15 @@
 """The job file, the secrets and the schedules, as far as they can be judged from here."""
 
 import math
-import re
+import os
 import stat
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
-from tocsin.config import Config, Job, secrets
+from tocsin.config import Config, Job, dotenv, secrets
+from tocsin.config.placeholders import placeholder
 from tocsin.config.secrets import Secret
 from tocsin.display import duration
 from tocsin.doctor.finding import Finding, fail, ok, warning
@@ -23,11 +22,6 @@ LOOKED_AT = 6  # next slots between which the shortest gap is sought
 LEAST_ENTROPY = 50.0  # bits: 16 random hexadecimal digits have some 55 by this measure, "aaaa…" none
 DEFAULT_TIMEOUT = JobTable.model_fields["timeout"].default
 FOR_CONTAINERS = Path("/run/secrets")  # where engines mount secrets, readable by all within the container
-
-# What templates and tutorials put where the secret belongs, without case, spaces and punctuation.
-WORDS = {"secret", "password", "test", "example", "todo", "placeholder"}
-_PLACEHOLDERS = WORDS | {"changeme", "cronsecret", "mysecret"}
-_TEMPLATE = re.compile(r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder|^<.*>$|^x{4,}$")
 
 
 def faults(error: ConfigError) -> list[Finding]:
@@ -53,7 +47,7 @@ def check(config: Config, jobs: Mapping[str, Job]) -> Iterator[Finding]:
     used = _used(config)
     for one in used:
         yield secret(one)
-    yield from _overruled(used, config.file.parent / ".env")
+    yield from _overruled(used, config.file)
     yield from _files(config)
     for job in jobs.values():
         yield schedule(job, time.time())
@@ -61,12 +55,11 @@ def check(config: Config, jobs: Mapping[str, Job]) -> Iterator[Finding]:
 
 def secret(one: Secret) -> Finding:
     """Whether it was made by chance or written by hand. Says nothing of what it holds, but how long it is."""
-    plain = re.sub(r"[\s_.!-]", "", one.value.lower())
-    if plain in _PLACEHOLDERS or _TEMPLATE.search(one.value.lower()) or plain.rstrip("0123456789") in _PLACEHOLDERS:
+    if what := placeholder(one.value):
         return fail(
             "configuration.secret",
             one.source,
-            "holds what a template left for the secret, which anybody can guess",
+            f"holds {what}, which is the same for everybody who copied it",
             "make one with openssl rand -hex 32, here and in the app",
         )
     if len(one.value) >= secrets.SHORT and entropy(one.value) < LEAST_ENTROPY:
@@ -92,7 +85,7 @@ def _used(config: Config) -> list[Secret]:
 
 def _overruled(used: list[Secret], file: Path) -> Iterator[Finding]:
     """Secrets that stand in .env and, with another value, in the environment."""
-    written = dotenv_values(file)
+    written = dotenv.read(file, os.environ).values
     for one in used:
         if one.file is None and written.get(one.source, one.value) != one.value:
             yield warning(

@@ -1,7 +1,7 @@
 """Reads the tables of a job file, and finds every fault on the way."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +23,11 @@ class Reader:
     An error shows what is *written*; what a variable holds is replaced by the reference to it.
     """
 
-    def __init__(self, file: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, environment: Mapping[str, str], unknown: Set[str] = frozenset()) -> None:
+        """`unknown` are variables that are set, but to what is not known: their own fault is told elsewhere."""
         self.file = file
         self.environment = environment
+        self.unknown = unknown
         self.faults: list[Fault] = []
         self.held: dict[str, str] = {}  # what a variable holds -> the reference to it
         self._unfilled: list[str] = []  # keys of the table being read in which a reference could not be filled in
@@ -52,6 +54,9 @@ class Reader:
         def fill(found: re.Match[str]) -> str:
             name, default = found[1], found[2]
             held = self.environment.get(name)
+            if name in self.unknown:
+                self._unfilled.append(key)
+                return found[0]
             if held and len(held) >= SHORTEST_HIDDEN:
                 self.held[held] = found[0]
             if held and not _is_text(held):

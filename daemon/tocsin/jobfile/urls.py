@@ -3,6 +3,15 @@
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
+# Ends of names that only a private network, or this machine, knows. RFC 6761 (localhost, test), 6762 (local), 8375
+# (home.arpa); internal is ICANN's for private use (2024): docker.internal, railway.internal, compute.internal too.
+_PRIVATE_NAMES = (
+    *(".localhost", ".local", ".internal", ".test", ".home.arpa"),
+    ".svc",  # Kubernetes: NAME.NAMESPACE.svc
+    *(".flycast", ".consul", ".dns.podman"),
+)
+# Ends that are no top-level domain: people use them in their own networks, so such a name need not be a public one.
+_OWN_ENDINGS = {"lan", "home", "corp", "private", "intranet", "domain", "localdomain", "production", "staging"}
 MAX_URL = 2000  # characters of a path and of a URL: more than servers take, and a message must hold one
 
 
@@ -32,14 +41,23 @@ def origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def is_public(host: str) -> bool:
-    """Whether the host is likely beyond this network: no loopback, private address or single-label name."""
+    """Whether the host may be beyond this network: neither a private address nor a name that only a private network
+    knows. A dot at the end changes nothing."""
+    host = host.lower().rstrip(".")
     try:
-        address = ip_address(host)
+        address = ip_address(host.partition("%")[0])  # without the zone of a link-local one (RFC 6874)
     except ValueError:
         if host.isdigit() or host.startswith("0x"):  # an address too, to the resolver
             return True
-        return "." in host.rstrip(".") and not host.endswith((".localhost", ".local", ".internal"))
-    return not (address.is_loopback or address.is_private or address.is_link_local)
+        return "." in host and not host.endswith(_PRIVATE_NAMES)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_global or address.is_multicast  # not global either: 100.64.0.0/10 (RFC 6598)
+
+
+def may_be_private(host: str) -> bool:
+    """Whether a host that counts as public may still be one of a private network: its name ends with no top-level
+    domain of the internet, as `web.production` or `nas.lan`."""
+    return host.lower().rstrip(".").rpartition(".")[2] in _OWN_ENDINGS
 
 
 def host_to_resolve(host: str) -> str:

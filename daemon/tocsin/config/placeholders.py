@@ -1,0 +1,37 @@
+"""What stands in a secret's place: what a template left there, or what another program was to make the secret from.
+
+Everybody who copied the same template has the same one, so it protects nothing.
+"""
+
+import re
+
+# What templates and tutorials write, without case, spaces and punctuation.
+WORDS = {"secret", "password", "test", "example", "todo", "placeholder"}
+_LEFT = WORDS | {"changeme", "cronsecret", "mysecret", "hidden", "masked", "redacted", "sensitive", "sensitivevalue"}
+_TEMPLATE = re.compile(
+    r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder|^<.*>$|^\[.*\]$|^(?P<same>.)(?P=same){3,}$"
+)
+_NOT_MADE = (
+    (re.compile(r"\$\(.+\)|`.+`"), "a command that no shell has run"),
+    (re.compile(r"\$\{\{.*\}\}|\{\{.*\}\}|\{%.*%\}|<%.*%>|#\{.*\}|@@.+@@"), "a template that nothing has filled in"),
+    (re.compile(r"^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{[^{}]*\}$"), "a variable that nothing has filled in"),
+    (re.compile(r"^%[A-Za-z_][A-Za-z0-9_]*%$|^%\([A-Za-z0-9_]+\)s$"), "a variable that nothing has filled in"),
+    (
+        re.compile(
+            r"^(op|vault|secretref|encrypted|doppler|ssm|aws-ssm|gcp-sm|awssm|ref\+[a-z]+):"
+            r"|^arn:aws:(secretsmanager|ssm):|^projects/[^/]+/secrets/|^@Microsoft\.KeyVault\(|^ENC\[",
+        ),
+        "a reference that no program has looked up",
+    ),
+)
+
+
+def placeholder(value: str) -> str:
+    """What the value is instead of a secret, in words that repeat nothing of it; "" for what may well be one."""
+    for pattern, what in _NOT_MADE:
+        if pattern.search(value):
+            return what
+    plain = re.sub(r"[^a-z0-9]", "", value.lower())
+    if not plain or plain in _LEFT or plain.rstrip("0123456789") in _LEFT or _TEMPLATE.search(value.lower()):
+        return "what a template left there"
+    return ""
