@@ -48,6 +48,21 @@ def test_every_page_is_for_this_machine_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_the_app_that_the_comment_shows_has_a_way_to_its_database() -> None:
+    """An internal network alone would have none."""
+    comment = [
+        line.strip().removeprefix("#")
+        for line in (ROOT / "compose.yaml").read_text().splitlines()
+        if line.startswith("  # ")
+    ]
+    shown = yaml.safe_load("\n".join(line for line in comment if line.startswith("   ")))
+    app = shown["app"]
+    inner = {name for name, table in COMPOSE["networks"].items() if (table or {}).get("internal")}
+    assert "calls" in app["networks"]
+    assert set(app["networks"]) - inner
+    assert set(app["networks"]) <= set(COMPOSE["networks"])
+
+
 def test_the_app_and_the_scrape_are_on_networks_without_a_way_out() -> None:
     inner = {name for name, table in COMPOSE["networks"].items() if (table or {}).get("internal")}
     assert inner == {"calls", "metrics"}

@@ -8,6 +8,7 @@ import pytest
 
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
+from tocsin.doctor import disk as volume
 from tocsin.doctor import judge, machine, settings, state, supervision
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.judge import PATH, SECRET, Answer, clock, judged
@@ -217,11 +218,12 @@ def test_limits_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_disks() -> None:
-    assert state.disk("var", 10**10, 10**6).status == "ok"
-    assert state.disk("var", 10**10, None).status == "ok"
-    assert state.disk("var", 10**8, 10**6).status == "warning"
-    assert state.disk("var", 10**6, 10**6).status == "FAIL"
-    assert state.disk("var", 10**10, 3).status == "FAIL"
+    assert volume.disk("var", 10**10, 10**6).status == "ok"
+    assert volume.disk("var", 10**10, None).status == "ok"
+    assert volume.disk("var", 10**8, 10**6).status == "warning"
+    assert volume.disk("var", 10**10, 300).status == "warning"
+    assert volume.disk("var", 10**6, 10**6).status == "FAIL"
+    assert volume.disk("var", 10**10, 3).status == "FAIL"
 
 
 @pytest.mark.parametrize(

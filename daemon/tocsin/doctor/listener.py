@@ -1,88 +1,108 @@
 """The address of the exporter: free for it, or held by it."""
 
-import contextlib
+import dataclasses
 import errno
 import http.client
-import os
-import re
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tocsin.config import Config
+from tocsin.doctor import processes
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.state import held_by
-from tocsin.parent.listener import advice, bind, listening, shown, sockets
+from tocsin.parent.listener import advice, bind, shown
 from tocsin.parent.main import base_url
 
 ANSWER = 3.0  # seconds for the exporter to say that it is well
+LISTEN = "exporter.listen"
+VARIABLE = "TOCSIN_LISTEN"
+_WHOSE = "ss -ltnp shows who it is; stop it, or set another `listen`"
 
 
 def check(config: Config, *, running: bool) -> Iterator[Finding]:
     """That an address beyond this machine asks for no credentials is among the warnings of the configuration."""
     subject = shown(*config.listen)
+    daemon = processes.daemon_of(held_by(config.state_dir) or "") if running else None
+    theirs = processes.listens_on(daemon) if daemon else None
+    if daemon and theirs and config.listen[1] not in {port for _, port in theirs}:
+        there = dataclasses.replace(config, listen=theirs[0])
+        yield _elsewhere(subject, shown(*there.listen))
+        yield _held(there, shown(*there.listen))
+        return
     try:
         bind(*config.listen).close()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and running:
-            yield _held(config, subject)
+        if error.errno != errno.EADDRINUSE:
+            yield fail(LISTEN, subject, f"cannot be listened on: {error.strerror or error}", advice(error))
+        elif not running:
+            yield _taken(config, subject, error)
+        elif theirs == []:
+            yield fail(LISTEN, subject, "another process listens there, and not the daemon's exporter", _WHOSE)
         else:
-            yield fail("exporter.listen", subject, f"cannot be listened on: {error.strerror or error}", advice(error))
+            yield _held(config, subject)
         return
     if running:
         detail = "nothing listens there, though the daemon runs"
-        yield fail(
-            "exporter.listen", subject, detail, "the daemon's log says why; if `listen` was changed: tocsin reload"
-        )
+        then = "the daemon's log says why; if `listen` was changed: tocsin reload; if TOCSIN_LISTEN is set for the"
+        yield fail(LISTEN, subject, detail, f"{then} daemon alone, set it for doctor too")
     else:
-        yield ok("exporter.listen", subject, "free")
+        yield ok(LISTEN, subject, "free")
+
+
+def _elsewhere(subject: str, there: str) -> Finding:
+    """The daemon's pages are at another address than the job file, read in this environment, says."""
+    then = (
+        f"if `listen` was changed since: tocsin reload; if {VARIABLE} is set for the daemon or for doctor alone: set it"
+        " for both, or use `listen` in [daemon] instead"
+    )
+    return warning(LISTEN, subject, f"the daemon listens on {there} instead", then)
 
 
 def _held(config: Config, subject: str) -> Finding:
     """Something listens there; the daemon's exporter, if all is right."""
-    if _is_anothers(config):
-        detail = "another process listens there, and not the daemon's exporter"
-        return fail("exporter.listen", subject, detail, "ss -ltnp shows who it is; stop it, or set another `listen`")
+    if config.access.tls and config.access.tls.asks_clients:
+        return ok(LISTEN, subject, "held; who is there answers only to clients with a certificate")
+    try:
+        status, is_tocsin = _healthz(config)
+    except (OSError, http.client.HTTPException) as error:
+        detail = f"something listens there and does not answer as the exporter does: {error}"
+        return fail(LISTEN, subject, detail, "ss -ltnp shows who it is; the daemon's log says more")
+    if not is_tocsin:
+        return fail(LISTEN, subject, f"another program listens there (it answers /healthz with {status})", _WHOSE)
+    if status == 503:
+        detail = "the exporter answers, but does not hear the daemon"
+        return warning(LISTEN, subject, detail, "the daemon's log says why")
+    return ok(LISTEN, subject, "the daemon's exporter answers")
+
+
+def _taken(config: Config, subject: str, error: OSError) -> Finding:
+    """No daemon runs with this state folder, and yet the address is in use."""
+    try:
+        _, is_tocsin = _healthz(config)
+    except (OSError, http.client.HTTPException):
+        is_tocsin = False
+    if not is_tocsin:
+        return fail(LISTEN, subject, f"cannot be listened on: {error.strerror}", advice(error))
+    detail = f"a Tocsin daemon listens there, and its state folder is not {config.state_dir}"
+    then = (
+        "was TOCSIN_STATE_DIR set for that daemon alone? Set it for doctor too; a second daemon needs its own `listen`"
+    )
+    return fail(LISTEN, subject, detail, then)
+
+
+def _healthz(config: Config) -> tuple[int, bool]:
+    """The status that who listens there answers with, and whether that is the exporter of a Tocsin."""
     parts = urlsplit(base_url(config))
     host, port = parts.hostname or "", parts.port
-    connection: http.client.HTTPConnection
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER)
     if config.access.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # to ourselves, and no secret is sent
         connection = http.client.HTTPSConnection(host, port, timeout=ANSWER, context=context)
-        if config.access.tls.asks_clients:
-            return ok("exporter.listen", subject, "held; who is there answers only to clients with a certificate")
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=ANSWER)
     try:
         connection.request("GET", "/healthz")
         reply = connection.getresponse()
-        said = reply.read(4096)
-    except (OSError, http.client.HTTPException) as error:
-        detail = f"something listens there and does not answer as the exporter does: {error}"
-        return fail("exporter.listen", subject, detail, "ss -ltnp shows who it is; the daemon's log says more")
+        return reply.status, reply.status in (200, 503) and b'"heard_seconds_ago"' in reply.read(4096)
     finally:
         connection.close()
-    if b'"heard_seconds_ago"' not in said or reply.status not in (200, 503):
-        detail = f"another program listens there (it answers /healthz with {reply.status})"
-        return fail("exporter.listen", subject, detail, "ss -ltnp shows who it is; stop it, or set another `listen`")
-    if reply.status == 503:
-        detail = "the exporter answers, but does not hear the daemon"
-        return warning("exporter.listen", subject, detail, "the daemon's log says why")
-    return ok("exporter.listen", subject, "the daemon's exporter answers")
-
-
-def _is_anothers(config: Config) -> bool:
-    """Whether surely no process of the daemon has the socket that listens on the port (proc(5)). Not sure where
-    that may not be looked at, or the daemon has another network.
-    """
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        daemon = re.match("process ([0-9]+) ", held_by(config.state_dir) or "")
-        if daemon and "tocsin" in Path(f"/proc/{daemon[1]}/cmdline").read_text():
-            if os.readlink(f"/proc/{daemon[1]}/ns/net") != os.readlink("/proc/self/ns/net"):
-                return False  # its ports are others
-            processes = Path(f"/proc/{daemon[1]}/task/{daemon[1]}/children").read_text().split()
-            there = listening(config.listen[1])
-            return bool(processes and there) and not any(there & sockets(one) for one in processes)
-    return False

@@ -3,30 +3,30 @@
 import fcntl
 import os
 import select
-import shutil
-import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tocsin.config import Config, Job
 from tocsin.display import size
+from tocsin.doctor import disk, processes
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.ipc import channel
 from tocsin.ipc.channel import ChannelClosed, ChannelGarbage
 from tocsin.ipc.control import Done, ListJobs, Refused, decode_answer
 from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.fates import FAILURES
 from tocsin.ledger import stores
-from tocsin.ledger.store import Reader
+from tocsin.ledger.store import Absent, Reader, Unreadable
 from tocsin.parent import control, lock
 from tocsin.parent.statuses import of, same_schedule
 from tocsin.timestamps import rfc3339
 
-LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
-NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB
 ANSWER = 5.0  # seconds for the daemon to list its jobs: a thousand take 20 ms
 LEDGER = 5.0  # seconds for reading the ledger through: some 2 GB from memory
+LOOKED_AT = 100  # rows of a job in the ledger among which its last failures are sought
 OFTEN = 3  # failures in a row: one may be a deployment, three are not
 
 
@@ -48,7 +48,7 @@ def check(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Fin
 
 
 def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
-    yield from folder(config.state_dir)
+    yield from disk.folder(config.state_dir)
     holder = held_by(config.state_dir)
     state.running = holder is not None
     if not config.state_dir.is_dir():
@@ -58,44 +58,9 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
     yield ledger(stores.reader(config.state_dir), state)
     if holder is not None:
         yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
+        if process := processes.daemon_of(holder):
+            yield from processes.stopped(process)
         yield from _daemon(config, jobs, state)
-
-
-def folder(path: Path) -> Iterator[Finding]:
-    """Whether the daemon can keep its state there, and for how long the disk lets it."""
-    there = path
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        why = "is no folder" if there == path else f"cannot be made: {there} is no folder"
-        yield fail("state.folder", str(path), why, "move it away, or name another `state_dir` in [daemon]")
-        return
-    try:
-        with tempfile.TemporaryFile(dir=there) as stream:
-            stream.write(b"x")
-            stream.flush()
-    except OSError as error:
-        advice = f"let the daemon's user write into {there} (chown, or mount it for writing), or name another state_dir"
-        yield fail("state.folder", str(path), f"cannot be written: {error.strerror}", advice)
-        return
-    owner = there.stat().st_uid
-    if owner != os.geteuid() and there == path:
-        detail = f"belongs to user {owner}, and this is user {os.geteuid()}: what another user may do was not tried"
-        yield warning("state.folder", str(path), detail, "run doctor as the user that the daemon runs as")
-    else:
-        yield ok("state.folder", str(path), "can be written" if there == path else "can be made")
-    inodes = os.statvfs(there)
-    yield disk(str(path), shutil.disk_usage(there).free, inodes.f_favail if inodes.f_files else None)
-
-
-def disk(subject: str, free: int, inodes: int | None) -> Finding:
-    """`free` bytes and inodes; None for a file system that does not count these."""
-    advice = "free some: without space no slot can be recorded, and what is not recorded is not called"
-    if free < NO_SPACE or (inodes is not None and inodes < 16):
-        return fail("state.disk", subject, f"{size(free)} and {inodes} inodes are free", advice)
-    if free < LITTLE_SPACE:
-        return warning("state.disk", subject, f"only {size(free)} are free", advice)
-    return ok("state.disk", subject, f"{size(free)} free")
 
 
 def held_by(path: Path) -> str | None:
@@ -152,7 +117,8 @@ def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[F
     for one in statuses:
         if one.name in jobs:
             state.succeeded -= {one.name} if one.consecutive_failures else set()
-            yield health(one)
+            failed = failures(stores.reader(config.state_dir), one) if one.consecutive_failures else ""
+            yield processes.hanging(one, time.time()) or health(one, failed)
 
 
 def _differ(one: JobStatus, other: JobStatus) -> bool:
@@ -182,10 +148,27 @@ def _listed(folder: Path) -> Iterator[JobStatus]:
         daemon.close()
 
 
-def health(one: JobStatus) -> Finding:
+def failures(reader: Reader, one: JobStatus) -> str:
+    """The failures since the last success, each kind by its name: the last alone may not be what is wrong."""
+    many = one.consecutive_failures
+    try:
+        rows = reader.history(job=one.name, failed=True, limit=LOOKED_AT)
+    except (Absent, Unreadable, OSError):
+        rows = []
+    found = [row["outcome"] for row in rows if row["outcome"] in FAILURES][-many:]
+    if set(found) <= {one.last_outcome}:
+        return f"{many} × {one.last_outcome}" if found or many == 1 else f"{many} failures, the last {one.last_outcome}"
+    kinds = [f"{count} × {outcome}" for outcome, count in Counter(found).most_common()]
+    if many > len(found):
+        kinds.append(f"{many - len(found)} before")
+    return f"{many} failures ({', '.join(kinds)})"
+
+
+def health(one: JobStatus, failed: str = "") -> Finding:
+    """`failed` says what the failures since the last success were."""
     since = f"since {rfc3339(one.last_success)}" if one.last_success else "and has never succeeded"
     detail = f": {one.last_detail}" if one.last_detail else ""
-    said = f"{one.consecutive_failures} × {one.last_outcome} {since}{detail}"
+    said = f"{failed or f'{one.consecutive_failures} × {one.last_outcome}'} {since}{detail}"
     advice = f"tocsin history {one.name} --failed"
     if one.enabled and one.state == "backing off":
         return fail("state.job", one.name, "its process keeps ending", "the daemon's log says why")
@@ -194,7 +177,7 @@ def health(one: JobStatus) -> Finding:
     if one.enabled and one.consecutive_failures:
         return warning("state.job", one.name, said, advice)
     if one.paused:
-        return warning("state.job", one.name, "is paused: its slots pass", f"tocsin resume {one.name}")
+        return warning("state.job", one.name, "is paused: its slots are skipped", f"tocsin resume {one.name}")
     if not one.enabled:
         return skipped("state.job", one.name, "is disabled in the job file")
     last = f"last run {one.last_outcome}" if one.last_outcome else "not run yet"

@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -17,6 +18,7 @@ from tocsin import __version__
 from tocsin.call.failures import unreached, words
 from tocsin.call.verdict import EXCERPT_FROM, one_line
 from tocsin.config import Job
+from tocsin.doctor import idle
 from tocsin.doctor.dns import Address, Known, look_up
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.doctor.judge import PATH, Answer, clock, judged
@@ -179,8 +181,18 @@ class _Origin:
         await asyncio.sleep(CLOSING)
         if clocks:
             found.append(clock(self.subject, clocks[0]))
+            found.extend(await self._beside_idle(reached[0], clocks[0]))
         for findings in asked:
             found.extend(findings)
+
+    async def _beside_idle(self, address: Address, answer: Answer) -> list[Finding]:
+        """Whether what armed jobs do keeps others waiting; nothing where no job arms."""
+        arming = [job for job in self.jobs if job.arm]
+        if not arming:
+            return []
+        question = idle.Question(self.host, address, self.tls, _as_sent(arming[0]))
+        usual = answer.received - answer.sent
+        return [await idle.check(self.subject, question, len(arming), usual, self._until)]
 
     async def _endpoint(
         self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, job: Job, clocks: list[Answer]
@@ -224,6 +236,14 @@ async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> An
             body = b""
         headers = {name.lower(): ", ".join(reply.headers.getall(name)) for name in reply.headers}
         return Answer(method, reply.status, headers, body, sent, received)
+
+
+def _as_sent(job: Job) -> bytes:
+    """The question as `_exchange` asks it, written down."""
+    parts = urlsplit(job.url)
+    fields = {"Host": parts.netloc.rpartition("@")[2], **HEADERS, "Connection": "close"}
+    head = [f"OPTIONS {parts.path or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*head, "", ""]).encode()
 
 
 def _in_short(error: Exception) -> str:
