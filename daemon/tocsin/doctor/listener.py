@@ -27,7 +27,7 @@ def check(config: Config, *, running: bool) -> Iterator[Finding]:
     theirs = processes.listens_on(daemon) if daemon else None
     if daemon and theirs and config.listen[1] not in {port for _, port in theirs}:
         there = dataclasses.replace(config, listen=theirs[0])
-        yield _elsewhere(subject, shown(*there.listen))
+        yield _elsewhere(config, shown(*there.listen))
         yield _held(there, shown(*there.listen))
         return
     try:
@@ -50,13 +50,18 @@ def check(config: Config, *, running: bool) -> Iterator[Finding]:
         yield ok(LISTEN, subject, "free")
 
 
-def _elsewhere(subject: str, there: str) -> Finding:
+def _elsewhere(config: Config, there: str) -> Finding:
     """The daemon's pages are at another address than the job file, read in this environment, says."""
+    detail = f"the daemon listens on {there} instead"
+    try:
+        bind(*config.listen).close()
+    except OSError as error:
+        detail += f"; here it could not: {error.strerror or error}"
     then = (
         f"if `listen` was changed since: tocsin reload; if {VARIABLE} is set for the daemon or for doctor alone: set it"
         " for both, or use `listen` in [daemon] instead"
     )
-    return warning(LISTEN, subject, f"the daemon listens on {there} instead", then)
+    return warning(LISTEN, shown(*config.listen), detail, then)
 
 
 def _held(config: Config, subject: str) -> Finding:
