@@ -16,7 +16,7 @@ run: $(VENV)/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env
 
 test: lint ## every check and test, with coverage
 	@scripts/need prometheus=prometheus chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
-	  systemd-analyze=systemd /usr/bin/supervisord=supervisor
+	  systemd-analyze=systemd /usr/bin/supervisord=supervisor /usr/sbin/nginx=nginx-light
 	-@scripts/need node=nodejs npm=npm pg_ctlcluster=postgresql # without them examples/nextjs-ticketing is not tried
 	@exec $(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
