@@ -26,6 +26,16 @@ NOT_SOURCES = shutil.ignore_patterns(
 )
 POSTGRES = Path("/usr/lib/postgresql")  # where Debian puts each version, outside PATH
 PASSWORD = "a-password-for-people"
+# What the tests add to the app: a handler as one forgets to keep from being rendered once, when the app is built.
+PRERENDERED = "/api/cron/prerendered"
+ADDED = {
+    f"app{PRERENDERED}/route.ts": (
+        'export const dynamic = "force-static";\n'
+        "export function GET(): Response {\n"
+        "  return Response.json({ success: true, at: Date.now() });\n"
+        "}\n"
+    )
+}
 BUILD_PATIENCE = 600.0  # seconds: a cold npm cache and a busy machine
 
 
@@ -51,6 +61,9 @@ def build() -> Path:
                 if old.is_dir():
                     shutil.rmtree(old)
             shutil.copytree(SOURCE, work, ignore=NOT_SOURCES)
+            for name, text in ADDED.items():
+                (work / name).parent.mkdir(parents=True)
+                (work / name).write_text(text)
             _npm(work, "ci", "--no-audit", "--no-fund")
             _npm(work, "run", "build")
             (work / ".next" / "standalone").rename(target)
@@ -66,6 +79,7 @@ def _digest() -> str:
         for name in sorted(set(files) - NOT_SOURCES(folder, files)):
             file = Path(folder, name)
             found.update(f"{file.relative_to(SOURCE)}\0".encode() + file.read_bytes() + b"\0")
+    found.update(repr(ADDED).encode())
     return found.hexdigest()[:16]
 
 

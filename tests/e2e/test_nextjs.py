@@ -108,9 +108,14 @@ def at_rest(tmp_path_factory: pytest.TempPathFactory, started: Ticketing) -> Ite
     """A Tocsin whose jobs are fired by hand."""
     one = Daemon(tmp_path_factory.mktemp("tocsin"))
     one.environment["API_BASE_URL"] = started.app.url
-    one.write(job("sla-check", "@yearly") + job("slash", "@yearly", path=f"{PATH}/"))
+    one.write(
+        job("sla-check", "@yearly")
+        + job("slash", "@yearly", path=f"{PATH}/")
+        + job("prerendered", "@yearly", path=rig.PRERENDERED)
+        + 'method = "GET"\n'
+    )
     one.start()
-    until(lambda: len(one.json("jobs")) == 2, "the daemon")
+    until(lambda: len(one.json("jobs")) == 3, "the daemon")
     yield one
     one.cleanup()
 
@@ -241,6 +246,15 @@ def test_a_login_page_in_the_way(ticketing: Ticketing, at_rest: Daemon, restarte
     login = f"http://localhost:{ticketing.app.port}/login"  # Next writes 127.0.0.1 so
     assert row["detail"].startswith(f"307: redirects to {login}, which Tocsin does not follow")
     assert ticketing.untouched()
+
+
+def test_a_handler_that_next_rendered_once(ticketing: Ticketing, at_rest: Daemon) -> None:
+    """It answers {"success": true} for ever and does nothing."""
+    assert '"success":true' in ticketing.app.ask(rig.PRERENDERED, method="GET")[1]
+    row = fired(at_rest, "prerendered")
+    assert (row["outcome"], row["status"]) == ("invalid_response", 200)
+    assert row["detail"].startswith("the reply came from a cache (x-nextjs-cache: HIT), so the handler did not run")
+    assert 'export const dynamic = "force-dynamic"' in row["detail"]
 
 
 def test_the_door_is_shut_without_a_secret(ticketing: Ticketing, restarted: Callable[..., None]) -> None:

@@ -121,6 +121,7 @@ def test_the_request_says_who_calls_and_which_run_it_is(app: App, make: Callable
     assert one["User-Agent"] == f"Tocsin/{__version__}"
     assert one["Connection"] == "close"
     assert one["Accept-Encoding"] == "identity"
+    assert one["Cache-Control"] == "no-cache"
     assert one["Content-Length"] == "0"
     assert one["Idempotency-Key"] == finished.run_id == RUN
     assert one["X-Tocsin-Job"] == "sla-check"
