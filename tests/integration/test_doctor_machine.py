@@ -1,7 +1,6 @@
 """What `tocsin doctor` finds on this machine: state folder, ledger, daemon, address, limits, supervisord."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -19,7 +18,7 @@ from tocsin.doctor import state
 from tocsin.doctor.state import State
 from tocsin.ledger.schema import VERSION
 from tocsin.ledger.sqlite import FILE, SqliteLedger
-from tocsin.parent import lock
+from tocsin.parent.state_folder import StateFolder
 
 pytestmark = pytest.mark.usefixtures("nothing_is_secret_yet")
 
@@ -94,13 +93,12 @@ def test_a_ledger_of_no_use(site: Site, break_it: str) -> None:
 
 def test_a_daemon_that_holds_the_folder_and_does_not_answer(site: Site) -> None:
     site.state.mkdir()
-    held = lock.take(site.state)
+    held = StateFolder(site.state)
     try:
         assert site.only("state.control")["status"] == "FAIL"
         assert f"process {os.getpid()}" in site.output
     finally:
-        fcntl.flock(held, fcntl.LOCK_UN)
-        os.close(held)
+        held.close()
 
 
 def test_a_daemon_whose_jobs_fail_and_whose_file_has_changed(daemon: Daemon, endpoint: Endpoint) -> None:

@@ -242,7 +242,7 @@ def test_a_damaged_file_is_said_and_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    with pytest.raises(Unusable, match=r"cannot open the ledger .*unable to open database file"):
+    with pytest.raises(Unusable, match=r"cannot open the ledger .*it is not a regular file"):
         SqliteLedger(tmp_path, "s1", 1.0)
 
 
@@ -312,3 +312,29 @@ def test_an_error_in_the_middle_leaves_nothing_half_applied(ledger: Ledger, monk
     monkeypatch.undo()
     assert ledger.ledger.commit(ledger.last) == [Grant("a", T)]
     assert ledger.brief() == [(0, "finished", "success", 1)]
+
+
+def test_the_ledger_is_for_its_user_alone_before_sqlite_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def watched(file: Path, **words: Any) -> sqlite3.Connection:
+        seen.append(stat.S_IMODE(file.stat().st_mode))
+        return connect(file, **words)
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    Ledger(tmp_path).close()
+    (tmp_path / FILE).chmod(0o644)
+    Ledger(tmp_path).close()
+    assert seen == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("kind", ["", "-wal", "-shm", "-journal"])
+def test_a_link_is_not_followed(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "victim").write_bytes(b"")
+    (tmp_path / f"{FILE}{kind}").symlink_to(tmp_path / "victim")
+    with pytest.raises(Unusable, match=f"{FILE}{kind}: it is a link"):
+        Ledger(tmp_path)
+    assert (tmp_path / "victim").read_bytes() == b""

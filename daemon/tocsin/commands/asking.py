@@ -1,11 +1,12 @@
 """How a command asks the running daemon, through the control socket in its state folder."""
 
+import os
 from pathlib import Path
 
 import click
 
 from tocsin import config
-from tocsin.commands.common import NOT_RUNNING, USAGE, fail
+from tocsin.commands.common import FAILED, NOT_RUNNING, USAGE, fail
 from tocsin.ipc import channel
 from tocsin.ipc.channel import ChannelClosed
 from tocsin.ipc.control import Answer, Done, Note, Refused, Request, decode_answer
@@ -15,10 +16,16 @@ from tocsin.ipc.job import Finished
 def ask(file: Path, request: Request) -> list[Answer]:
     """What the daemon says to the request, up to the last word. What it says meanwhile goes to standard error."""
     from tocsin.parent.control import NAME
+    from tocsin.parent.trust import unsafe
 
     state_dir, doubt = config.locate(file)
     try:
+        owner = state_dir.stat().st_uid
+        if why := unsafe(state_dir, owner):
+            fail(f"cannot trust what answers in {state_dir}: {why}", FAILED)
         daemon = channel.connect(state_dir, NAME, decode_answer)
+        if daemon.peer not in (0, owner, os.geteuid()):
+            fail(f"a process of user {daemon.peer} answers in {state_dir}, and not the daemon", FAILED)
     except (FileNotFoundError, ConnectionRefusedError):
         if doubt:
             fail(f"{doubt}\nno daemon answers in {state_dir}, which is only a guess", USAGE)

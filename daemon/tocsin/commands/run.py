@@ -24,7 +24,7 @@ def run(file: Path) -> None:
     from tocsin.job.warmup import rehearse
     from tocsin.ledger import main as ledger
     from tocsin.ledger import stores
-    from tocsin.parent import listener, lock
+    from tocsin.parent import listener, state_folder
     from tocsin.parent import main as parent
     from tocsin.parent.daemon import Programs
 
@@ -38,10 +38,11 @@ def run(file: Path) -> None:
         code = parent.run(settings, lambda: config.load(file, known=known), programs)
     except ConfigError as error:
         fail(str(error), USAGE)
-    except lock.HeldByAnother as error:
+    except state_folder.HeldByAnother as error:
         fail(f"cannot run a second daemon: {error}", HELD)
     except listener.CannotListen as error:
         fail(str(error), HELD if error.held else FAILED)
     except OSError as error:
-        fail(f"cannot use the state folder {settings.state_dir}: {error}", FAILED)
+        named = f"{error.filename}: " if error.filename else ""
+        fail(f"cannot use the state folder {settings.state_dir}: {named}{error.strerror or error}", FAILED)
     raise SystemExit(code)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tocsin.display import size
 from tocsin.doctor.finding import Finding, fail, ok, warning
+from tocsin.parent.trust import unsafe
 
 LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
 NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB
@@ -37,6 +38,8 @@ def _writable(path: Path, there: Path) -> Finding:
     except OSError as error:
         return fail("state.folder", str(path), f"cannot be written: {error.strerror}", _advice(error, there))
     owner = there.stat().st_uid
+    if found := unsafe(path, owner if there == path else os.geteuid()):
+        return fail("state.folder", str(path), found.why, found.cure)
     if owner != os.geteuid() and there == path:
         detail = f"belongs to user {owner}, and this is user {os.geteuid()}: what user {owner} may do was not tried"
         return warning("state.folder", str(path), detail, "run doctor as the user that the daemon runs as")

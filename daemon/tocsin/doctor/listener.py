@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from tocsin.config import Config
 from tocsin.doctor import processes
 from tocsin.doctor.finding import Finding, fail, ok, warning
-from tocsin.doctor.state import held_by
 from tocsin.parent.listener import advice, bind, shown
 from tocsin.parent.main import base_url
+from tocsin.parent.state_folder import held_by
 
 ANSWER = 3.0  # seconds for the exporter to say that it is well
 LISTEN = "exporter.listen"

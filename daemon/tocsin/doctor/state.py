@@ -1,6 +1,5 @@
 """The state folder, the daemon that holds it or does not, its ledger, and what it says of the jobs."""
 
-import fcntl
 import os
 import select
 import time
@@ -20,7 +19,8 @@ from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FAILURES
 from tocsin.ledger import stores
 from tocsin.ledger.store import Absent, Reader, Unreadable
-from tocsin.parent import control, lock
+from tocsin.parent import control
+from tocsin.parent.state_folder import held_by
 from tocsin.parent.statuses import of, same_schedule
 from tocsin.timestamps import rfc3339
 
@@ -63,21 +63,6 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
         yield from _daemon(config, jobs, state)
 
 
-def held_by(path: Path) -> str | None:
-    """Who holds the state folder; None when nobody does. Takes the lock for a moment where it is free (a daemon
-    that starts meanwhile waits for it). Raises PermissionError.
-    """
-    try:
-        descriptor = os.open(path / lock.FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def ledger(reader: Reader, state: State) -> Finding:

@@ -8,6 +8,7 @@ other side does not take is queued up to a bound, and what does not fit is refus
 import contextlib
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from tocsin.ipc.types import Message
 
 MESSAGE_SIZE = 64 * 1024  # bytes of one message: four fit into the kernel's default send buffer
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 QUEUE_LENGTH = 4096  # messages held for a reader that is behind (about 1 MB): a stopped child costs no more
 
 
@@ -62,6 +64,11 @@ class Channel(Generic[Sent, Heard]):
 
     def close(self) -> None:
         self._sock.close()
+
+    @property
+    def peer(self) -> int:
+        """The user at the other side."""
+        return peer(self._sock)[1]
 
     @property
     def backlog(self) -> int:
@@ -132,6 +139,12 @@ AnyChannel = Channel[Any, Any]  # for who handles ends of several kinds
 def pair() -> tuple[socket.socket, socket.socket]:
     """The two ends of a new channel, close-on-exec; each becomes a Channel in the process that keeps it."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """Process and user at the other side (SO_PEERCRED of unix(7))."""
+    process, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return process, user
 
 
 def adopt(descriptor: int) -> socket.socket:

@@ -4,11 +4,23 @@ import os
 import sqlite3
 from pathlib import Path
 
+from tocsin import files
 from tocsin.ledger.store import Passing
+
+BESIDE = ("-wal", "-shm")  # what SQLite keeps beside the database while it is open
 
 # Connections to files that are gone. To close one, or to lose the last reference to it, would have SQLite delete the
 # -wal file beside whatever stands there now.
 abandoned: list[sqlite3.Connection] = []
+
+
+def make_ready(file: Path) -> None:
+    """Nobody else may open the database and the files beside it, from their first moment on. Raises OSError, also
+    where somebody has put a link there."""
+    if not files.make_own(file):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for kind in (*BESIDE, "-journal"):  # SQLite makes them with the mode of the database
+        files.make_own(Path(f"{file}{kind}"))
 
 
 class Files:
@@ -23,7 +35,7 @@ class Files:
 
     def _found(self) -> list[tuple[int, int] | None]:
         """Device and inode of each."""
-        return [_identity(f"{self._file}{kind}") for kind in ("", "-wal", "-shm")]
+        return [_identity(f"{self._file}{kind}") for kind in ("", *BESIDE)]
 
 
 def _identity(file: str) -> tuple[int, int] | None:

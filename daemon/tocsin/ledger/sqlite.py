@@ -18,7 +18,7 @@ from tocsin import log
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory
 from tocsin.ledger import room
-from tocsin.ledger.files import Files, abandoned, passing, what_to_do
+from tocsin.ledger.files import Files, abandoned, make_ready, passing, what_to_do
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
 from tocsin.ledger.store import Moved, Passing, Unusable
 from tocsin.schedule import same
@@ -45,6 +45,7 @@ class SqliteLedger:
         self._next_prune = 0.0
         self._copied = 0  # changes that the database had taken over when nothing was to be committed
         try:
+            make_ready(self.file)
             self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
             try:
                 self._set_up()
@@ -61,8 +62,8 @@ class SqliteLedger:
         except sqlite3.DatabaseError as error:
             raise Unusable(what_to_do(self.file, error)) from error
         except OSError as error:  # the file of another user, perhaps
-            why = f"{error.strerror} (may this user write it?)"
-            raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
+            why = f"{error.strerror}{' (may this user write it?)' * isinstance(error, PermissionError)}"
+            raise Unusable(f"cannot open the ledger {error.filename or self.file}: {why}") from error
 
     @property
     def name(self) -> str:
@@ -70,7 +71,6 @@ class SqliteLedger:
 
     def _set_up(self) -> None:
         db = self._db
-        self.file.chmod(0o600)
         db.create_function("same_schedule", 2, same, deterministic=True)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

@@ -1,1 +1,1 @@
-"""The parent: forks, watches, relays. One thread, no network, no disk writes but its lock and control socket."""
+"""The parent: forks, watches, relays. One thread; it opens no connection and writes no file but its lock."""

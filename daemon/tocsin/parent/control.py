@@ -54,14 +54,19 @@ class Control:
             self.drop(client)
         self._hang_up()
         try:
-            self._file.unlink(missing_ok=True)
+            if self._is_there():  # and not another daemon's
+                self._file.unlink(missing_ok=True)
         except OSError as error:  # the next daemon takes its place
             log.debug("cannot remove the control socket", why=str(error))
 
     def _listen(self) -> socket.socket:
         listener = channels.listen(self._file.parent, NAME)
         self._loop.watch(listener.fileno(), self._accept)
+        self._inode = self._file.stat().st_ino
         return listener
+
+    def _is_there(self) -> bool:
+        return self._file.exists() and self._file.stat().st_ino == self._inode
 
     def _hang_up(self) -> None:
         self._loop.forget(self._listener.fileno())
@@ -72,12 +77,12 @@ class Control:
         if self._listener.fileno() < 0:
             return
         try:
-            fresh = None if self._file.exists() else self._listen()
+            fresh = None if self._is_there() else self._listen()
         except OSError as error:
             log.debug("cannot make the control socket anew", why=str(error))
             fresh = None
         if fresh:
-            log.warning("the control socket was deleted and is made anew", file=self._file)
+            log.warning("the control socket was deleted or replaced and is made anew", file=self._file)
             self._hang_up()
             self._listener = fresh
         self._loop.at(self._loop.now() + LOOK, self._look)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Never, assert_never
 
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.listener import CannotListen, Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.process import Process
+from tocsin.parent.state_folder import HeldByAnother, StateFolder
 from tocsin.parent.status_feed import StatusFeed
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
@@ -46,13 +48,14 @@ class Programs:
 
 
 class Daemon:
-    """`kept` are the descriptors that every child keeps: the state folder's locks, the log."""
+    """`kept` are descriptors that every child keeps beside the state folder's locks: the log."""
 
     def __init__(
-        self, config: Config, loop: Loop, programs: Programs, listener: Listener, kept: Callable[[], set[int]]
+        self, config: Config, loop: Loop, programs: Programs, listener: Listener, state: StateFolder, kept: set[int]
     ) -> None:
         self.config = config
         self._listener = listener
+        self._state = state
         self._kept = kept
         self.exit_code = 0
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
@@ -74,6 +77,8 @@ class Daemon:
 
     def start(self) -> None:
         """Fork the ledger and the exporter; the jobs follow as the ledger tells their past."""
+        for name in self._state.names:
+            self._loop.watch(name.fileno(), partial(self._state.hang_up, name))
         for service in self._services.values():
             self._children.begin(service)
         self._take_over()
@@ -110,7 +115,24 @@ class Daemon:
     def _heartbeat(self) -> None:
         self.feed.heartbeat(self._ledger.dropped)
         self._ledger.tell()
+        self._look_at_state()
         self._loop.at(self._loop.now() + HEARTBEAT, self._heartbeat)
+
+    def _look_at_state(self) -> None:
+        """Somebody may have deleted or replaced the state folder or its lock."""
+        if self._ledger.lost:
+            return
+        try:
+            if mended := self._state.look():
+                log.error(mended)
+        except (HeldByAnother, OSError) as error:
+            why = "the state folder is lost"
+            log.error(why, why=str(error))
+            self._ledger.lost = True  # what stands there now is not for this daemon to write into
+            if not self.stopping:
+                self.stop(why, exit_code=1)
+            self._children.stop(self._services[LEDGER], lifecycle.CANCEL_GRACE)
+            self.jobs.hurry()  # another daemon may call the same slots
 
     # ---- configuration
 
@@ -160,7 +182,8 @@ class Daemon:
         return self.jobs.main_of(child.job)
 
     def kept_by(self, child: Child) -> set[int]:
-        return self._kept() | ({self._listener.socket.fileno()} if child.process == EXPORTER else set())
+        own = {self._listener.socket.fileno()} if child.process == EXPORTER else set()
+        return self._kept | self._state.descriptors | own
 
     def forked(self, process: Process) -> None:
         child = process.child
@@ -174,6 +197,7 @@ class Daemon:
     def exited(self, process: Process) -> None:
         if process.child.process == LEDGER:
             self._ledger.died()
+            self._look_at_state()  # before the next ledger opens what stands there
         elif process.child.process == "job":
             self.on_job_exit(process.child.job)
 

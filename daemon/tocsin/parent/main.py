@@ -13,12 +13,13 @@ from tocsin import __version__, linux, log
 from tocsin.config import Config
 from tocsin.ipc.control import Done, Refused
 from tocsin.jobfile.faults import ConfigError, Fault
-from tocsin.parent import changes, limits, lock
+from tocsin.parent import changes, limits
 from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon, Programs
 from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
+from tocsin.parent.state_folder import StateFolder
 from tocsin.redact import redact
 
 UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
@@ -28,11 +29,12 @@ REPEATED = 3.0  # seconds in which another SIGTERM is the same wish: Heroku sign
 def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     """The life of the parent; returns its exit code. `load` reads the job file again.
 
-    Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.lock.HeldByAnother,
+    Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.state_folder.HeldByAnother,
     tocsin.parent.listener.CannotListen, and OSError where the state folder is of no use.
     """
     _within_limits(config)
-    held = lock.take(config.state_dir)
+    os.umask(0o077)  # of all that the daemon makes: the ledger is for this user alone from its first moment on
+    state = StateFolder(config.state_dir)
     listener = Listener(config.listen)
     writer = log.set_up(config.log_level, config.log_format)
     redact.hide(config.hidden)
@@ -54,7 +56,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     programs.rehearse(config)
     linux.fill_heap()
     loop = Loop()
-    daemon = Daemon(config, loop, programs, listener, lambda: {held, writer.descriptor})
+    daemon = Daemon(config, loop, programs, listener, state, {writer.descriptor})
 
     def reload() -> Done | Refused:
         old, read = daemon.config, daemon.config
