@@ -115,7 +115,7 @@ def main() -> None:
 
         write(0)
         path = {"PYTHONPATH": str(Path(__file__).parents[1] / "daemon")}
-        command = [sys.executable, "-m", "tocsin.cli", "run", "-c", str(file)]
+        command = [sys.executable, "-m", "tocsin", "run", "-c", str(file)]
         with Path(folder, "log").open("wb") as log:
             daemon = subprocess.Popen(command, env=ENVIRONMENT | path, stdout=log, stderr=log)
         try:

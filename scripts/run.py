@@ -7,6 +7,7 @@ examples/demo. It starts nothing unless the job file holds and the ports are fre
 # ruff: noqa: T201 (it is a command: it prints)
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -19,10 +20,12 @@ from tocsin import config
 from tocsin.config import dotenv
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.values import parse_address
+from tocsin.parent.state_folder import held_by
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "examples" / "demo"
 BIN = Path(sys.executable).parent
+STOPPED_BY = "Ctrl-C stops everything; again, without waiting for running calls."
 Address = tuple[str, int]
 
 
@@ -47,7 +50,7 @@ def main() -> int:
     for folder in (ROOT / "var" / "log", DEMO / "var"):  # supervisord makes none
         folder.mkdir(parents=True, exist_ok=True)
     announce(loaded.listen, demo)
-    return supervise(conf, environment)
+    return supervise(conf, environment, loaded.state_dir)
 
 
 def has_app(environment: dict[str, str]) -> bool:
@@ -86,12 +89,17 @@ def announce(listen: Address, demo: Address | None) -> None:
         command += " -c examples/demo/tocsin.toml"
     else:
         lines[0] = "Tocsin"
-    lines += [f"  ask it        {command}    (in another terminal)", "Ctrl-C stops everything.", ""]
+    lines += [
+        f"  ask it        {command}    (in another terminal)",
+        STOPPED_BY,
+        "",
+    ]
     print("\n".join(lines), flush=True)
 
 
-def supervise(conf: Path, environment: dict[str, str]) -> int:
-    """Run supervisord until it ends; its exit code. Ctrl-C, SIGTERM and a closed terminal all stop it."""
+def supervise(conf: Path, environment: dict[str, str], state_dir: Path) -> int:
+    """Run supervisord until it ends; its exit code. Ctrl-C, SIGTERM and a closed terminal all stop it. Ctrl-C again
+    ends running calls: supervisord, which is stopping already, would not pass it on."""
     stopping = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # until there is somebody to stop
 
@@ -99,9 +107,18 @@ def supervise(conf: Path, environment: dict[str, str]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
 
     with subprocess.Popen([BIN / "supervisord", "-c", conf], env=environment, preexec_fn=unblock) as process:
+        stopped = False
 
-        def stop(_number: int, _frame: FrameType | None) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
+            nonlocal stopped
             process.terminate()  # by itself it would take the hang-up for a wish to reload
+            if (
+                stopped
+                and number == signal.SIGINT
+                and (daemon := re.match("process ([0-9]+) ", held_by(state_dir) or ""))
+            ):
+                os.kill(int(daemon[1]), signal.SIGINT)
+            stopped = True
 
         for number in stopping:
             signal.signal(number, stop)

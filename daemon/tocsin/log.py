@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import stat
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ class LineWriter:
         mode = os.fstat(descriptor).st_mode
         self.dropped = 0  # lines, since the start of this process
         self._untold = 0  # of these, not yet mentioned in the log
+        self._is_cut = False  # whether what was written last ends in the middle of a line
         self.notice = _console_notice  # in the form of the other lines
         self._is_socket = stat.S_ISSOCK(mode)
         self.descriptor = descriptor  # to be kept open in a forked child
@@ -51,16 +51,20 @@ class LineWriter:
         data = line.encode("utf-8", "backslashreplace")
         if len(data) >= PIPE_BUF:
             data = data[: PIPE_BUF - 5].decode("utf-8", "ignore").encode() + "…".encode()
-        data += b"\n"
+        data = b"\n" * self._is_cut + data + b"\n"
         try:
             if self._is_socket:
                 with socket.socket(fileno=os.dup(self.descriptor)) as sock:
-                    sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                    written = sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             else:
-                os.write(self.descriptor, data)
+                written = os.write(self.descriptor, data)
         except OSError:  # full, or the reader is gone: the caller counts the line
             return False
-        return True
+        if written == len(data):
+            self._is_cut = False
+            return True
+        self._is_cut = not data[:written].endswith(b"\n")  # the disk, or a limit of the file's size, took the start
+        return False
 
 
 def _own_description(descriptor: int, is_pipe: bool) -> int:
@@ -136,11 +140,11 @@ def _cut(value: object, longest: int) -> object:
 
 
 def _console_notice(count: int) -> str:
-    return f"({count} log lines dropped: the reader was behind)"
+    return f"({count} log lines dropped: the reader was behind, or the disk full)"
 
 
 def _json_notice(count: int) -> str:
-    message = f"{count} log lines dropped: the reader was behind"
+    message = f"{count} log lines dropped: the reader was behind, or the disk full"
     return _line({"time": rfc3339(time.time(), milliseconds=True), "level": "warning", "message": message})
 
 
@@ -159,7 +163,7 @@ def set_up(level: str = "info", form: str = "console") -> LineWriter:
     writer = _writer()
     writer.notice = _json_notice if form == "json" else _console_notice
     handler = _Handler(writer)
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = os.isatty(1) and "NO_COLOR" not in os.environ
     handler.setFormatter(_Json() if form == "json" else _Console(colours))
     logger.addHandler(handler)
     logger.propagate = False

@@ -5,6 +5,8 @@ import logging
 import os
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def test_a_full_pipe_drops_and_counts_and_says_so_later(pipe: Pipe) -> None:
     writer.write("after")
     writer.write("and on")
     lines = drained(read).decode().splitlines()
-    assert lines == ["(10 log lines dropped: the reader was behind)", "after", "and on"]
+    assert lines == ["(10 log lines dropped: the reader was behind, or the disk full)", "after", "and on"]
     assert writer.dropped == 10, "counted since the start of the process"
 
 
@@ -276,7 +278,7 @@ def test_the_notice_of_dropped_lines_has_the_form_of_the_log(captured: Any) -> N
     out.lines()
     log.info("after")
     notice, after = map(json.loads, out.lines())
-    assert notice["message"] == "1 log lines dropped: the reader was behind"
+    assert notice["message"] == "1 log lines dropped: the reader was behind, or the disk full"
     assert notice["level"] == "warning"
     assert after["message"] == "after"
 
@@ -308,3 +310,31 @@ def test_an_exception_stays_in_one_line(captured: Any, form: str) -> None:
     (line,) = out.lines()
     assert "ValueError: two" in line
     assert "test_log.py" in line
+
+
+CUT = """
+import resource, sys
+from tocsin.log import LineWriter
+writer = LineWriter(1)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (25, hard))  # a file that may not grow takes a part of a line, as a full disk
+for line in ("first line", "second line", "third line", "fourth line"):
+    writer.write(line)
+assert writer.dropped == 2, writer.dropped
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+writer.write("fifth line")
+assert writer.dropped == 2, writer.dropped
+"""
+
+
+def test_a_line_that_the_disk_took_half_of_is_counted_and_ended(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as stream:
+        subprocess.run([sys.executable, "-c", CUT], stdout=stream, check=True)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines == [
+        "first line",
+        "second line",
+        "th",
+        "(2 log lines dropped: the reader was behind, or the disk full)",
+        "fifth line",
+    ]

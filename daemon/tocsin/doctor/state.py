@@ -63,8 +63,6 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
         yield from _daemon(config, jobs, state)
 
 
-
-
 def ledger(reader: Reader, state: State) -> Finding:
     """Looks for damage beside a daemon that may be writing."""
     found = reader.examine(LEDGER)

@@ -46,10 +46,10 @@ _URLS = {
 
 def rehearse(config: Config) -> None:
     """Call a server of our own on loopback as the jobs would, for each scheme that they use."""
+    deadline.listen()  # the parent's handler: without one SIGUSR1 would kill it
     jobs = {urlsplit(job.url).scheme: job for job in config.enabled_jobs.values()}
     if not jobs:
         return
-    deadline.listen()
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             parent, server = os.getpid(), os.fork()

@@ -73,6 +73,10 @@ class Daemon:
     def stopping(self) -> bool:
         return self.jobs.stopping
 
+    @property
+    def processes(self) -> list[Process]:
+        return [*self._services.values(), *self.jobs.processes]
+
     # ---- beginning and end
 
     def start(self) -> None:

@@ -18,11 +18,14 @@ from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon, Programs
 from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
+from tocsin.parent.process import reap_adopted
 from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
 from tocsin.parent.state_folder import StateFolder
 from tocsin.redact import redact
 
 UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
+HELD_BACK = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}  # by `tocsin.__main__`, until the handlers stand
+REAP_AGAIN = 0.1  # seconds until the loop has reaped the child that stood in the way
 REPEATED = 3.0  # seconds in which another SIGTERM is the same wish: Heroku signals every process, maybe twice
 
 
@@ -85,14 +88,26 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
         nonlocal told
         if number == signal.SIGHUP:
             reload()
-        elif number == signal.SIGINT:
+        elif number == signal.SIGINT:  # of a person at a terminal: the second one always hurries
             daemon.stop("SIGINT")
         elif number == signal.SIGTERM and loop.now() >= told + REPEATED:
             told = loop.now()
             daemon.stop("SIGTERM")
+        elif number == signal.SIGUSR2:
+            log.warning("SIGUSR2 means nothing to Tocsin")
+        elif number == signal.SIGCHLD:
+            reap()
 
-    loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), on_signal)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # what came since the job file was read counts
+    def reap() -> None:
+        if reap_adopted({one.pid for one in daemon.processes}):
+            loop.at(loop.now() + REAP_AGAIN, reap)
+
+    signals = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2]
+    if os.getpid() == 1:  # of a container: what other processes leave behind is for it to reap
+        signals.append(signal.SIGCHLD)
+        loop.at(loop.now(), reap)
+    loop.on_signals(signals, on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # what came since the start counts
     _stop_with_supervisord(loop, daemon)
     daemon.start()
     loop.run(daemon.work)

@@ -1,9 +1,10 @@
 """Owns one child process: forks it, holds its channel and pidfd, reaps it."""
 
+import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import setproctitle
 
@@ -109,6 +110,17 @@ def fork(batch: Iterable[tuple[Process, Callable[[AnyChannel], None], Iterable[i
             process.pid = pid_or_error
             process.channel = channel
     return failed
+
+
+def reap_adopted(ours: Container[int | None]) -> bool:
+    """Reap the processes that have ended and that others left to this one; whether one of `ours` is in the way, which
+    is reaped through its pidfd."""
+    with contextlib.suppress(ChildProcessError):  # there is none
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in ours:
+                return True
+            os.waitpid(ended.si_pid, 0)
+    return False
 
 
 def _pidfd(pid: int) -> int:
