@@ -2,12 +2,14 @@
 
 import base64
 import os
+import re
 import signal
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import trustme
 
 from exporter_rig import MEBIBYTE, OTHER_DESCRIPTORS, Client, Exporter, crowd, exporter, is_gone, job, scrape, world
 from harness import Daemon, Endpoint, until
+from tocsin.exporter.refusals import FREE
 from tocsin.exporter.server import CONNECTIONS
 
 TOKEN = "token-of-the-scraper-0123456789"
@@ -22,6 +25,7 @@ PASSWORD = "the pass:word/of+the-operator"
 TLS = 'listen_cert = "server.pem"\n'
 MUTUAL = TLS + 'listen_client_ca = "ca.pem"\n'
 CREDENTIALS = 'listen_bearer_file = "token"\nlisten_user = "prometheus"\nlisten_password_file = "password"\n'
+GONE = b"gone"  # a connection that ended without a word
 ASK = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -79,6 +83,54 @@ def test_credentials(house: House, more: str) -> None:
         assert one.ask("/metrics")[0] == one.ask("/jobs/sla-check")[0] == one.ask("/static/page.css")[0] == 401
         assert one.ask("/healthz")[0] == one.ask("/readyz")[0] == 200
         assert TOKEN not in one.log.read_text()
+
+
+def test_300_wrong_tokens_leave_a_trace_and_hold_nobody_up(house: House) -> None:
+    """They are counted and logged, never shown, and answered late; the right client is answered at once meanwhile."""
+    right = f"Bearer {TOKEN}"
+    series = 'tocsin_exporter_refused_requests_total{reason="wrong_credentials"}'
+
+    def refused() -> float:
+        found = re.search(rf"^{re.escape(series)} (\S+)$", one.ask("/metrics", Authorization=right)[2].decode(), re.M)
+        assert found
+        return float(found[1])
+
+    with house.exporter(CREDENTIALS, None) as one:
+        for _ in range(FREE):
+            assert one.ask("/metrics", Authorization="Bearer guess-of-a-stranger")[0] == 401
+        ask = ASK[:-2] + b"Authorization: Bearer guess-of-a-stranger\r\n\r\n"
+        with crowd(one, 300, ask) as guessers:
+            for _ in range(5):
+                scrape(one, Authorization=right)
+            until(lambda: refused() == FREE + 300, "all guesses to be counted")
+            said = [until(partial(heard, client), "an answer or an end") for client in guessers]
+        assert {one[:13] for one in said} <= {b"HTTP/1.1 401 ", GONE}
+        assert GONE in said, "only a few may wait for their answer at once"
+        assert one.ask("/metrics", Authorization=right)[0] == 200
+        log = one.log.read_text()
+        assert "refused a request: its credentials are wrong peer=127.0.0.1" in log
+        assert log.count("its credentials are wrong") <= 2
+        assert "guess-of-a-stranger" not in log
+        assert one.descriptors() <= OTHER_DESCRIPTORS
+
+
+def heard(client: socket.socket) -> bytes:
+    """What was said to the client, or GONE; nothing while it waits."""
+    client.setblocking(False)
+    try:
+        return client.recv(65536) or GONE
+    except BlockingIOError:
+        return b""
+    except ConnectionError:
+        return GONE
+
+
+def test_a_stranger_in_front_of_tls_is_counted(house: House) -> None:
+    with house.exporter(TLS, house.client()) as one:
+        with crowd(one, 1, ASK) as [client]:
+            until(lambda: is_gone(client), "the end of the connection")
+        until(lambda: one.metric('tocsin_exporter_refused_requests_total{reason="tls"}') == 1, "it to be counted")
+        assert "refused a request: its TLS handshake failed peer=127.0.0.1" in one.log.read_text()
 
 
 def test_a_long_token_fits_into_a_request(house: House) -> None:

@@ -3,11 +3,15 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from exporter_rig import Exporter, exporter, job, run, world
 from harness import until
@@ -67,6 +71,66 @@ def test_a_long_body_is_refused_with_an_answer(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):  # it may have answered and closed already
             client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 500_000)
         assert client.recv(4096).startswith(b"HTTP/1.1 405 ")
+
+
+REFUSED: list[bytes] = []  # by the one exporter for all that is no request
+ECHO = b"what-the-client-said"
+HEAD = b"GET /" + ECHO + b" HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"G\x00T /" + ECHO + b" HTTP/1.1\r\n\r\n",
+        b"what-the-client-said\r\n\r\n",
+        b"GET /" + ECHO + b"\r\n\r\n",  # HTTP/0.9
+        b"GET /" + ECHO + b" HTTP/9.9\r\n\r\n",
+        b"GET /" + ECHO + b" HTTP/1.1 \x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + ECHO + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + ECHO + b" : 1\r\n\r\n",
+        HEAD + b"Host: " + ECHO + b"\r\n\r\n",
+        HEAD + b"X: a\x00b" + ECHO + b"\r\n\r\n",
+        HEAD + b"Content-Length: " + ECHO + b"\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + ECHO + b"\r\n",
+        HEAD + b"Transfer-Encoding: " + ECHO + b"\r\n\r\n",
+        b"GET /" + ECHO * 400 + b" HTTP/1.1\r\n\r\n",
+        HEAD + b"X: " + ECHO * 2000 + b"\r\n\r\n",
+        HEAD + (ECHO + b": 1\r\n") * 200 + b"\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512),  # the beginning of TLS
+    ],
+    ids=lambda said: repr(said[:60]),
+)
+def test_what_is_no_request_is_refused_in_our_words(listening: Exporter, said: bytes) -> None:
+    """aiohttp's own pages name Python, and repeat what they were sent."""
+    REFUSED.append(said)
+    with socket.create_connection(("127.0.0.1", listening.port), timeout=20) as client:
+        with contextlib.suppress(OSError):  # it may have answered and hung up already
+            client.sendall(said)
+        reply = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := client.recv(65536):
+                reply += piece
+    assert re.match(rb"HTTP/(0\.9|1\.[01]) 400 ", reply), reply
+    head = reply.lower()
+    assert b"\r\nserver: tocsin\r\n" in head
+    assert b"\r\nconnection: close\r\n" in head or not reply.startswith(b"HTTP/1.1")
+    for word in (ECHO, b"python", b"aiohttp", b"traceback", b"html>"):
+        assert word not in head
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    """One exporter for all of them."""
+    with exporter(tmp_path_factory.mktemp("listening") / "log", *world(job())) as one:
+        yield one
+        series = 'tocsin_exporter_refused_requests_total{reason="malformed"}'
+        until(lambda: one.metric(series) == len(REFUSED), "all of them to be counted")
+        lines = one.log.read_text().splitlines()
+        assert len([line for line in lines if "refused a request: it is not HTTP" in line]) < 6
+        assert "peer=127.0.0.1" in one.log.read_text()
 
 
 def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:

@@ -69,6 +69,21 @@ def test_without_a_word_everything_is_open(load: Load) -> None:
     assert load("").access.admits("")
 
 
+@pytest.mark.parametrize(
+    "name", ["https://tocsin.internal", "tocsin.internal:9911", "*.internal", "", "a b", "x" * 254]
+)
+def test_what_is_not_a_host_name(load: Load, name: str) -> None:
+    (fault,) = faults(load, f'listen_hosts = ["tocsin.internal", "{name}"]')
+    assert fault.startswith("tocsin.toml: [daemon] listen_hosts.1 = ")
+    assert 'is not a host name: leave out scheme, port and wildcards, for example "tocsin.internal"' in fault
+
+
+def test_names_of_the_listener(load: Load) -> None:
+    access = load('listen_hosts = ["Tocsin.Internal."]').access
+    assert access == Access(hosts=frozenset({"tocsin.internal"}))
+    assert access != load("").access, "the exporter must start anew"
+
+
 def test_secrets_of_the_environment_and_of_files(load: Load, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN + "\n")
     (tmp_path / "password").write_text(PASSWORD)

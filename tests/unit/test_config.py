@@ -9,6 +9,7 @@ import trustme
 
 from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, SIGNING, Load, faults, job
 from tocsin import config
+from tocsin.config.access import Access
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.tables import DaemonTable, JobTable, TargetTable
 from tocsin.schedule import Schedule
@@ -41,6 +42,7 @@ EVERY_KEY = """
 [daemon]
 state_dir = "elsewhere"
 listen = "[::1]:9000"
+listen_hosts = ["tocsin.internal", "Tocsin."]
 ledger = "sqlite"
 node = "web-1"
 log_level = "debug"
@@ -259,6 +261,12 @@ def test_some_keys_belong_to_one_job(load: Load, line: str) -> None:
 
 VARIABLES: list[tuple[str, str, str, Any]] = [
     ("TOCSIN_LISTEN", "0.0.0.0:80", "listen", ("0.0.0.0", 80)),
+    (
+        "TOCSIN_LISTEN_HOSTS",
+        "Tocsin, tocsin.internal. ",
+        "access",
+        Access(hosts=frozenset({"tocsin", "tocsin.internal"})),
+    ),
     ("TOCSIN_NODE", "web-2", "node", "web-2"),
     ("LOG_LEVEL", "WARNING", "log_level", "warning"),
     ("LOG_LEVEL", "warn", "log_level", "warning"),
@@ -274,6 +282,11 @@ def test_the_environment_wins_over_the_file(load: Load, variable: str, value: st
     assert getattr(load(GOOD, {**ENVIRONMENT, variable: value}), key) == right
     kept = load(written + GOOD, {**ENVIRONMENT, variable: ""})
     assert getattr(kept, key) == getattr(load(written + GOOD), key), "an empty variable says nothing"
+
+
+def test_a_faulty_name_of_a_variable_is_said(load: Load) -> None:
+    (fault,) = faults(load, GOOD, {**ENVIRONMENT, "TOCSIN_LISTEN_HOSTS": "tocsin, http://tocsin"})
+    assert fault.startswith("tocsin.toml: [environment TOCSIN_LISTEN_HOSTS] listen_hosts.1 = ")
 
 
 def test_the_state_folder_of_the_environment(load: Load, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Which path answers what: questions in, replies out."""
 
+import os
+
 import pytest
 
 from exporter_rig import NOON, Asked, job, run, world
+from tocsin.config.access import Access
+from tocsin.config.secrets import Secret
 from tocsin.exporter.metrics import OPENMETRICS, TEXT
 from tocsin.exporter.state import SLOTS_KEPT
 from tocsin.ipc.exporter import ConfigLoaded, Heartbeat, JobRemoved, LedgerState, ProcessExited, ProcessUp
@@ -151,17 +155,50 @@ def test_nothing_there(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:9911", "localhost:9911", "LOCALHOST", "tocsin.localhost", "[::1]:9911", "10.0.0.7", ""]
+    "host",
+    [
+        *("127.0.0.1:9911", "localhost:9911", "LOCALHOST", "tocsin.localhost", "[::1]:9911", "10.0.0.7", "", ":9911"),
+        *("[fe80::1%25eth0]:9911", "Tocsin.Internal:9911", "tocsin.internal.", "tocsin"),
+    ],
 )
-def test_names_of_this_machine(host: str) -> None:
-    assert Asked().ask("/healthz", host=host).status == 200
+def test_addresses_and_names_of_this_listener(host: str) -> None:
+    access = Access(hosts=frozenset({"tocsin.internal", "tocsin"}))
+    assert Asked(access=access).ask("/healthz", host=host).status == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:9911", "localhost.evil.example", "[::1", "127.0.0.1.io"]
+    "host",
+    [
+        *("evil.example", "evil.example:9911", "localhost.evil.example", "[::1", "127.0.0.1.io", "notlocalhost"),
+        *("tocsin.internal.evil.example", "tocsin.internal@evil.example", "127.0.0.1/.evil.example", "[evil]", "a b"),
+    ],
 )
-def test_dns_rebinding_is_refused_on_loopback(host: str) -> None:
-    assert Asked().ask("/healthz", host=host).status == 421
-    assert Asked(host="::1").ask("/healthz", host=host).status == 421
-    assert Asked(host="0.0.0.0").ask("/healthz", host=host).status == 200
-    assert Asked(host="192.0.2.7").ask("/healthz", host=host).status == 200
+@pytest.mark.parametrize("listen", ["127.0.0.1", "::1", "0.0.0.0", "192.0.2.7", "tocsin.internal"])
+def test_dns_rebinding_is_refused(host: str, listen: str) -> None:
+    asked = Asked(*world(job()), host=listen, access=Access(hosts=frozenset({"also.internal"})))
+    for path in ("/", "/metrics", "/api/jobs", "/healthz", "/nope"):
+        reply = asked.ask(path, host=host)
+        assert (reply.status, reply.refused) == (421, "host")
+        assert b"listen_hosts" in reply.body
+        assert host.encode() not in reply.body
+
+
+def test_the_names_that_the_listener_has_by_itself() -> None:
+    asked = Asked(host="Tocsin.Internal")
+    assert asked.ask("/healthz", host="tocsin.internal:9911").status == 200
+    assert asked.ask("/healthz", host=os.uname().nodename).status == 200
+
+
+def test_beyond_loopback_with_credentials_any_name_will_do() -> None:
+    """A stranger's page has none, nor can a browser be made to send ours to it."""
+    access = Access(bearer=Secret("0123456789abcdef", "bearer", "X"))
+    asked = Asked(*world(job()), host="0.0.0.0", access=access)
+    assert asked.ask("/healthz", host="probe.example").status == 200
+    reply = asked.ask("/", host="evil.example")
+    assert (reply.status, reply.refused) == (401, "no_credentials")
+    reply = asked.ask("/", host="evil.example", authorization="Bearer x")
+    assert (reply.status, reply.refused) == (401, "wrong_credentials")
+    assert asked.ask("/", host="tocsin.example.com", authorization="Bearer 0123456789abcdef").status == 200
+    on_loopback = Asked(access=Access(bearer=access.bearer, hosts=frozenset({"tocsin.example.com"})))
+    assert on_loopback.ask("/", host="evil.example").status == 421  # nobody has that name but by mistake
+    assert on_loopback.ask("/", host="tocsin.example.com").status == 401  # a proxy that passes it on

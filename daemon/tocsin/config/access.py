@@ -1,7 +1,9 @@
-"""Who may ask the exporter: over TLS, with a client certificate, a token or a password, as [daemon] says."""
+"""Who may ask the exporter: over TLS, with a client certificate, a token or a password, by which name."""
 
 import base64
 import hmac
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -12,6 +14,7 @@ from tocsin.config.tls import ServerTls, TlsError
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[^\]]*)?\]|[^\[\]:/?#@]*)(?::[0-9]*)?")  # RFC 9110, 7.2
 LONGEST = 1024  # characters of a token or password: with room to spare in what the exporter reads of a header
 
 
@@ -23,6 +26,7 @@ class Access:
     bearer: Secret | None = None
     user: str = ""
     password: Secret | None = None
+    hosts: frozenset[str] = frozenset()  # names that a request may ask for, in lower case
 
     @property
     def challenge(self) -> str:
@@ -57,6 +61,23 @@ class Access:
                 return hmac.compare_digest(pair, _pair(self.user, self.password))
         return False
 
+    def answers_as(self, host: str, listen: str) -> bool:
+        """Whether a request with this Host header is answered by a listener on the host `listen`, against DNS
+        rebinding: a stranger's page whose name comes to point at this listener, so that its visitor's browser reads
+        ours for it.
+
+        Beyond loopback, TLS or credentials are enough: a browser refuses a certificate of another name, and sends no
+        credentials of ours from a stranger's page. Without the header it is no browser that asks.
+        """
+        if (self.challenge or self.tls) and not is_loopback(listen):
+            return True
+        found = _HOST.fullmatch(host.strip())
+        if not found:
+            return False
+        name = _plain(found[1])
+        own = {*self.hosts, _plain(listen), _plain(os.uname().nodename)}
+        return not name or name in own or f".{name}".endswith(".localhost") or _is_literal(name.strip("[]"))
+
 
 def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> Access:
     """What [daemon], of which some keys may be faulty, says of it; the faults go to the reader."""
@@ -71,6 +92,7 @@ def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> Access:
         _secret(daemon, reader, "listen_bearer", "bearer"),
         daemon.listen_user,
         _secret(daemon, reader, "listen_password", "authorization"),
+        frozenset(map(_plain, daemon.listen_hosts)),
     )
 
 
@@ -89,6 +111,18 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _plain(name: str) -> str:
+    return name.lower().removesuffix(".")
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _tls(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> ServerTls | None:

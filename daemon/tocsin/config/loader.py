@@ -23,6 +23,7 @@ from tocsin.jobfile.tables import DaemonTable, JobTable
 DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment wins
     "TOCSIN_STATE_DIR": "state_dir",
     "TOCSIN_LISTEN": "listen",
+    "TOCSIN_LISTEN_HOSTS": "listen_hosts",
     "TOCSIN_LEDGER": "ledger",
     "TOCSIN_NODE": "node",
     "LOG_LEVEL": "log_level",
@@ -122,9 +123,12 @@ class Loader(Reader):
         written = dict(self.table("daemon"))
         wrong: set[str] = set()
         for variable, key in DAEMON_VARIABLES.items():
-            if value := self.environment.get(variable):
+            value: str | list[str]
+            if value := self.environment.get(variable, ""):
                 if key == "log_level":
                     value = {"warn": "warning"}.get(value.lower(), value.lower())  # Node's word for it
+                if key == "listen_hosts":
+                    value = value.replace(",", " ").split()
                 written.pop(key, None)
                 if self.model(DaemonTable, {key: value}, f"environment {variable}"):
                     written[key] = value

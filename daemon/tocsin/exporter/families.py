@@ -52,6 +52,9 @@ class Families:
         self.log_lines_dropped = counter(
             "tocsin_log_lines_dropped_total", "Log lines dropped because their reader was behind."
         )
+        self.refused = counter(
+            "tocsin_exporter_refused_requests_total", "Requests that the exporter refused, by reason.", "reason"
+        )
         self.lateness = histogram(
             "tocsin_fire_lateness_seconds",
             "Request sent minus due, of the runs the schedule started on time: not manual, caught up or redelivered.",

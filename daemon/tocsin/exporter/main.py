@@ -9,6 +9,7 @@ from typing import Never
 from tocsin import log
 from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.refusals import Refusals
 from tocsin.exporter.routes import Routes
 from tocsin.exporter.server import SEND_BUFFER, serve
 from tocsin.exporter.state import State
@@ -36,6 +37,7 @@ async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, hos
     state = State(time.time(), time.monotonic())
     metrics = Metrics()
     routes = Routes(state, metrics, host, access, time.time, time.monotonic)
+    refusals = Refusals(metrics.refused, loop.call_later, time.monotonic)
     stopped: asyncio.Future[None] = loop.create_future()
 
     def hear() -> None:
@@ -57,7 +59,7 @@ async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, hos
 
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
-    server = asyncio.create_task(serve(listener, routes.answer, access.tls.context if access.tls else None))
+    server = asyncio.create_task(serve(listener, routes.answer, access.tls.context if access.tls else None, refusals))
     await asyncio.wait((stopped, server), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():
         (stopped if stopped.done() else server).result()

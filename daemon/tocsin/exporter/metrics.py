@@ -10,6 +10,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from tocsin import __version__
 from tocsin.exporter import accept as accepts
 from tocsin.exporter.families import Families
+from tocsin.exporter.refusals import REFUSALS, Refusal
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
 from tocsin.ipc.exporter import (
@@ -50,6 +51,8 @@ class Metrics:
             f.jobs.labels(state)
         for reason in EXIT_REASONS:
             f.ledger_exits.labels(reason)
+        for refusal in REFUSALS:
+            f.refused.labels(refusal)
 
     def hear(self, message: ToExporter, status: JobStatus | None, now: float) -> None:
         """Take in a message; `status` is that of its job after it, if it has one. `now` is Unix time."""
@@ -87,6 +90,9 @@ class Metrics:
                 case ProcessExited(reason=reason):
                     series.exited(reason)
             series.show(status, now)
+
+    def refused(self, reason: Refusal) -> None:
+        self.families.refused.labels(reason).inc()
 
     def _define(self, status: JobStatus, now: float) -> None:
         """A disabled job shows its `tocsin_job_info` alone: what does not run can neither stall nor fail."""

@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from tocsin.config.access import Access, is_loopback
+from tocsin.config.access import Access
 from tocsin.exporter import api
 from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.metrics import TEXT as METRICS_TEXT
 from tocsin.exporter.pages import Pages
+from tocsin.exporter.refusals import Refusal
 from tocsin.exporter.state import State
 
 SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: a crowd of them costs one rendering
@@ -32,6 +31,9 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+NOT_OUR_NAME = b"""this listener does not answer to the name in the Host header
+ask by IP address or as localhost, or add the name to listen_hosts in [daemon] (or TOCSIN_LISTEN_HOSTS)
+"""
 NOT_KEPT = {"Cache-Control": "no-store"}
 KEPT = {"Cache-Control": "public, max-age=86400, immutable"}  # its URL changes with its content
 
@@ -47,10 +49,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """`refused` says why, where it is a refusal to be counted."""
+
     status: int
     content_type: str
     body: bytes
     headers: dict[str, str] = field(default_factory=lambda: NOT_KEPT)
+    refused: Refusal | None = None
 
 
 class Routes:
@@ -67,20 +72,22 @@ class Routes:
         self._state = state
         self._metrics = metrics
         self._pages = Pages(state)
-        self._local = is_loopback(listen_host)
+        self._listen_host = listen_host
         self._access = access
         self._now = now
         self._clock = clock
         self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format; there are two
 
     def answer(self, request: Request) -> Reply:
-        if self._local and not _names_this_machine(request.host):
-            text = "this listener is on loopback: ask for it by IP address or as localhost\n"
-            return Reply(421, TEXT, text.encode())
+        if not self._access.answers_as(request.host, self._listen_host):
+            return Reply(421, TEXT, NOT_OUR_NAME, refused="host")
         admitted = self._access.admits(request.authorization)
         if not admitted and request.path not in OPEN:
             headers = {"WWW-Authenticate": self._access.challenge, **NOT_KEPT}
-            return Reply(401, TEXT, b"this listener wants credentials\n", headers)
+            return Reply(
+                *(401, TEXT, b"credentials required\n", headers),
+                refused="wrong_credentials" if request.authorization else "no_credentials",
+            )
         if request.method not in ("GET", "HEAD"):
             return _json(405, {"error": "GET and HEAD only"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match request.path.split("/"):
@@ -119,21 +126,3 @@ class Routes:
 
 def _json(status: int, value: Any, headers: dict[str, str] = NOT_KEPT) -> Reply:
     return Reply(status, JSON, msgspec.json.encode(value) + b"\n", headers)
-
-
-def _names_this_machine(host: str) -> bool:
-    """Whether a Host header is no name that a stranger's DNS could point at loopback (DNS rebinding).
-
-    Without the header it is no browser that asks.
-    """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if not name or name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

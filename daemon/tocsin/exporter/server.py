@@ -11,12 +11,14 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.web_protocol import RequestHandler
 
 from tocsin import log
-from tocsin.exporter.routes import SECURITY_HEADERS, Reply, Request
+from tocsin.exporter.refusals import LATE_AT_ONCE, Refusal, Refusals
+from tocsin.exporter.routes import SECURITY_HEADERS, TEXT, Reply, Request
 
 CONNECTIONS = 64  # at once; one more sheds another
 PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus' own timeout is 10 s
@@ -27,18 +29,44 @@ REQUEST_LINE = 4096  # bytes: no path of ours needs more
 HEADER = 16 * 1024  # bytes of one: a browser sends the cookies of every port of localhost, as much as Node takes
 HEADERS = 64
 HEAD = 32 * 1024  # bytes of all of them, after which no more is read: many long ones must not fill the memory
+TOO_OLD = Reply(400, TEXT, b"HTTP/1.0 or later is required\n", refused="malformed")
 OUT_OF_DESCRIPTORS = 0.1  # seconds before the next accept when there is no descriptor for it, so as not to spin
 
 SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # it logs clients' nonsense as errors; ours go to our log
 
 
 class Http(RequestHandler):
-    """aiohttp's, which bounds each header but not what all of them hold; of a body it reads no more than it must."""
+    """aiohttp's, which bounds each header but not what all of them hold; of a body it reads no more than it must.
+
+    What is no request is answered in our words: aiohttp's repeat it, and name Python."""
 
     received = 0  # bytes
 
+    def __init__(self, *arguments: Any, refusals: Refusals, peer: str, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.refusals = refusals
+        self.peer = peer
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002 - aiohttp hands over what we do not say
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        if request.writer.output_size:
+            raise ConnectionResetError("the reply has begun")  # nothing can be said any more; aiohttp hangs up
+        if status < 500:
+            self.refusals.add("malformed", self.peer)
+        text = "this is not an HTTP request that can be answered\n" if status < 500 else "cannot answer: see the log\n"
+        response = web.Response(status=status, text=text, headers={**SECURITY_HEADERS, "Server": "Tocsin"})
+        response.force_close()
+        return response
+
     def data_received(self, data: bytes) -> None:
         if self.received > HEAD and not self._request_count:
+            if self.transport and not self._force_close:
+                self.refusals.add("malformed", self.peer)
             self.force_close()
         else:
             self.received += len(data)
@@ -50,7 +78,7 @@ class Connection:
     """One client's, from accept to end."""
 
     client: socket.socket
-    protocol: RequestHandler
+    protocol: Http
     transport: asyncio.Transport | None = None  # none before the handshake is over
     answering: bool = False
     receiving: asyncio.Task[None] | None = None
@@ -68,6 +96,8 @@ class Connection:
             )
             self.transport.set_write_buffer_limits(SLICE)  # TLS holds 512 KB by itself
         except OSError as error:  # it hung up, or its handshake failed or took too long
+            if isinstance(error, ssl.SSLError):
+                self.protocol.refusals.add("tls", self.protocol.peer)
             error.__traceback__ = None  # a cycle through asyncio's frames, with the 256 KB of a TLS connection in it
         finally:
             self.receiving = None  # and one through the task, if that was cancelled
@@ -92,6 +122,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._open: dict[object, Connection] = {}  # by protocol, in the order of their arrival
+        self._late = 0  # replies to guessers that wait
 
     def admit(self, one: Connection) -> None:
         for gone in [other for other in self._open.values() if other.is_gone]:
@@ -106,25 +137,47 @@ class Guard:
         if one := self._open.get(protocol):
             one.answering = True
 
+    async def refuse(self, request: web.BaseRequest, reason: Refusal, refusals: Refusals) -> None:
+        """Count it, and let it wait as long as it must. Meanwhile it counts as not asked: it is shed first, and of too
+        many that wait one more is dropped, so that guessers take no connections from others."""
+        protocol = request.protocol
+        assert isinstance(protocol, Http)
+        detail = request.headers.get("Host", "") if reason == "host" else ""
+        wait = refusals.add(reason, protocol.peer, detail)
+        if wait and self._late >= LATE_AT_ONCE:
+            if one := self._open.get(protocol):
+                self._drop(one)
+        elif wait:
+            self._late += 1
+            try:
+                await asyncio.sleep(wait)
+            finally:
+                self._late -= 1
+
     def _drop(self, one: Connection) -> None:
         del self._open[one.protocol]
         one.drop()
 
 
-async def serve(listener: socket.socket, answer: Callable[[Request], Reply], tls: ssl.SSLContext | None) -> None:
+async def serve(
+    listener: socket.socket, answer: Callable[[Request], Reply], tls: ssl.SSLContext | None, refusals: Refusals
+) -> None:
     """Answer until cancelled."""
     loop = asyncio.get_running_loop()
     guard = Guard()
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        reply = _reply(request, answer) if request.version >= HttpVersion10 else TOO_OLD
+        if reply.refused:
+            await guard.refuse(request, reply.refused, refusals)
         guard.answering(request.protocol)
-        return await _respond(request, answer)
+        return await _send(request, reply)
 
     http = partial(
         Http,
         web.Server(respond),
         loop=loop,
-        access_log=None,  # type: ignore[arg-type]
+        access_log=None,
         logger=SILENT,
         keepalive_timeout=0,
         lingering_time=0,
@@ -137,7 +190,7 @@ async def serve(listener: socket.socket, answer: Callable[[Request], Reply], tls
     short = False
     while True:
         try:
-            client, _ = await loop.sock_accept(listener)
+            client, (peer, *_) = await loop.sock_accept(listener)
         except OSError as error:  # the client is gone already, or there is no descriptor left
             if not short:
                 log.warning("cannot accept connections", why=str(error))
@@ -145,13 +198,13 @@ async def serve(listener: socket.socket, answer: Callable[[Request], Reply], tls
             await asyncio.sleep(OUT_OF_DESCRIPTORS)
         else:
             short = False
-            one = Connection(client, http())
+            one = Connection(client, http(refusals=refusals, peer=peer))
             one.receiving = loop.create_task(one.receive(tls))
             guard.admit(one)
             await asyncio.sleep(0)  # that waiting connections do not keep this one from its turn
 
 
-async def _respond(request: web.BaseRequest, answer: Callable[[Request], Reply]) -> web.StreamResponse:
+def _reply(request: web.BaseRequest, answer: Callable[[Request], Reply]) -> Reply:
     headers = request.headers
     asked = Request(
         request.method,
@@ -161,10 +214,13 @@ async def _respond(request: web.BaseRequest, answer: Callable[[Request], Reply])
         headers.get("Authorization", ""),
     )
     try:
-        reply = answer(asked)
+        return answer(asked)
     except Exception:  # noqa: BLE001 - a fault in one page must not take the others with it
         log.logger.error("cannot answer %s", asked.path[:200], exc_info=True)
-        reply = Reply(500, "text/plain; charset=utf-8", b"cannot answer: see the log\n")
+        return Reply(500, TEXT, b"cannot answer: see the log\n")
+
+
+async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers={**SECURITY_HEADERS, **reply.headers})
     response.headers["Content-Type"] = reply.content_type
     response.headers["Server"] = "Tocsin"

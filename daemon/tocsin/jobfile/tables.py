@@ -15,6 +15,7 @@ from tocsin.jobfile.values import (
     ContentType,
     File,
     Headers,
+    Host,
     Interval,
     MemoryLimit,
     OwnSendSecret,
@@ -43,6 +44,12 @@ class DaemonTable(Table):
     state_dir: File = Field("var", min_length=1, description="Folder of the lock, the ledger and the control socket.")
     listen: Address = Field(
         ("127.0.0.1", 9911), description='Where pages and metrics are served; IPv6 in brackets, as "[::1]:9911".'
+    )
+    listen_hosts: list[Host] = Field(
+        [],
+        max_length=50,
+        description="Names by which requests may ask for a listener without TLS and credentials, beside IP addresses, "
+        "localhost and the machine's own name; others get 421.",
     )
     listen_cert: File = Field("", description="Certificate chain of the listener, PEM. Set: TLS only.")
     listen_key: File = Field("", description="Its private key, PEM, unencrypted; may be in the same file.")

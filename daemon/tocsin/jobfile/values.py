@@ -22,6 +22,7 @@ _SIZE = re.compile(r"([0-9]{1,9})\s*(B|[KMG]i?B)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2: a header's name
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _TOTAL = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
 _STATUS = re.compile(r"[1-5](xx|[0-9][0-9])")
 LEAST_MEMORY = 48 * 1024**2  # bytes of data for a job's process: 26 MB measured before it does anything
 MAX_TOTALS = 8  # series a job may add to the metrics
@@ -82,6 +83,12 @@ def parse_address(text: object) -> tuple[str, int]:
     if not host or not port or parts.netloc != text or "@" in text:
         raise ValueError(why)
     return host, port
+
+
+def _host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise ValueError('is not a host name: leave out scheme, port and wildcards, for example "tocsin.internal"')
+    return name
 
 
 def _header_name(name: str) -> str:
@@ -234,6 +241,7 @@ Interval = Annotated[str, AfterValidator(_interval), _DURATION_AS]
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1), _as("size", _SIZE)]
 MemoryLimit = Annotated[int | None, BeforeValidator(_memory_limit), _as("size", f"|{_SIZE.pattern}")]
 Address = Annotated[tuple[str, int], BeforeValidator(parse_address), _as("address", r"[^\s/@?#]+:[0-9]{1,5}")]
+Host = Annotated[str, AfterValidator(_host), _as("host name", _HOST)]
 Url = Annotated[str, AfterValidator(check_url), _as("URL", "https?://[!-~]+", maxLength=MAX_URL)]
 BaseUrl = Annotated[str, AfterValidator(_base_url), _as("URL", "https?://[!->@-~]+", maxLength=MAX_URL)]
 Path = Annotated[str, AfterValidator(_path), _as("path", '/[!-"$-~]*', maxLength=MAX_URL)]
