@@ -13,6 +13,7 @@ import exporter_rig as rig
 from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
 from tocsin.ipc.exporter import ProcessUp
+from tocsin.exporter.refusals import REFUSALS
 from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, REPORTED_ERRORS, STATUS_CLASSES
 
 # The label values that the code closes, by metric and label. A `host` or a `job_name` may be anything.
@@ -25,6 +26,7 @@ CLOSED = {
     ("tocsin_job_reported_errors_total", "reason"): REPORTED_ERRORS,
     ("tocsin_job_process_exits_total", "reason"): EXIT_REASONS,
     ("tocsin_ledger_process_exits_total", "reason"): EXIT_REASONS,
+    ("tocsin_exporter_refused_requests_total", "reason"): REFUSALS,
     ("tocsin_jobs", "state"): JOB_STATES,
     ("ALERTS", "alertstate"): ("pending", "firing"),
 }
