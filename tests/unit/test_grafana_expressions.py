@@ -12,8 +12,8 @@ from promql_parser import MatchOp, VectorSelector
 import exporter_rig as rig
 from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
-from tocsin.ipc.exporter import ProcessUp
 from tocsin.exporter.refusals import REFUSALS
+from tocsin.ipc.exporter import ProcessUp
 from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, REPORTED_ERRORS, STATUS_CLASSES
 
 # The label values that the code closes, by metric and label. A `host` or a `job_name` may be anything.
