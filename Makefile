@@ -20,8 +20,8 @@ test: lint ## every check and test, with coverage
 	-@scripts/need node=nodejs npm=npm pg_ctlcluster=postgresql # without them examples/nextjs-ticketing is not tried
 	@exec $(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
-pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.13 that is here
-	@for version in 3.11 3.12 3.13; do \
+pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.15 that is here
+	@for version in 3.11 3.12 3.13 3.14 3.15; do \
 	  if python$$version -c '' 2>/dev/null; then $(MAKE) --no-print-directory suite VENV=.venv-$$version PYTHON=python$$version || exit 1; \
 	  else echo "python$$version is not here"; fi; \
 	done

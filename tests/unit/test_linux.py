@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -19,16 +18,9 @@ from tocsin import linux
 PATIENCE = 30.0  # seconds until a test gives up on another process
 
 
-def in_child(work: Callable[[], int]) -> int:
-    """Exit code of `work` in a forked child."""
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            code = work()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def alone(code: str) -> int:
+    """Exit code of a process that runs this. It may fork, which a test's worker must not: that has several threads."""
+    return subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL).returncode
 
 
 def test_a_timer_wakes_at_its_instant_and_not_before() -> None:
@@ -77,108 +69,120 @@ def test_a_timer_is_not_inherited_by_programs() -> None:
         linux.arm_timerfd(timer, 1.0)
 
 
-def test_sharp_timers_are_to_be_had() -> None:
-    def work() -> int:
-        linux.sharpest_timers()
-        with open("/proc/self/timerslack_ns") as file:
-            return int(file.read())
+SHARP = """
+from tocsin import linux
+linux.sharpest_timers()
+with open("/proc/self/timerslack_ns") as file:
+    raise SystemExit(int(file.read()))
+"""
 
-    assert in_child(work) == 1
+
+def test_sharp_timers_are_to_be_had() -> None:
+    assert alone(SHARP) == 1
+
+
+CLOSING = """
+import os
+from tocsin import linux
+null = os.open("/dev/null", os.O_RDWR)
+for descriptor in range(10):
+    os.dup2(null, descriptor)
+linux.close_all_but({kept})
+still = set()
+for descriptor in range(1024):
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        continue
+    still.add(descriptor)
+os._exit(0 if still == set({kept}) else 1)
+"""
 
 
 @pytest.mark.parametrize("kept", [(0,), (0, 1, 2), (1, 5), (2, 6, 6), (), (4, 5), (9,)])
 def test_every_descriptor_but_those_kept_is_closed(kept: tuple[int, ...]) -> None:
-    def work() -> int:
-        null = os.open("/dev/null", os.O_RDWR)
-        for descriptor in range(10):
-            os.dup2(null, descriptor)
-        linux.close_all_but(kept)
-        still = set()
-        for descriptor in range(1024):
-            try:
-                os.fstat(descriptor)
-            except OSError:
-                continue
-            still.add(descriptor)
-        return 0 if still == set(kept) else 1
+    assert alone(CLOSING.format(kept=kept)) == 0
 
-    assert in_child(work) == 0
+
+HIGH = """
+import os
+from tocsin import linux
+null = os.open("/dev/null", os.O_RDWR)
+os.dup2(null, 900)
+linux.close_all_but((0, 1, 2, null))
+try:
+    os.fstat(900)
+except OSError:
+    os._exit(0)
+os._exit(1)
+"""
 
 
 def test_high_descriptors_are_closed_too() -> None:
-    def work() -> int:
-        null = os.open("/dev/null", os.O_RDWR)
-        os.dup2(null, 900)
-        linux.close_all_but((0, 1, 2, null))
-        try:
-            os.fstat(900)
-        except OSError:
-            return 0
-        return 1
+    assert alone(HIGH) == 0
 
-    assert in_child(work) == 0
+
+PROTECTED = """
+import os, signal, socket
+from tocsin import linux
+ours = socket.socket(fileno={descriptor})
+me = os.getpid()
+if os.fork() == 0:
+    linux.die_with_parent(me)
+    ours.send(b"protected")
+else:
+    ours.close()
+while True:
+    signal.pause()
+"""
 
 
 def test_a_child_dies_with_its_parent() -> None:
     """The grandchild holds one end of a socket pair: its death is our end-of-file."""
     ours, theirs = socket.socketpair()
-    parent = os.fork()
-    if parent == 0:
+    code = PROTECTED.format(descriptor=theirs.fileno())
+    with ours, subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()]) as parent:
+        theirs.close()
+        ours.settimeout(PATIENCE)
         try:
-            ours.close()
-            me = os.getpid()
-            if os.fork() == 0:
-                linux.die_with_parent(me)
-                theirs.send(b"protected")
-                while True:
-                    signal.pause()
-            theirs.close()
-            while True:
-                signal.pause()
+            assert ours.recv(100) == b"protected"
         finally:
-            os._exit(1)
-    theirs.close()
-    ours.settimeout(PATIENCE)
-    assert ours.recv(100) == b"protected"
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
-    assert ours.recv(100) == b"", "the grandchild is gone"
-    ours.close()
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+        assert ours.recv(100) == b"", "the grandchild is gone"
+
+
+FORKED = """
+import os
+from tocsin import linux
+stranger, parent = os.getppid(), os.getpid()
+pid = os.fork()
+if pid == 0:
+    try:
+        linux.die_with_parent({told})
+        os._exit(42)
+    finally:
+        os._exit(99)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
 
 
 def test_a_child_whose_parent_died_before_it_asked_exits() -> None:
     """Told of a parent that is not (or no longer) its own, it leaves."""
-    stranger = os.getpid()  # the grandparent of who asks
-
-    def work() -> int:
-        def grandchild() -> int:
-            linux.die_with_parent(stranger)
-            return 42
-
-        return 0 if in_child(grandchild) == 1 else 2
-
-    assert in_child(work) == 0
+    assert alone(FORKED.format(told="stranger")) == 1
 
 
 def test_a_child_of_a_living_parent_goes_on() -> None:
-    parent = os.getpid()
-
-    def work() -> int:
-        linux.die_with_parent(parent)
-        return 42
-
-    assert in_child(work) == 42
+    assert alone(FORKED.format(told="parent")) == 42
 
 
 def test_memory_of_a_process() -> None:
     found = linux.resident_memory(os.getpid())
     assert found is not None
     assert found > 1024**2
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert linux.resident_memory(pid) is None
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert linux.resident_memory(process.pid) is None
 
 
 def test_the_kernel_says_whether_something_keeps_the_clock_right() -> None:

@@ -1,6 +1,7 @@
 """`tocsin run`: the daemon; here its processes are put together."""
 
 import signal
+import sysconfig
 from pathlib import Path
 
 import click
@@ -14,6 +15,9 @@ from tocsin.jobfile.faults import ConfigError
 @job_file_option
 def run(file: Path) -> None:
     """Run the daemon in the foreground (what supervisord starts)."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        # The parent forks under the interpreter's lock, past Python's own hooks (linux.bare_fork).
+        fail("cannot run on a free-threaded Python, where forking was never tried: use a regular build", USAGE)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload asked for too early waits, and kills nobody
     known = config.Known()
     settings = loaded(file, known)

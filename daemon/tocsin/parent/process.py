@@ -148,7 +148,11 @@ def _child(
     code = CRASHED
     try:
         _become(title, parent, others)
-        main(Channel(channels.adopt(descriptor), is_told, blocking=True))
+        channel = Channel(channels.adopt(descriptor), is_told, blocking=True)
+        try:
+            main(channel)
+        finally:
+            channel.close()
         code = 0
     except ChannelClosed:
         code = 0  # the parent is gone: nobody to work for

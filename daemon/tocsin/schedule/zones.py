@@ -11,6 +11,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from tocsin.schedule.fields import shown
 from tocsin.schedule.grammar import ScheduleError
 
+NO_DATA = (
+    "this machine has no time zone data at all: install tzdata, the system's package or Python's "
+    "(apt-get install tzdata, apk add tzdata, pip install tzdata)"
+)
 _DAY = 86_400
 _NOT_NAMES = {"localtime", "posixrules", "Factory"}  # files beside the zones
 _BLOCK = 25  # bits: offset changes are looked up for 2**25 s at a time, a little more than a year
@@ -26,20 +30,23 @@ def load_zone(name: str) -> ZoneInfo:
             raise ValueError
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError, AttributeError, TypeError):
-        raise ScheduleError(f"cannot read timezone {shown(name, 40)}: no such zone; {_nearest(name)}") from None
+        raise ScheduleError(f"cannot read timezone {shown(name, 40)}: {_nearest(name)}") from None
 
 
 def _nearest(name: object) -> str:
-    """What to write instead: the zones whose name, or whose city, looks like it."""
+    """Why there is no such zone, and what to write instead: the zones whose name, or whose city, looks like it."""
     zones: dict[str, str] = {}
-    for zone in sorted(available_timezones() - _NOT_NAMES):
+    names = available_timezones() - _NOT_NAMES
+    if not names:
+        return NO_DATA
+    for zone in sorted(names):
         zones.setdefault(zone.rsplit("/", 1)[-1].lower(), zone)
         zones[zone.lower()] = zone
     wanted = str(name)[:40].strip().lower().replace(" ", "_")
     near = [wanted] if wanted in zones else get_close_matches(wanted, zones, n=3, cutoff=0.7)
     if near:
-        return f"did you mean {' or '.join(dict.fromkeys(zones[key] for key in near))}?"
-    return "write an IANA name such as UTC or Europe/Berlin"
+        return f"no such zone; did you mean {' or '.join(dict.fromkeys(zones[key] for key in near))}?"
+    return "no such zone; write an IANA name such as UTC or Europe/Berlin"
 
 
 class Span(NamedTuple):
