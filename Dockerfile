@@ -1,7 +1,7 @@
 # Tocsin under supervisord under tini. Nothing is installed that the lock files have no hash for.
 # No `RUN --mount=type=cache` and no VOLUME: Railway's builder refuses both.
 
-FROM python:3.13-slim-trixie AS build
+FROM python:3.13.15-slim-trixie AS build
 WORKDIR /srv/build
 ENV PIP_NO_CACHE_DIR=1
 COPY requirements.lock requirements-build.lock ./
@@ -19,7 +19,7 @@ RUN /srv/build/venv/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /sr
  && /srv/tocsin/venv/bin/pip uninstall --yes pip \
  && mkdir -p /srv/tocsin/var/log
 
-FROM python:3.13-slim-trixie
+FROM python:3.13.15-slim-trixie
 LABEL org.opencontainers.image.title="Tocsin" \
       org.opencontainers.image.description="A cron daemon for HTTP endpoints" \
       org.opencontainers.image.licenses="MIT"

@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test pythons suite lint format lock docs picture dist bench report clean
+.PHONY: help run test unit pythons suite lint format lock docs picture dist bench report clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -26,14 +26,19 @@ pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.1
 	  else echo "python$$version is not here"; fi; \
 	done
 
+unit: $(VENV)/dev ## the fast loop: the unit tests that are quick and need no system packages; ARGS="-k word": some
+	@exec $(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not system" tests/unit $(ARGS)
+
 suite: $(VENV)/dev
 	$(BIN)/pytest -q tests/unit tests/integration/test_call.py tests/integration/test_hostile_server.py tests/integration/test_clock.py
 
-lint: $(VENV)/dev ## format, lint, types, imports, Dockerfile
+lint: $(VENV)/dev ## format, lint, types, imports, dependencies, Dockerfiles
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy daemon tests scripts bench
 	$(BIN)/lint-imports
+	$(BIN)/deptry daemon
+	$(BIN)/deptry daemon tests tests/unit tests/integration tests/e2e scripts bench --ignore DEP002,DEP004
 	$(BIN)/hadolint Dockerfile examples/nextjs-ticketing/Dockerfile
 
 format: $(VENV)/dev ## put the code into shape

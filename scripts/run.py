@@ -11,6 +11,7 @@ import re
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ Address = tuple[str, int]
 def main() -> int:
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     demo = None
+    keep_to_oneself(ROOT / ".env")
     if has_app(environment):
         conf, jobs = ROOT / "foreground.conf", config.find(environment=environment)
     else:
@@ -51,6 +53,21 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     announce(loaded.listen, demo)
     return supervise(conf, environment, loaded.state_dir)
+
+
+def keep_to_oneself(file: Path) -> None:
+    """Take from everyone else a file of secrets that others may read, as `cp .env.example .env` leaves it."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return  # there is none, or it is a link; what is wrong with it the reading of the job file says
+    with os.fdopen(descriptor) as opened:
+        found = os.fstat(opened.fileno())
+        if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH and found.st_uid == os.geteuid():
+            os.fchmod(opened.fileno(), 0o600)
+            print(
+                f"{file.name} was readable by every user of this machine; it is now readable by you alone.", flush=True
+            )
 
 
 def has_app(environment: dict[str, str]) -> bool:
@@ -84,7 +101,7 @@ def announce(listen: Address, demo: Address | None) -> None:
     lines = ["", f"  status page   {base}/", f"  metrics       {base}/metrics"]
     command = ".venv/bin/tocsin jobs"
     if demo:
-        lines[0] = "Tocsin, and the bundled demo app (for your own: cp .env.example .env, and edit it)"
+        lines[0] = "Tocsin, and the bundled demo app (for your own: install -m 600 .env.example .env, and edit it)"
         lines += [f"  demo app      http://{shown(demo)}/"]
         command += " -c examples/demo/tocsin.toml"
     else:

@@ -93,7 +93,7 @@ def build(root: Path, python: str) -> Image:
     for word, rest in instructions():
         match word:
             case "FROM":
-                assert rest.startswith("python:3.13-slim"), rest
+                assert re.match(r"python:3\.13\.\d+-slim-trixie\b", rest), rest
                 stages += 1
                 image = Image(root, environment={"PATH": path})
                 if (root / "srv").exists():

@@ -25,6 +25,8 @@ PAGES = [page for page in pages() if page.parent in (ROOT, ROOT / "docs") and pa
 CANNOT = {
     "make run": "test_supervised.py runs it",
     "make test": "this is it",
+    "make unit": "a part of it",
+    ".venv/bin/pytest": "as above",
     "make": "lists the targets",
     "make dist": "test_release.py runs it",
     "make bench": "takes minutes, and the whole machine; test_bench_*.py run its parts",

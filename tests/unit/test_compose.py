@@ -93,6 +93,42 @@ def test_ours_can_write_their_volume_and_nothing_else() -> None:
     assert mounts("app")[volume] != mounts("tocsin")[volume]
 
 
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_what_others_wrote_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"[1-9]\d*[mg]", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 200
+    (state,) = [source for source in mounts(name).values() if not source.startswith(".")]
+    assert state in COMPOSE["volumes"]
+
+
+def test_ours_has_no_limit_that_many_jobs_would_meet() -> None:
+    assert not {"mem_limit", "pids_limit"} & set(SERVICES["tocsin"])
+
+
+EXAMPLE = ROOT / "examples/nextjs-ticketing"
+PLACES = (DOCKERFILE, (EXAMPLE / "Dockerfile").read_text())
+IMAGES = [
+    *(image for text in PLACES for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE)),
+    *(table["image"] for table in SERVICES.values()),
+    *(
+        table["image"]
+        for table in yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"].values()
+        if "image" in table
+    ),
+]
+
+
+@pytest.mark.parametrize("image", sorted(set(IMAGES) - {"tocsin:local"}))
+def test_an_image_has_a_release_for_its_tag(image: str) -> None:
+    """As exact as a tag can be; docs/deploy.md says how to pin by digest."""
+    assert re.fullmatch(r"[\w./-]+:v?(\d+\.\d+\.\d+|17\.\d+)(-[\w.-]+)?(@sha256:[0-9a-f]{64})?", image)
+
+
 def test_what_is_mounted_from_here_exists() -> None:
     for name in SERVICES:
         for target, source in mounts(name).items():

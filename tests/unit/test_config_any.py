@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from config_rig import ENVIRONMENT, GOOD, outcome
 from tocsin import config
 from tocsin.jobfile.faults import shown
 from tocsin.jobfile.tables import DaemonTable, JobTable, TargetTable
+
+pytestmark = pytest.mark.slow
 
 scalars = st.one_of(
     st.booleans(),

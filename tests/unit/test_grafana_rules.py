@@ -10,6 +10,8 @@ import yaml
 
 from grafana_files import ROOT, RULES, rules
 
+pytestmark = pytest.mark.system
+
 RUNBOOK = ROOT / "docs/alerts.md"
 PROMETHEUS = ROOT / "grafana/prometheus"
 

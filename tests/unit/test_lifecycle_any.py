@@ -3,6 +3,7 @@
 import signal
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -11,6 +12,8 @@ from child_events import ASK, CRASH, DUE, GRANT, JOB, KILLED, LONGEST, NOW, OK, 
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Release, Skipped
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import BACKOFF, KILL_GRACE, Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step
+
+pytestmark = pytest.mark.slow
 
 
 class Life(RuleBasedStateMachine):

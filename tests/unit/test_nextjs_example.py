@@ -50,6 +50,14 @@ def test_every_variable_is_in_the_example_env_and_no_secret_has_a_value() -> Non
     assert {name for name in offered if re.search("SECRET|PASSWORD", name) and offered[name]} == set()
 
 
+def test_every_service_of_compose_is_confined() -> None:
+    for name, table in SERVICES.items():
+        assert table["cap_drop"] == ["ALL"], name
+        assert table["security_opt"] == ["no-new-privileges:true"], name
+    assert SERVICES["database"]["user"] == "postgres"
+    assert {"mem_limit", "pids_limit"} <= set(SERVICES["database"])
+
+
 def test_compose_keeps_the_calls_inside_and_has_no_secret_of_its_own() -> None:
     assert set(SERVICES) == {"app", "tocsin", "database"}
     for name in ("app", "tocsin"):

@@ -18,6 +18,8 @@ from cronsim import CronSim, CronSimError
 from cron_oracle import Oracle, Window, every, unix
 from tocsin.schedule import Schedule, ScheduleError
 
+pytestmark = pytest.mark.slow
+
 SEED = 20_260_329
 EXPRESSIONS = 2_600
 DAY = 86_400

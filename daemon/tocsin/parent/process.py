@@ -148,7 +148,7 @@ def _child(
     code = CRASHED
     try:
         _become(title, parent, others)
-        channel = Channel(channels.adopt(descriptor), is_told, blocking=True)
+        channel: AnyChannel = Channel(channels.adopt(descriptor), is_told, blocking=True)
         try:
             main(channel)
         finally:
