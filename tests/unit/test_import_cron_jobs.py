@@ -55,6 +55,39 @@ def test_intervals_addresses_zones_and_names(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("schedule", "taken", "timezone"),
+    [
+        ("CRON_TZ=Asia/Tokyo 0 9 * * *", "0 9 * * *", "Asia/Tokyo"),
+        ("TZ=Europe/Berlin @daily", "@daily", "Europe/Berlin"),
+        ("cron(0 12 * * ? *)", "0 12 * * ?", None),
+        ("cron(30 7 ? * 2-6 *)", "30 7 ? * MON-FRI", None),
+        ("cron(0 9 ? * 2#1 *)", "0 9 ? * MON#1", None),
+        ("rate(5 minutes)", "@every 5m", None),
+        ("rate(1 day)", "@every 1d", None),
+        ("every 2 hours", "@every 2h", None),
+        ("0 */10 * * * * *", "0 */10 * * * *", None),
+    ],
+)
+def test_what_other_programs_put_around_a_schedule(schedule: str, taken: str, timezone: str | None) -> None:
+    (job,) = read(entry(schedule=schedule)).jobs
+    assert (job.table["schedule"], job.table.get("timezone")) == (taken, timezone)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"schedule": "CRON_TZ=Asia/Tokio 0 9 * * *"}, "no such zone; did you mean Asia/Tokyo"),
+        ({"schedule": "TZ=UTC 0 9 * * *", "timezone": "Asia/Tokyo"}, "is not the zone in the schedule ('UTC')"),
+        ({"schedule": "cron(0 12 * * ? 2027)"}, "cannot read schedule"),
+    ],
+)
+def test_a_zone_or_a_year_that_cannot_be_taken_over(keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(entry(**keys))
+    assert why in str(raised.value)
+
+
 def test_a_missing_method_and_the_zone_are_reported(tmp_path: Path) -> None:
     found = cron_jobs.read((SAMPLES / "cron-server.json").read_text(), "jobs.json")
     assert [job.method for job in loaded(found, tmp_path).jobs.values()] == ["POST", "POST"]

@@ -114,6 +114,33 @@ def notes(text: str, kind: str) -> list[str]:
         (f"timeout -k 5 2m curl -m 300 {URL}", {"timeout": "120s"}),
         (f"flock -n /run/x.lock nice -n 10 curl {URL}", {}),
         (f"A=b env C=d curl {URL}?a=$A", {"url": f"{URL}?a=${{A}}"}),
+        (f"bash -c 'curl -fsS {URL}'", {}),
+        (f'sh -lc "curl -fsS {URL} >/dev/null"', {}),
+        (f"/usr/bin/env bash -euo pipefail -c 'cd /app && curl -m 5 {URL}'", {"timeout": "5s"}),
+        (f"timeout 60 /bin/sh -c 'curl {URL} || true'", {"timeout": "60s"}),
+        (f"bash -c 'sleep 15; curl {URL}'", {"schedule": "15 5 * * * *"}),
+        (f'flock -n /tmp/l -c "curl -s {URL}"', {}),
+        (f'su - www-data -s /bin/sh -c "curl {URL}"', {}),
+        (f"sudo -n -u app curl {URL}", {}),
+        (f"runuser -u app -- nice -n 5 curl {URL}", {}),
+        (f"gosu app:app curl {URL}", {}),
+        (
+            f"""bash -c 'curl -H "Authorization: Bearer $TOKEN" {URL}'""",
+            {"secret_env": "TOKEN", "send_secret": "bearer"},
+        ),
+        (
+            f"""bash -c "curl -H 'Authorization: Bearer $TOKEN' {URL}\"""",
+            {"secret_env": "TOKEN", "send_secret": "bearer"},
+        ),
+        (f'curl -G --data-urlencode "key=$KEY" {URL}', {"secret_env": "KEY", "send_secret": "query:key"}),
+        (f'curl -G --data-urlencode "q=a b" {URL}', {"url": f"{URL}?q=a+b"}),
+        (f"curl -H Expect: -H 'Transfer-Encoding:' -X POST {URL}", {"method": "POST"}),
+        (f"curl -H 'Host: app.example.com' {URL}", {}),
+        (f"curl --basic -u bob:pw {URL}", {"secret_env": "X_BASIC", "send_secret": "authorization"}),
+        (f"curl {URL.replace('//', '//bob:pw@')}", {"secret_env": "X_BASIC", "send_secret": "authorization"}),
+        (f"wget {URL.replace('//', '//bob:pw@')}", {"secret_env": "X_BASIC", "send_secret": "authorization"}),
+        (f"curl --noproxy '*' --no-keepalive --proto =https --http1.0 {URL}", {}),
+        (f"wget -q --no-proxy --no-http-keep-alive --https-only {URL}", {}),
         ("curl http://[::1]:3000/x", {"url": "http://[::1]:3000/x"}),
         ("curl [fe80::1]/x", {"url": "http://[fe80::1]/x"}),
         ("curl -sg 'https://app.example.com/x?ids[]=1'", {"url": f"{URL}?ids[]=1"}),
@@ -160,7 +187,28 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"5 * * * * curl -m soon {URL}", "--max-time is no number of seconds"),
         (f"5 * * * * curl -I {URL}", "asks with HEAD"),
         (f"5 * * * * curl -X TRACE {URL}", "the method is none that Tocsin has"),
-        (f"5 * * * * curl -H 'Host: y' {URL}", "sets the header Host"),
+        (f"5 * * * * curl -H 'Host: y' {URL}", "sets the header Host: Tocsin sends the name in the address, so give"),
+        (f"5 * * * * curl --resolve app.example.com:443:10.0.0.1 {URL}", "--resolve: give the name that address"),
+        (f"5 * * * * curl -H 'User-Agent:' {URL}", "removes the header 'User-Agent'"),
+        (f"5 * * * * curl -H : {URL}", "a header that is not NAME: VALUE"),
+        (
+            f'5 * * * * curl -w "%{{http_code}}" {URL}',
+            r"cron ends the command at the first %, where \% may be meant; of",
+        ),
+        (
+            "5 * * * * wget https://u:p%40ss@app.example.com/x",
+            r"the first %, where \% may be meant; of what is left: url",
+        ),
+        (f"0 0 5 * * * 2027 curl {URL}", "has seven fields, with a year at the end"),
+        (f"5 * * * * bash /srv/call.sh {URL}", "a shell that runs a file"),
+        (f"5 * * * * bash -c 'curl $1' x {URL}", "a shell whose script has arguments"),
+        (f"5 * * * * bash -c 'curl {URL} && date'", "&& date: a job is one call"),
+        (f'5 * * * * bash -c "curl {URL}?a=${{A:-b}}"', "a variable with a default within the script"),
+        (f"5 * * * * bash -c 'curl {URL}; exit'", "; exit: a job is one call"),
+        (f'5 * * * * curl --data-urlencode "key=$KEY" {URL}', "Tocsin sends a variable there as it stands"),
+        (f'5 * * * * curl -G --data-urlencode "a=$A" --data-urlencode "b=$B" {URL}', "Tocsin encodes one"),
+        (f"5 * * * * curl --data-urlencode key@/etc/x {URL}", "--data-urlencode reads a file"),
+        (f"CRON_TZ=Europe/Berln 5 * * * * curl {URL}", "no such zone; did you mean Europe/Berlin"),
         (f"5 * * * * curl {URL}[1-9]", "a pattern for several"),
         (f"5 * * * * curl -s '{URL}?ids[]=1'", "a pattern for several"),
         ("5 * * * * curl http://[1-9]/x", "a pattern for several"),
@@ -169,7 +217,6 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         ("5 * * * * curl -A -g 'http://a.example/{a,b}'", "a pattern for several"),
         ("5 * * * * curl -s", "names no address"),
         ("5 * * * * curl ftp://a.example/x", "url: is no URL"),
-        ("5 * * * * curl https://u:p@a.example/x", "url: must be plain ASCII without user"),
         (f"5 * * * * curl {URL}/ü", "url: must be plain ASCII"),
         (f"@reboot curl {URL}", "Tocsin fires by the clock"),
         (f"0~9 * * * * curl {URL}", "minute '0~9'"),
@@ -183,6 +230,34 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
 )
 def test_what_is_not_understood_is_listed(line: str, why: str) -> None:
     assert why in left_out(line)
+
+
+@pytest.mark.parametrize(
+    ("fields", "schedule", "note"),
+    [
+        ("*/30 * * * * *", "*/30 * * * * *", "has six fields: taken with seconds first; where the sixth is a year"),
+        ("0 */10 * * * * *", "0 */10 * * * *", "has seven fields: taken with seconds first and a year last"),
+        ("15 0 5 * * 1 root", "15 0 5 * * 1", "has six fields"),
+    ],
+)
+def test_more_than_five_fields(fields: str, schedule: str, note: str) -> None:
+    text = f"{fields} curl {URL}\n"
+    assert [job.table["schedule"] for job in read(text).jobs] == [schedule]
+    assert notes(text, "check")[0].startswith(f"line 1: {note}")
+
+
+def test_a_zone_before_the_schedule_is_taken_over() -> None:
+    (job,) = read(f"TZ=Europe/Rome\nCRON_TZ=Asia/Tokyo 0 9 * * * curl {URL}\n").jobs
+    assert (job.table["schedule"], job.table["timezone"]) == ("0 9 * * *", "Asia/Tokyo")
+
+
+def test_user_and_password_of_an_address_are_decoded_and_hidden() -> None:
+    found = read(r"5 * * * * curl https://bob:hunter2\%40x@app.example.com/x" + "\n")
+    assert found.jobs[0].table["url"] == URL
+    assert "hunter2" not in toml.job_file([found], with_target=False) + str(found.notes)
+    again = "6 * * * * curl -u bob:hunter2@x https://app.example.com/y\n"
+    both = read(r"5 * * * * curl https://bob:hunter2\%40x@app.example.com/x" + f"\n{again}")
+    assert {job.table["secret_env"] for job in both.jobs} == {"X_BASIC"}, "the same user and password"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,9 @@ def test_the_report_says_what_differs_and_what_was_left_out() -> None:
     entry = cron("/api/cron/x?token=a", "0 0 * * 7", timeZone="Europe/Berlin", headers={"X": "y"})
     found = read(entry, functions={"app/x/route.ts": {"maxDuration": 800}, "app/y.ts": {"maxDuration": 60}})
     notes = {(note.kind, note.place, note.text.partition(":")[0]) for note in found.notes}
-    expected = {("differs", "", word) for word in ("where", "lateness", "retries", "overlap", "duration", "failures")}
+    expected = {
+        ("differs", "", word) for word in ("caches", "where", "lateness", "retries", "overlap", "duration", "failures")
+    }
     expected |= {("left out", "crons[0]", "'timeZone'"), ("left out", "crons[0]", "'headers'")}
     expected |= {("check", "crons[0]", "7 in day-of-week"), ("differs", "functions[app/x/route.ts]", LONG)}
     expected |= {("check", "crons[0]", "its query seems to hold a secret, which stands in the job as it stood here")}

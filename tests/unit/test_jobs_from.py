@@ -70,7 +70,7 @@ def test_faults_name_the_file_and_come_together(load: Load, crons: Path) -> None
         "app/vercel.json crons[0]: schedule",
         "app/vercel.json crons[1]: path",
         "gone.json: cannot read it: No such file or directory",
-        "crontab: is a crontab, whose lines are a shell's; take its jobs over once, with tocsin import",
+        "crontab: holds commands that need a look; take its jobs over once, with tocsin import",
         "app: cannot read it: it is a folder",
     ]
 

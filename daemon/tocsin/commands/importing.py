@@ -8,7 +8,7 @@ import click
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_file_option
 from tocsin.jobfile.faults import ConfigError
 
-KINDS = ("vercel", "crontab", "cron-jobs")
+KINDS = ("vercel", "crontab", "cron-jobs", "kubernetes")
 
 
 @click.command(
@@ -27,8 +27,9 @@ KINDS = ("vercel", "crontab", "cron-jobs")
 def import_(file: Path, sources: tuple[str, ...], kind: str | None, write: bool, as_json: bool) -> None:
     """Turn files of other schedulers into job tables.
 
-    FILE is a vercel.json, a crontab whose lines call curl or wget, or a JSON list of jobs as callers around node-cron
-    keep it; - is standard input. The tables go to standard output, the report to standard error.
+    FILE is a vercel.json, a crontab whose lines call curl or wget, a JSON list of jobs as callers around node-cron
+    keep it, or Kubernetes CronJobs as kubectl prints them with -o json; - is standard input. The tables go to standard
+    output, the report to standard error.
     """
     from tocsin.commands import imported as work  # the daemon does without it
     from tocsin.importing import found, toml, writing

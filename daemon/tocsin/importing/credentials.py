@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from tocsin.importing.cron_jobs import METHODS
 from tocsin.importing.found import Found, literal, looks_secret
-from tocsin.importing.http_commands import Call
+from tocsin.importing.request import Call
 from tocsin.importing.shell import MARK, Unclear, mark
 from tocsin.jobfile.values import OWN_HEADERS
 from tocsin.redact import looks_random, names_a_secret
@@ -24,8 +24,9 @@ class Variables:
 
     `taken` are names that no new one may have."""
 
-    def __init__(self, found: Found, taken: Set[str]) -> None:
+    def __init__(self, found: Found, taken: Set[str], *, of: str = "the crontab") -> None:
         self.found = found
+        self.of = of
         self.taken = taken | {"CRON_SECRET"}  # that is the target's
         self.known: dict[str, tuple[str, str]] = {}  # name -> value, and where it stands; by the lines so far
         self.used: dict[str, str | None] = {}  # name -> value with which a job uses it; None: of the environment
@@ -54,9 +55,9 @@ class Variables:
         if name not in self.made.values() and self.used.setdefault(name, value) != value:
             raise Unclear(f"{name} has another value in a line before; in Tocsin's environment it has one")
         if name in self.known:
-            self.found.note("set", "", f"{name}: to what {self.known[name][1]} of the crontab sets it to")
+            self.found.note("set", "", f"{name}: to what {self.known[name][1]} of {self.of} sets it to")
         elif default is None and name not in self.made.values():
-            self.found.note("set", "", f"{name}: to what the crontab's commands took from their environment")
+            self.found.note("set", "", f"{name}: to what {self.of}'s commands took from their environment")
 
     def hide(self, secret: str, job: str, place: str, what: str, *, suffix: str = "SECRET") -> str:
         """The name of a variable for a secret that stands in the crontab; asks to set it, without showing it."""
@@ -152,10 +153,21 @@ class _Table:
         if len(set(lowered)) < len(lowered):
             raise Unclear("a header is there twice")
         if "host" in lowered:
-            raise Unclear("sets the header Host")
+            headers = self._without_host(headers)
         if self.secret and "authorization" in lowered:
             raise Unclear("has a user and an Authorization header")
         return headers
+
+    def _without_host(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The Host header is the address's own; another one is a virtual host that is called by its address."""
+        _, _, rest = self.call.url.rpartition("://")
+        address = re.split("[/?#]", rest, maxsplit=1)[0]
+        if any(name.lower() == "host" and text != address for name, text in headers):
+            raise Unclear(
+                "sets the header Host: Tocsin sends the name in the address, so give that name its address in "
+                "/etc/hosts (or the container's extra_hosts) and call it by the name"
+            )
+        return [(name, text) for name, text in headers if name.lower() != "host"]
 
     def _header(self, name: str, text: str) -> tuple[str, str]:
         """Name and value as the job file says them; no value where the job does without that header."""
@@ -182,6 +194,9 @@ class _Table:
         base = self._without_random(_IN_PATH, base, "path", "PATH")
         url = self.variables.read_in(base, plain=True)
         parameters = [kept for one in query.split("&") if (kept := self._parameter(one))] if question else []
+        for name, value in self.call.encoded:
+            if not _LONE.fullmatch(value) or not self._keep(f"query:{unquote(name)}", value, f"{name} in the query"):
+                raise Unclear("--data-urlencode of a variable: Tocsin encodes one, if it is the job's secret")
         return url + ("?" + "&".join(parameters) if parameters else "")
 
     def _without_random(self, parts: re.Pattern[str], text: str, where: str, suffix: str) -> str:

@@ -13,6 +13,7 @@ from tocsin.jobfile.faults import ConfigError, Fault, nearest
 from tocsin.jobfile.tables import JobTable
 from tocsin.jobfile.values import JOB_NAME
 from tocsin.schedule import Schedule, ScheduleError
+from tocsin.schedule.elsewhere import rewritten
 
 LISTS = ("jobs", "cronJobs", "cron-jobs")  # where the list may stand when the file holds an object
 METHODS: tuple[str, ...] = get_args(JobTable.model_fields["method"].annotation)
@@ -91,6 +92,8 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
         return
 
     table |= _when(entry, wrong)
+    if "schedule" in table and table["schedule"].split() != _LONG_NAMES.sub(_three, entry["schedule"]).split():
+        found.note("check", place, f"its schedule is written here as '{table['schedule']}'")
     if "path" in entry and not entry["path"].startswith("/"):
         wrong("path", 'must start with "/"')
     method = entry.get("method", "POST").upper()
@@ -127,7 +130,9 @@ def _when(entry: dict[str, Any], wrong: Any) -> dict[str, str]:
             wrong("intervalMs", "must be whole seconds, from 1000 to a year of milliseconds")
             return {}
         return {"every": f"{int(interval) // 1000}s"}
-    schedule = _LONG_NAMES.sub(lambda name: name[0][:3], entry["schedule"])
+    schedule, zone = rewritten(_LONG_NAMES.sub(_three, entry["schedule"]))
+    if zone and entry.get("timezone", zone) != zone:
+        wrong("timezone", f"is not the zone in the schedule ({zone[:40]!a})")
     fields = schedule.split()
     if len(fields) in (5, 6) and "*" not in (fields[-3], fields[-1]) and "?" not in (fields[-3], fields[-1]):
         wrong(
@@ -135,7 +140,11 @@ def _when(entry: dict[str, Any], wrong: Any) -> dict[str, str]:
         )
         return {}
     try:
-        Schedule(schedule)
+        Schedule(schedule, zone or "UTC")
     except ScheduleError as error:
         wrong("schedule", str(error))
-    return {"schedule": " ".join(fields)}
+    return {"schedule": " ".join(fields), **({"timezone": literal(zone)} if zone else {})}
+
+
+def _three(name: re.Match[str]) -> str:
+    return name[0][:3]

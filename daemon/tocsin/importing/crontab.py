@@ -7,27 +7,27 @@ import re
 from collections.abc import Set
 from urllib.parse import urlsplit
 
-from tocsin.importing import http_commands, shell
+from tocsin.importing import shell
+from tocsin.importing.calls import Calls, is_user, shown_program
 from tocsin.importing.credentials import Variables, table
 from tocsin.importing.found import Found, FoundJob, fault, name_of, number, table_faults
-from tocsin.importing.shell import MARK, Command, Unclear
+from tocsin.importing.request import Call
+from tocsin.importing.shell import MARK, Unclear
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.urls import is_public
 from tocsin.redact import looks_random
 from tocsin.schedule import Schedule, ScheduleError
+from tocsin.schedule.zones import load_zone
 
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
-_ASSIGNMENT = re.compile("([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_ZONED = re.compile(r"(?:CRON_)?TZ=(\S+)\s+")  # before a schedule, as robfig/cron takes it
+_YEARS = re.compile(r"(?:19|20)[0-9]{2}(?:[-,/][0-9]+)*")
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 MOST_LINES = 10_000  # a crontab of a hundred jobs has three hundred
 _TERM = r"(?:\*|\?|[0-9]{1,3}[LW]?|[A-Za-z]{1,3})"
 _FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
-_ALONE = re.compile(r"[\w./+-]{1,60}")
-_WRAPPERS = {"env", "nohup", "exec", "chronic", "cronic", "command", "time", "nice", "ionice", "setsid"}
-_LOGGERS = {"logger", "tee", "cat", "ts", "systemd-cat"}
 _WITHOUT_EFFECT = {"PATH", "SHELL", "HOME", "LOGNAME", "USER", "LANG", "LC_ALL"}
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _DIFFERS = (
     "lateness: cron looks once a minute and forgets what fell into its downtime; Tocsin calls at the second, and a "
@@ -94,12 +94,22 @@ class _Reader:
             entry = _ENTRY.match(line.lstrip("# \t"))
             if entry and _is_schedule(entry[1]) and re.search(r"\b(curl|wget)\b", entry[2]):
                 self._left_out(place, entry[1], "curl or wget", "is commented out")
+        elif (zone := _ZONED.match(line)) and (entry := _ENTRY.fullmatch(line, zone.end())) and _is_schedule(entry[1]):
+            self._zoned(zone[1], entry, place)
         elif setting := _SETTING.fullmatch(line):
             self._setting(setting[2], setting[3].strip(), place)
         elif (entry := _ENTRY.fullmatch(line)) and _is_schedule(entry[1]):
             self._entry(entry[1], entry[2], place)
         else:
             self.found.note("left out", place, "is no line of a crontab that is understood")
+
+    def _zoned(self, zone: str, entry: re.Match[str], place: str) -> None:
+        try:
+            load_zone(zone)
+        except ScheduleError as error:
+            self._left_out(place, entry[1], "…", str(error))
+        else:
+            self._entry(entry[1], entry[2], place, zone)
 
     def _left_out(self, place: str, schedule: str, program: str, why: str) -> None:
         self.found.note("left out", place, f"{schedule} {program} …: {why}")
@@ -127,28 +137,21 @@ class _Reader:
         elif name in _WITHOUT_EFFECT:
             self.found.note("left out", place, f"{name}: means nothing to a call that no shell makes")
 
-    def _entry(self, schedule: str, text: str, place: str) -> None:
+    def _entry(self, schedule: str, text: str, place: str, zone: str = "") -> None:
         command, stdin = _split_at_percent(text)
         variables = self.variables
         before = len(self.found.notes), variables.known.copy(), variables.made.copy(), variables.used.copy()
         try:
-            commands = shell.parse(command)
-            if _is_system(commands[0].words):
-                commands[0].words.pop(0)
-            delay, call = self._call(commands, stdin, place)
-            if stdin is not None and call.body is None:
-                self.found.note("check", place, r"cron ends a command at the first % that is no \%: so does this job")
-            schedule = _delayed(_checked(schedule), delay)
-            name = self._name(call.url)
-            keys = {"schedule": schedule, **({"timezone": self.zone} if self.zone else {})}
-            job = FoundJob(name, place, {**keys, **table(call, name, place, self.variables)})
-            if faults := table_faults(self.found.source, job):
-                raise Unclear(f"{faults[0].key}: {faults[0].why}")
+            schedule, command = self._fields(schedule, command, place)
+            job, call = self._job(schedule, command, stdin, place, zone or self.zone)
         except Unclear as unclear:
             while len(self.found.notes) > before[0]:
                 self.found.notes.popitem()
             _, variables.known, variables.made, variables.used = before
-            self._left_out(place, schedule, _program(command), str(unclear))
+            why = str(unclear)
+            if stdin is not None:
+                why = rf"cron ends the command at the first %, where \% may be meant; of what is left: {why}"
+            self._left_out(place, schedule, shown_program(command), why)
             return
         self.variables.known = before[1]  # what stands before a command is for that command alone
         for remark in call.remarks:
@@ -156,6 +159,41 @@ class _Reader:
         if (url := urlsplit(job.table["url"])).scheme == "http" and is_public(url.hostname or ""):
             self.found.note("check", place, "goes over http://, which Tocsin refuses for a public host")
         self.found.jobs.append(job)
+
+    def _fields(self, schedule: str, command: str, place: str) -> tuple[str, str]:
+        """Schedule and command where more than five fields stand before the command: the sixth is no program."""
+        fields = schedule.split()
+        while 5 <= len(fields) < 7:
+            first, _, rest = command.partition(" ")
+            is_field = _FIELD.fullmatch(first) and first[0] in "0123456789*?"
+            if not rest or not (is_field or _YEARS.fullmatch(first)):
+                break
+            fields, command = [*fields, first], rest.lstrip()
+        if len(fields) > 5:
+            what = "six" if len(fields) == 6 else "seven"
+            if len(fields) == 7 and fields.pop() not in ("*", "?"):
+                raise Unclear("has seven fields, with a year at the end: Tocsin's schedules know no year")
+            why = f"has {what} fields: taken with seconds first{' and a year last' * (what == 'seven')}"
+            if what == "six":
+                why += "; where the sixth is a year (supercronic), take the first away"
+            self.found.note("check", place, why)
+        return " ".join(fields), command
+
+    def _job(self, schedule: str, command: str, stdin: str | None, place: str, zone: str) -> tuple[FoundJob, Call]:
+        """Raises Unclear."""
+        commands = shell.parse(command)
+        if is_user(commands[0].words):
+            commands[0].words.pop(0)
+        delay, call = Calls(self.found, self.variables).read(commands, stdin, place)
+        if stdin is not None and call.body is None:
+            self.found.note("check", place, r"cron ends a command at the first % that is no \%: so does this job")
+        schedule = _delayed(_checked(schedule), delay)
+        name = self._name(call.url)
+        keys = {"schedule": schedule, **({"timezone": zone} if zone else {})}
+        job = FoundJob(name, place, {**keys, **table(call, name, place, self.variables)})
+        if faults := table_faults(self.found.source, job):
+            raise Unclear(f"{faults[0].key}: {faults[0].why}")
+        return job, call
 
     def _name(self, url: str) -> str:
         """From the path; where it says nothing, from the host."""
@@ -165,99 +203,12 @@ class _Reader:
         name = name_of(path)
         return name if name != "job" else name_of(host.rpartition("@")[2])
 
-    def _call(self, commands: list[Command], stdin: str | None, place: str) -> tuple[int, http_commands.Call]:
-        """The delay in seconds before the call, and the call. Raises Unclear."""
-        delay = 0
-        while len(commands) > 1 and commands[0].then in (";", "&&") and commands[0].words:
-            words = commands[0].words
-            if words[0] == "sleep" and len(words) == 2 and re.fullmatch(r"[1-9]|[1-5][0-9]", words[1]):
-                delay += int(words[1])
-            elif words[0] in (".", "source") and len(words) == 2:
-                self.found.note(
-                    "check", place, "read its variables from a file; Tocsin reads the .env beside its job file"
-                )
-            elif words[0] not in ("cd", "set"):
-                break
-            commands = commands[1:]
-        first, rest = commands[0], commands[1:]
-        if rest and rest[0].words:
-            self._afterwards(first.then, rest, place)
-        words, limit = self._unwrapped(first.words, place)
-        program = words[0].rpartition("/")[2] if words else ""
-        if program not in ("curl", "wget"):
-            raise Unclear("is no call of curl or wget")
-        call = (http_commands.curl if program == "curl" else http_commands.wget)(words[1:], stdin)
-        if limit is not None:
-            call.timeout = min(limit, call.timeout or limit)
-        if any(output != "/dev/null" for one in commands for output in one.outputs):
-            call.remarks.append(http_commands.TO_A_FILE)
-        return delay, call
-
-    def _afterwards(self, operator: str, rest: list[Command], place: str) -> None:
-        words = rest[0].words
-        if operator == "||" and words in (["true"], [":"], ["/bin/true"], ["exit", "0"]) and len(rest) == 1:
-            self.found.note("differs", place, "|| true hid failures; Tocsin counts them")
-        elif operator == "|" and words[0].rpartition("/")[2] in _LOGGERS and len(rest) == 1:
-            self.found.note(
-                "left out", place, f"| {_program(words[0])}: the reply goes nowhere but into Tocsin's judgement"
-            )
-        elif operator == "&":
-            raise Unclear("an & outside quotes ends the command; put the address in quotes, as it may be meant")
-        else:
-            raise Unclear(f"{operator} {_program(words[0])}: a job is one call and nothing after it")
-
-    def _unwrapped(self, words: list[str], place: str) -> tuple[list[str], float | None]:
-        """The words without what stands before the program, and the limit that `timeout` set."""
-        limit = None
-        words = list(words)
-        while words:
-            program = words[0].rpartition("/")[2]
-            if (assignment := _ASSIGNMENT.fullmatch(words[0])) and not MARK.search(words[0]):
-                self.variables.known[assignment[1]] = assignment[2], place
-                words.pop(0)
-                if any(used[1] == assignment[1] for word in words for used in MARK.finditer(word)):
-                    why = "is set before its command, whose own words do not see it; taken as it was meant"
-                    why = f"{assignment[1]} {why}"
-                    self.found.note("check", place, why)
-            elif program in _WRAPPERS:
-                words = _after_options(words[1:])
-            elif program == "timeout":
-                words = _after_options(words[1:])
-                found = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)([smhd]?)", words.pop(0)) if words else None
-                if not found:
-                    raise Unclear("timeout without a time")
-                limit = float(found[1]) * _UNITS[found[2]] or None
-            elif program == "flock":
-                words = _after_options(words[1:])[1:]
-                self.found.note("differs", place, "flock is not needed: Tocsin never starts a job that still runs")
-            else:
-                break
-        return words, limit
-
 
 def _split_at_percent(text: str) -> tuple[str, str | None]:
     r"""The command, and what cron gives it to read: from the first % on, each % a line break; \% is a percent sign."""
     parts = re.split(r"(?<!\\)%", text)
     command, *rest = (part.replace(r"\%", "%") for part in parts)
     return command, "\n".join(rest) if rest else None
-
-
-def _is_system(words: list[str]) -> bool:
-    """Whether the first word is the user that a system crontab names, and the command comes after it."""
-    if len(words) < 2 or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", words[0]):
-        return False
-    programs = {"curl", "wget", "timeout", "flock", "sleep", "cd", "set", ".", "source"} | _WRAPPERS
-    following = words[1].rpartition("/")[2]
-    return words[0] not in programs and (following in programs or bool(_ASSIGNMENT.fullmatch(words[1])))
-
-
-def _after_options(words: list[str]) -> list[str]:
-    """The words after the options of a wrapper; one letter alone takes the number that follows it."""
-    while words and words[0].startswith("-"):
-        option = words.pop(0)
-        if words and re.fullmatch("-[ncpkswE]", option) and re.fullmatch(r"-?\d+(\.\d+)?[smh]?|[A-Z]{3,}", words[0]):
-            words.pop(0)
-    return words
 
 
 def _checked(schedule: str) -> str:
@@ -276,11 +227,3 @@ def _delayed(schedule: str, delay: int) -> str:
     if delay > 59 or len(schedule.split()) != 5:
         raise Unclear("sleeps before the call")
     return f"{delay} {schedule}"
-
-
-def _program(command: str) -> str:
-    """What a report may say of a command: its first word that is no assignment, if that is a plain one."""
-    for word in command.split()[:20]:
-        if not _ASSIGNMENT.match(word):
-            return word if _ALONE.fullmatch(word) and not looks_random(word.rpartition("/")[2]) else "…"
-    return "…"

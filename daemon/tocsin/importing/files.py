@@ -1,18 +1,44 @@
 """Files of other schedulers: their text, and which format it is."""
 
 import io
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from tocsin import files
-from tocsin.importing import cron_jobs, crontab, json_text, vercel
+from tocsin.importing import cron_jobs, crontab, json_text, kubernetes, vercel
 from tocsin.importing.found import Found, fault
 from tocsin.jobfile.faults import ConfigError
 
 FILE_SIZE = 2 * 1024**2  # bytes: a hundred jobs are 10 KB; more is some other file
 Reader = Callable[[str, str], Found]
-READERS: dict[str, Reader] = {"vercel": vercel.read, "crontab": crontab.read, "cron-jobs": cron_jobs.read}
+_BY_HAND = "write a table for each job, with schedule, timezone and url (docs/moving.md)"
+_YAML = re.compile(r"(\s*(#.*)?\n)*(---|- |[A-Za-z][\w-]*:(\s|$))")
+_OTHERS = (
+    (
+        re.compile(r"^kind:\s*[\"']?CronJob\b", re.MULTILINE),
+        "a Kubernetes CronJob in YAML: have it in JSON, which is read "
+        "(kubectl create --dry-run=client -o json -f FILE | tocsin import -)",
+    ),
+    (
+        re.compile(r"^\[job-(exec|run|local|service-run|compose)\b", re.MULTILINE),
+        f"Ofelia's INI, which is not read; {_BY_HAND}",
+    ),
+    (re.compile(r"^\[Timer\]", re.MULTILINE), f"a systemd timer, which is not read; {_BY_HAND}"),
+    (
+        re.compile(r"^on:(\s.*)?\n(.*\n)*?\s*schedule:", re.MULTILINE),
+        f"a GitHub Actions workflow, which is not read; {_BY_HAND}",
+    ),
+    (re.compile(r"\A\s*<(\?xml|!DOCTYPE|html|plist)"), f"XML, which is not read; {_BY_HAND}"),
+)
+READERS: dict[str, Reader] = {
+    "vercel": vercel.read,
+    "crontab": crontab.read,
+    "cron-jobs": cron_jobs.read,
+    "kubernetes": kubernetes.read,
+}
 
 
 def text_of(file: Path, source: str, *, again: bool = False) -> str:
@@ -43,8 +69,12 @@ def kind_of(text: str, source: str) -> str:
 
     Raises ConfigError."""
     name = Path(source).name.lower()
-    if text.lstrip()[:1] in ("{", "[") or name.endswith(".json"):
+    if other := _other(text):
+        why = f"is {other}"
+    elif text.lstrip()[:1] in ("{", "[") or name.endswith(".json"):
         document = json_text.parse(text, source)
+        if kubernetes.is_cron_job(document):
+            return "kubernetes"
         if isinstance(document, list) or (isinstance(document, dict) and document.keys() & set(cron_jobs.LISTS)):
             return "cron-jobs"
         if isinstance(document, dict) and ("crons" in document or name.startswith("vercel")):
@@ -55,3 +85,19 @@ def kind_of(text: str, source: str) -> str:
     else:
         why = "is no vercel.json, crontab or list of jobs by its looks; say with --from what it is"
     raise ConfigError([fault(source, "", "", why)])
+
+
+def _other(text: str) -> str:
+    """What a text is that no reader is for, and what to do with it; "" for any other."""
+    for pattern, what in _OTHERS:
+        if pattern.search(text):
+            return what
+    if re.match(r"\s*(#.*\n\s*)*\[[A-Za-z]", text):
+        try:
+            tomllib.loads(text)
+        except (ValueError, RecursionError):
+            return f"INI, which is not read; {_BY_HAND}"
+        return f"TOML, which is not read; if it is a job file, copy its tables; else {_BY_HAND}"
+    if not text.lstrip().startswith(("{", "[")) and not crontab.looks_like(text) and _YAML.match(text):
+        return f"YAML, which is not read; {_BY_HAND}"
+    return ""

@@ -30,8 +30,8 @@ def jobs(
         try:
             text = files.text_of(folder / name, source, again=True)
             kind = files.kind_of(text, source)
-            if kind == "crontab":
-                why = "is a crontab, whose lines are a shell's; take its jobs over once, with tocsin import"
+            if kind in ("crontab", "kubernetes"):
+                why = "holds commands that need a look; take its jobs over once, with tocsin import"
                 raise ConfigError([fault(source, "", "", why)])
             found = files.READERS[kind](text, source)
         except ConfigError as error:

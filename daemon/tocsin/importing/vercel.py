@@ -18,6 +18,9 @@ _FIELD = re.compile(r"[0-9*,/-]+")
 _TIMEOUT = 300  # seconds: the default of a job's timeout
 
 _DIFFERS = (
+    "caches: these are GET requests; where Next.js prerenders such a handler, or a CDN answers for it, the reply comes "
+    'from a cache and the handler never runs: set `export const dynamic = "force-dynamic"` in its route, or let it '
+    "take POST and set method",
     "where: Vercel calls the production deployment; Tocsin calls [target] base_url",
     "lateness: Vercel calls somewhere within the minute (on Hobby within the hour), and may leave a run out or make "
     "it twice; Tocsin calls at the second, at most once, and counts a slot later than grace (60s) as missed",

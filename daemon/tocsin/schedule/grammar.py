@@ -10,6 +10,7 @@ import re
 from calendar import monthrange
 from dataclasses import dataclass
 
+from tocsin.schedule.elsewhere import rewritten
 from tocsin.schedule.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Refused, shown
 
 LONGEST_EXPRESSION = 256  # characters: no schedule needs more, and reading stays far below a millisecond
@@ -95,7 +96,13 @@ def _parse(expression: object) -> Cron | Every:
     strange = next((c for c in expression if not (" " <= c <= "~" or c == "\t")), None)
     if strange is not None:
         raise Refused(f"the character {strange!a} has no place in it; use plain ASCII on one line")
+    plain, zone = rewritten(expression)
+    if zone:
+        apart = f'timezone = "{zone}" (--timezone {zone})'
+        raise Refused(f"its zone stands apart; write {shown(plain, _SHOWN_EXPRESSION)} with {apart}")
     words = expression.split()
+    if plain.split() != words:
+        raise Refused(f"this is another program's form; write {shown(plain, _SHOWN_EXPRESSION)}")
     if words and words[0].startswith("@"):
         return _nickname(words[0].lower(), words[1:])
     if len(words) == 6:
