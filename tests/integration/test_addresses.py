@@ -5,6 +5,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -173,6 +174,12 @@ def test_a_proxy_that_is_not_used_is_named_without_its_value(
     assert unresolved.detail.endswith("; HTTPS_PROXY is set, but Tocsin does not use proxies")
     assert "hunter2" not in unresolved.detail
     assert "proxies" not in call(url=f"http://127.0.0.1:{free_port()}/").detail
+    dead = [(V4, ("127.0.0.1", 1))]
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "_addresses", lambda _: dead)
+        patch.setattr(lines, "_connected", lambda *_: time.sleep(PATIENCE))
+        late = call(url="https://dead.invalid/api", timeout=0.1)
+    assert (late.outcome, late.detail.partition("; ")[2]) == ("timeout", unresolved.detail.partition("; ")[2])
     monkeypatch.setenv("NO_PROXY", ".invalid")
     assert "proxies" not in call(url="https://nowhere.invalid/api").detail
 
@@ -223,9 +230,10 @@ def test_a_dead_address_of_a_running_job(daemon: Daemon) -> None:
 
 
 SCRIPT = """
-import dataclasses, pickle, sys
+import asyncio, dataclasses, pickle, sys
 from hostile_server import OK, HostileServer
 from tocsin.call.attempts import Endpoint
+from tocsin.doctor import target as doctor
 from tocsin.ipc.job import Ask
 
 job, heard = pickle.load(sys.stdin.buffer), []
@@ -241,6 +249,10 @@ with HostileServer(serve, host="fe80::1234%lo") as server:
         print(target.call(ask, 1e12, lambda _: False).detail or "fine")
     for one in heard:
         print(one.split(b"\\r\\n")[1].decode().replace(str(server.port), "PORT"))
+    job = dataclasses.replace(job, url=f"http://[fe80::1234%25lo]:{server.port}/api")
+    found = asyncio.run(doctor.check([job], seconds=10, probe_auth=False, succeeded=set()))
+    print([one.status for one in found if one.check in ("target.name", "target.connect")])
+    print(any("200 to OPTIONS" in one.detail for one in found))
 """
 
 
@@ -256,4 +268,7 @@ def test_the_zone_of_an_address(make_job: Callable[..., Job]) -> None:
         check=False,
     )
     assert done.stderr == b""
-    assert done.stdout.decode().splitlines() == ["fine"] * 2 + ["Host: [fe80::1234]:PORT"] * 2
+    assert done.stdout.decode().splitlines() == ["fine"] * 2 + ["Host: [fe80::1234]:PORT"] * 2 + [
+        "['ok', 'ok']",
+        "True",
+    ]

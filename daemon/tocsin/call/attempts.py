@@ -10,6 +10,7 @@ import msgspec
 
 from tocsin import log
 from tocsin.call.deadline import Cancelled, DeadlinePassed, deadline
+from tocsin.call.failures import proxy_note
 from tocsin.call.request import Attempt, Caller, Progress
 from tocsin.call.verdict import Verdict, status_class
 from tocsin.config import Job
@@ -234,7 +235,7 @@ def _wait_before_retry(caller: Caller, one: Attempt, retried: int) -> float | No
 def _timeout_detail(caller: Caller, progress: Progress) -> str:
     within = f"within {caller.job.timeout:g} s"
     if progress.sent is None:
-        return f"no connection to {caller.job.host} {within}"
+        return f"no connection to {caller.job.host} {within}{proxy_note(caller.job)}"
     if progress.status is None:
         return f"no reply {within}; the app may still be working on it"
     return f"the reply began (status {progress.status}) and did not end {within}"

@@ -52,9 +52,13 @@ class Invalid(Exception):
 def unreached(error: Exception, job: Job) -> NoReply:
     """No connection came about: the request surely was not processed."""
     why = _unreached(error, job)
-    if why.kind in _BY_PROXY and (variable := unused_proxy(job.url, os.environ)):
-        return NoReply(why.kind, f"{why}; {variable} is set, but Tocsin does not use proxies", why.retry)
-    return why
+    return NoReply(why.kind, f"{why}{proxy_note(job)}", why.retry) if why.kind in _BY_PROXY else why
+
+
+def proxy_note(job: Job) -> str:
+    """What to add where a host was not reached and the environment names a proxy for it."""
+    variable = unused_proxy(job.url, os.environ)
+    return f"; {variable} is set, but Tocsin does not use proxies" if variable else ""
 
 
 def _unreached(error: Exception, job: Job) -> NoReply:

@@ -22,7 +22,7 @@ from tocsin.doctor import idle
 from tocsin.doctor.dns import Address, Known, look_up
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.doctor.judge import PATH, Answer, clock, judged
-from tocsin.jobfile.urls import is_public, origin
+from tocsin.jobfile.urls import host_to_resolve, is_public, origin
 from tocsin.parent.listener import shown as in_words
 from tocsin.timestamps import rfc3339
 
@@ -68,7 +68,7 @@ class _Origin:
         self.probe_auth = probe_auth
         self.succeeded = succeeded
         self.scheme, host, port = origin(self.first.url)
-        self.host, self.port = host or "", port or 0
+        self.host, self.port = host_to_resolve(host or ""), port or 0
         self.subject = in_words(self.host, self.port)
         self.tls = self.first.tls.context() if self.scheme == "https" else None
         self._until = until
@@ -118,7 +118,7 @@ class _Origin:
             found.append(fail("target.connect", self.subject, "; ".join(lost), advice))
         elif lost:
             detail = f"{len(lost)} of {len(addresses)} addresses do not take connections ({'; '.join(lost)})"
-            advice = "a call tries one address after the other: mend it, or take it out of the name"
+            advice = "the first call waits 250 ms for it: mend it, or take it out of the name"
             found.append(warning("target.connect", self.subject, detail, advice))
         else:
             many = f" on all {len(reached)} addresses" if len(reached) > 1 else ""
@@ -148,7 +148,7 @@ class _Origin:
             async with asyncio.timeout(self._step()):
                 await loop.sock_connect(sock, address)
                 transport, _ = await loop.create_connection(
-                    asyncio.Protocol, sock=sock, ssl=self.tls, server_hostname=self.host
+                    asyncio.Protocol, sock=sock, ssl=self.tls, server_hostname=self.host.partition("%")[0]
                 )
         except OSError as error:  # TimeoutError and SSLError are such
             sock.close()
@@ -227,7 +227,7 @@ async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> An
     """Without secret, query, body and the job's headers. Raises aiohttp.ClientError, OSError, TimeoutError."""
     sent = time.time()
     async with session.request(
-        method, URL(job.url.partition("?")[0], encoded=True), allow_redirects=False, timeout=aiohttp.ClientTimeout()
+        method, _without_query(job.url), allow_redirects=False, timeout=aiohttp.ClientTimeout()
     ) as reply:
         received = time.time()
         try:
@@ -262,3 +262,9 @@ def validity(subject: str, until: float, now: float) -> Finding:
         detail = f"the certificate expires in {days} days, on {rfc3339(until)}"
         return warning("target.tls", subject, detail, "renew it, and see why that did not happen by itself")
     return ok("target.tls", subject, f"the certificate is right, for {days} more days")
+
+
+def _without_query(url: str) -> URL:
+    """As aiohttp takes it: with % alone before the zone of an address (RFC 6874)."""
+    parts = urlsplit(url)
+    return URL(parts._replace(netloc=parts.netloc.replace("%25", "%"), query="").geturl(), encoded=True)
