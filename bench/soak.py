@@ -3,7 +3,8 @@
     python bench/soak.py [seconds] [jobs] [seed]        (600 s, 200 jobs and seed 1 unless said)
 
 Every second one process is killed with SIGKILL: mostly a job's, now and then the ledger's, the exporter's, or the
-parent (which is then started again, as supervisord would). At the end the ledger is compared with what the
+parent (which is then started again, as supervisord would). Or, instead, ten jobs are changed and the file is reloaded,
+or the lock of the state folder is deleted. At the end the ledger is compared with what the
 endpoint itself wrote down. It prints the totals and exits 1 when a slot was called twice, has no row or two rows,
 or when a call has no row that accounts for it.
 """
@@ -25,7 +26,8 @@ from aiohttp import web
 from tocsin.ledger import stores
 
 TOCSIN = Path(sys.executable).parent / "tocsin"
-VICTIMS = ["job"] * 30 + ["ledger"] * 2 + ["exporter"] * 2 + ["parent"]
+VICTIMS = ["job"] * 30 + ["ledger"] * 2 + ["exporter"] * 2 + ["parent"] + ["reload"] * 4 + ["lock"]
+CHANGED = 10  # jobs that a reload changes
 SINK, PAGE = 9942, "127.0.0.1:9941"
 ALL = 100_000_000  # rows: no limit
 
@@ -55,8 +57,13 @@ async def soak(seconds: float, jobs: int, seed: int, folder: Path) -> tuple[list
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", SINK, backlog=4096).start()
 
-    tables = "".join(f'[jobs.j{n}]\nevery = "1s"\npath = "/{n}"\n' for n in range(jobs))
-    (folder / "tocsin.toml").write_text(f'[target]\nbase_url = "http://127.0.0.1:{SINK}"\n{tables}')
+    versions = dict.fromkeys(range(jobs), 0)
+
+    def write() -> None:
+        tables = "".join(f'[jobs.j{n}]\nevery = "1s"\npath = "/{n}?version={v}"\n' for n, v in versions.items())
+        (folder / "tocsin.toml").write_text(f'[target]\nbase_url = "http://127.0.0.1:{SINK}"\n{tables}')
+
+    write()
     environment = os.environ | {
         "TOCSIN_CONFIG": str(folder / "tocsin.toml"),
         "TOCSIN_LISTEN": PAGE,
@@ -76,6 +83,16 @@ async def soak(seconds: float, jobs: int, seed: int, folder: Path) -> tuple[list
             if daemon.poll() is not None:
                 daemon = start()
             kind = chance.choice(VICTIMS)
+            if kind == "reload":
+                for changed in chance.sample(range(jobs), min(jobs, CHANGED)):
+                    versions[changed] += 1
+                write()
+                daemon.send_signal(signal.SIGHUP)
+            elif kind == "lock":
+                (folder / "var" / "tocsin.lock").unlink(missing_ok=True)
+            if kind in ("reload", "lock"):
+                killed[kind] += 1
+                continue
             family = sorted((title, pid) for pid, title in children(daemon.pid).items() if title.startswith(kind))
             target = daemon.pid if kind == "parent" else chance.choice(family)[1] if family else None
             if target is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import PATIENCE, Daemon, Endpoint, fates, free_port, until
+from harness import PATIENCE, SECRET, Daemon, Endpoint, Held, fates, free_port, until
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -192,28 +192,32 @@ def test_a_killed_supervisord_leaves_nothing_behind(supervised: tuple[Supervised
     assert all(len(fate) == 1 for fate in rows.values())
 
 
-def test_make_run_shows_fires_and_leaves_no_process(tmp_path: Path) -> None:
+def make_run(folder: Path, output: Path, **variables: str) -> "subprocess.Popen[bytes]":
     """What `make run` does once the environment is there, without API_BASE_URL: the demo, in this terminal."""
     for name in ("examples", "scripts"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("var", ".env", "__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("var", ".env", "__pycache__"))
     for name in ("supervisord.conf", "foreground.conf", "tocsin.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, folder)
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("TOCSIN_", "API_BASE_URL", "CRON_SECRET", "SUPERVISOR_"))
     }
     environment |= {"TOCSIN_LISTEN": f"127.0.0.1:{free_port()}", "DEMO_LISTEN": f"127.0.0.1:{free_port()}"}
-    output = tmp_path / "output"
     with output.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, tmp_path / "scripts" / "run.py"],
-            cwd=tmp_path,
-            env=environment,
+        return subprocess.Popen(
+            [sys.executable, folder / "scripts" / "run.py"],
+            cwd=folder,
+            env=environment | variables,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def test_make_run_shows_fires_and_leaves_no_process(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    process = make_run(tmp_path, output)
     try:
         until(lambda: output.read_text().count("sla-check: success") >= 2, "two fires in the terminal")
         assert "/metrics" in output.read_text()
@@ -222,3 +226,22 @@ def test_make_run_shows_fires_and_leaves_no_process(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the whole foreground group
         process.wait(PATIENCE)
     gone(family)
+
+
+def test_ctrl_c_twice_under_make_run_ends_calls_at_once(tmp_path: Path, endpoint: Endpoint) -> None:
+    held = Held(endpoint)
+    (tmp_path / "every-second.toml").write_text('[target]\nbase_url = "${API_BASE_URL}"\n' + EVERY_SECOND)
+    output = tmp_path / "output"
+    process = make_run(
+        tmp_path, output, API_BASE_URL=endpoint.url, CRON_SECRET=SECRET, TOCSIN_CONFIG="every-second.toml"
+    )
+    try:
+        until(held.came.is_set, "a call")
+        os.killpg(process.pid, signal.SIGINT)
+        until(lambda: "stopping" in output.read_text(), "the drain to begin")
+        os.killpg(process.pid, signal.SIGINT)
+        until(lambda: "tick: cancelled" in output.read_text(), "the call to be ended")
+    finally:
+        held.go.set()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(PATIENCE)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from harness import TOCSIN, Daemon, Endpoint, Held, fates, free_port, until
+from tocsin.ipc import channel
 
 Start = Callable[[str], Daemon]
 EVERY_SECOND = '[jobs.a]\nevery = "1s"\npath = "/a"\n'
@@ -148,3 +149,19 @@ def test_all_that_the_daemon_makes_is_for_its_user_alone(daemon: Daemon) -> None
     assert set(modes.values()) == {0o600}, modes
     assert stat.S_IMODE((daemon.folder / "var").stat().st_mode) == 0o700
     assert daemon.stop() == 0
+
+
+def test_a_stranger_at_the_control_socket_is_not_asked(daemon: Daemon) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be another user for a moment")
+    daemon.write(ONCE)
+    (daemon.folder / "var").mkdir(mode=0o700)
+    with channel.listen(daemon.folder / "var", "control.sock") as stranger:
+        os.seteuid(65534)
+        try:
+            stranger.listen()  # whose socket it is the kernel notes here
+        finally:
+            os.seteuid(0)
+        asked = daemon.run("jobs")
+    assert asked.returncode == 1
+    assert "a process of user 65534 answers" in asked.stderr
