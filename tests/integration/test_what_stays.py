@@ -237,7 +237,10 @@ def test_calls_may_finish_when_the_ledger_is_lost(running: Start, endpoint: Endp
     held = Held(endpoint)
     daemon = running(EVERY_SECOND)
     assert held.came.wait(30)
-    (daemon.folder / "var").rename(daemon.folder / "away")
+    daemon.kill("ledger", signal.SIGSTOP)
+    for kind in ("-wal", "-shm"):
+        (daemon.folder / "var" / f"ledger.sqlite{kind}").unlink()
+    (daemon.folder / "var" / "ledger.sqlite").write_bytes(b"\0" * 8192)
     daemon.kill("ledger")
     daemon.said("the ledger cannot be used")
     until(lambda: daemon.log().count("process started process=ledger") >= 3, "it to be tried again")
