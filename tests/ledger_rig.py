@@ -7,6 +7,7 @@ from typing import Any
 from tocsin.ipc.channel import AnyChannel
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Entry, JobHistory
+from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.ledger import main
 from tocsin.ledger.sqlite import SqliteLedger
@@ -39,6 +40,12 @@ class Ledger:
         self.last = [Entry(next(self._seq), body) for body in bodies]
         return self.ledger.commit(self.last)
 
+    def opened_again(self) -> "Ledger":
+        """The next process of the same daemon."""
+        other = Ledger(self.folder, self.ledger.session)
+        other._seq = self._seq
+        return other
+
     def rows(self, **filters: Any) -> list[dict[str, Any]]:
         return history(self.folder, **{"limit": 1000, **filters})
 
@@ -47,10 +54,10 @@ class Ledger:
 
     def past(
         self, job: str = "a", schedule: str = "* * * * * UTC", generation: int = 1, now: float = T + 0.5
-    ) -> JobHistory:
+    ) -> JobRecord:
         (past,) = self.put(Enroll(job, schedule, generation, now))
         assert isinstance(past, JobHistory)
-        return past
+        return past.record
 
     def close(self) -> None:
         self.ledger._db.close()

@@ -79,6 +79,7 @@ from tocsin.ipc.ledger import (
     decode_from_ledger,
     decode_to_ledger,
 )
+from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Message
 
 FINISHED = Finished(
@@ -121,7 +122,7 @@ BODIES: list[Body] = [
     FINISHED,
     SKIPPED,
     Release("a", 60.0, 0, "session/1"),
-    Pause("a", True),
+    Pause("a", True, 60.0),
     Enroll("a", "* * * * * UTC", 7, 60.5),
     Enrolled(7),
 ]
@@ -134,9 +135,9 @@ SAMPLES: list[Message] = [
     SKIPPED,
     Release("a", 60.0, 0, ""),
     Fire(60.001, "run"),
-    Pause("a", False),
+    Pause("a", False, 60.0),
     Stop(),
-    JobHistory("a", 60.0, True, "lost", "why", 1.0, None, 3),
+    JobHistory("a", JobRecord(60, 30.0, True, "lost", "why", 1.0, None, 3)),
     *[Entry(seq, body) for seq, body in enumerate(BODIES)],
     Committed(9, 0.001),
     LedgerReady("the daemon had died"),

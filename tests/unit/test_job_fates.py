@@ -18,7 +18,7 @@ kinds: st.SearchStrategy[Event] = st.one_of(
     st.tuples(st.just("ledger"), st.sampled_from(["grant", "grant", "deny", "silent"])),
     st.tuples(st.just("answer_after"), st.sampled_from([0.0, 0.1, 0.3, 5.0, 70.0])),
     st.tuples(st.just("call_takes"), st.sampled_from([0.0, 0.1, 30.0, 100.0])),
-    st.tuples(st.just("send"), st.builds(Pause, st.just("sla-check"), st.booleans())),
+    st.tuples(st.just("send"), st.builds(Pause, st.just("sla-check"), st.booleans(), st.just(60.0))),
     st.tuples(st.just("fire"), st.none()),
 )
 

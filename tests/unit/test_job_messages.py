@@ -9,7 +9,7 @@ from tocsin.ipc.job import Ask, Fire, Grant, Pause, Release, scheduled_run_id
 
 
 def test_pause_and_resume(world: Make) -> None:
-    one = world((30, send(Pause("sla-check", True))), (130, send(Pause("sla-check", False)))).run(T + 185)
+    one = world((30, send(Pause("sla-check", True, 60.0))), (130, send(Pause("sla-check", False, 60.0)))).run(T + 185)
     assert one.skips == [(60, 60, 1, "paused"), (120, 120, 1, "paused")]
     assert one.runs == [180]
 
@@ -21,7 +21,9 @@ def test_paused_from_the_start(world: Make) -> None:
 
 
 def test_a_pause_a_moment_before_the_slot_counts(world: Make) -> None:
-    one = world((54.74, send(Pause("sla-check", True))), (54.99, send(Pause("sla-check", False)))).run(T + 65)
+    one = world((54.74, send(Pause("sla-check", True, 60.0))), (54.99, send(Pause("sla-check", False, 60.0)))).run(
+        T + 65
+    )
     assert one.runs == [60]
     fates(one)
 
@@ -118,7 +120,7 @@ def test_stop_in_a_rest_between_attempts(world: Make) -> None:
 
 
 def test_a_rest_is_as_long_as_it_should_be(world: Make) -> None:
-    one = world((56, send(Pause("sla-check", False))))
+    one = world((56, send(Pause("sla-check", False, 60.0))))
     one.rests = [10.0]
     one.run(T + 75)
     assert one.rested == [True]

@@ -25,7 +25,7 @@ def test_every_slot_runs_on_time(world: Make) -> None:
 
 
 def test_it_says_when_it_is_due_next_once(world: Make) -> None:
-    one = world((10, send(Pause("sla-check", False)))).run(T + 125)
+    one = world((10, send(Pause("sla-check", False, 60.0)))).run(T + 125)
     assert [m.due - T for m in one.said if isinstance(m, Sleeping)] == [60]
     assert [m.next_due - T for m in one.said if isinstance(m, Finished) and m.next_due] == [120, 180]
 

@@ -16,7 +16,7 @@ from tocsin.ipc.ledger import Body, Enroll, Entry
 def test_entries_that_come_again_change_nothing(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
     """The ledger died after its commit and before it could say so."""
     ledger.past(now=T - 60)
-    bodies: list[Body] = [ask(), finished(), ask(T + 60), skipped(T + 120, T + 240, 3), Pause("a", True)]
+    bodies: list[Body] = [ask(), finished(), ask(T + 60), skipped(T + 120, T + 240, 3), Pause("a", True, 60.0)]
     answers = ledger.put(*bodies)
     entries, kept, past = ledger.last, ledger.rows(), ledger.past()
     for session in ("s1", "s1"):
@@ -73,7 +73,7 @@ bodies_of_a_life = st.lists(
         st.builds(finished, st.sampled_from([T, T + 60, T + 120]), st.sampled_from(["success", "timeout"])),
         st.builds(skipped, st.just(T + 180), st.just(T + 240), st.just(2), st.sampled_from(["missed", "paused"])),
         st.builds(Release, st.just("a"), st.sampled_from([T, T + 60]), st.just(0), st.sampled_from(["s1/1", "s1/2"])),
-        st.builds(Pause, st.just("a"), st.booleans()),
+        st.builds(Pause, st.just("a"), st.booleans(), st.just(T + 600.0)),
     ),
     min_size=1,
     max_size=12,

@@ -30,8 +30,8 @@ def test_a_ledger_that_hangs_is_not_up(ends: Ends, monkeypatch: pytest.MonkeyPat
 
     client.ready(0)
     assert told(3600.0) == LedgerState(True, 0), "there was nothing to commit"
-    client.put(Pause("a", True))
-    client.put(Pause("b", True))
+    client.put(Pause("a", True, 60.0))
+    client.put(Pause("b", True, 60.0))
     client._outbox.pump(ends[0])
     assert told(module.SILENT) == LedgerState(True, 2)
     assert told(1.0) == LedgerState(False, 2, "it has not committed for 16 s")
@@ -39,7 +39,7 @@ def test_a_ledger_that_hangs_is_not_up(ends: Ends, monkeypatch: pytest.MonkeyPat
     assert told(0.0).up
     client.committed(Committed(2, 0.1))
     assert told(3600.0).up
-    client.put(Pause("a", False))
+    client.put(Pause("a", False, 60.0))
     assert not told(module.SILENT + 1).up
     client.died()
     assert told(0.0).detail == "its process died"

@@ -183,7 +183,7 @@ def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
         ledger = Ledger(tmp_path, session)
         assert len(ledger.ledger.recover(120.0)) == (session == "s1")
         past = ledger.past(generation=2)
-        assert (past.last_due, past.paused) == (60.0, True)
+        assert (past.accounted, past.paused) == (60.0, True)
         assert before <= past.since <= time.time()
         ledger.close()
 

@@ -15,7 +15,7 @@ from tocsin.parent.outbox import Outbox
 
 
 def body(number: int) -> Pause:
-    return Pause(f"job-{number}", True)
+    return Pause(f"job-{number}", True, 60.0)
 
 
 def heard(channel: AnyChannel) -> list[int]:

@@ -11,6 +11,7 @@ from tocsin.ipc import status
 from tocsin.ipc.exporter import Heartbeat, JobStatus, ProcessExited, ProcessUp, Started
 from tocsin.ipc.job import Finished, Pause, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, JobHistory
+from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Message, Outcome
 from tocsin.parent import statuses
 from tocsin.schedule import Schedule
@@ -83,9 +84,9 @@ def test_the_process(make_job: MakeJob) -> None:
 
 
 def test_next_fire_and_pause(make_job: MakeJob) -> None:
-    found = told(make_job, Sleeping("sla-check", 60.0), Pause("sla-check", True))
+    found = told(make_job, Sleeping("sla-check", 60.0), Pause("sla-check", True, 60.0))
     assert (found.next_fire, found.paused) == (60.0, True)
-    assert not status.after(found, Pause("sla-check", False)).paused
+    assert not status.after(found, Pause("sla-check", False, 60.0)).paused
 
 
 FAILURES: list[tuple[list[Outcome], int]] = [
@@ -114,7 +115,7 @@ def test_the_last_run(make_job: MakeJob) -> None:
 
 
 def test_the_past_comes_from_the_ledger(make_job: MakeJob) -> None:
-    past = JobHistory("sla-check", 60.0, True, "lost", "why", 50.0, 40.0, 3, 30.0)
+    past = JobHistory("sla-check", JobRecord(60, 30.0, True, "lost", "why", 50.0, 40.0, 3))
     found = told(make_job, past)
     fields = ("paused", "last_outcome", "last_detail", "last_run", "last_success", "consecutive_failures", "since")
     assert [getattr(found, name) for name in fields] == [True, "lost", "why", 50.0, 40.0, 3, 30.0]
@@ -140,7 +141,7 @@ def test_what_does_not_change_it(make_job: MakeJob) -> None:
 
 
 def test_a_definition_that_disables_keeps_the_history_and_the_pause_alone(make_job: MakeJob) -> None:
-    old = told(make_job, UP, Pause("sla-check", True), Sleeping("sla-check", 60.0), run("timeout", 9.0, "why"))
+    old = told(make_job, UP, Pause("sla-check", True, 60.0), Sleeping("sla-check", 60.0), run("timeout", 9.0, "why"))
     new = statuses.of(make_job(description="new", enabled=False))
     kept = statuses.carried_over(old, new, 70.0)
     assert (kept.last_outcome, kept.last_detail, kept.last_run, kept.consecutive_failures) == ("timeout", "why", 9.0, 1)

@@ -184,7 +184,7 @@ def test_a_job_that_was_removed_while_it_did_not_listen(make_job: Callable[..., 
     exporter.room = 0
     feed.remove("old")
     feed.define(make_job(name="new"))
-    feed.tell(Pause("kept", True))
+    feed.tell(Pause("kept", True, T))
     feed.heartbeat(0)
     exporter.room = 100
     feed.pump()
@@ -254,7 +254,7 @@ def test_any_history_ends_with_the_same_state_and_every_event_once(
             case "skip":
                 event = Skipped(name, now, now, 1, "overlap")
             case "pause" | "resume":
-                event = Pause(name, what == "pause")
+                event = Pause(name, what == "pause", T)
             case "ledger":
                 event = LedgerState(chance.random() < 0.5, n)
         if event:

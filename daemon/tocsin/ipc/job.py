@@ -125,6 +125,7 @@ class Pause(Message, frozen=True):
 
     job: str
     paused: bool
+    at: Instant
 
 
 class Stop(Message, frozen=True):

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import msgspec
 
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped, Stop
-from tocsin.ipc.types import Instant, Message, Outcome
+from tocsin.ipc.record import JobRecord
+from tocsin.ipc.types import Instant, Message
 
 
 class Enroll(Message, frozen=True):
@@ -25,17 +26,10 @@ class Enrolled(Message, frozen=True):
 
 
 class JobHistory(Message, frozen=True):
-    """What the ledger knows of a job: slots up to `last_due` are accounted for."""
+    """What the ledger knows of a job."""
 
     job: str
-    last_due: Instant
-    paused: bool = False
-    last_outcome: Outcome | None = None
-    last_detail: str = ""
-    last_run: Instant | None = None
-    last_success: Instant | None = None
-    consecutive_failures: int = 0
-    since: Instant = 0.0  # from when on a success is expected, where none came later
+    record: JobRecord
 
 
 Body = Ask | Finished | Skipped | Release | Pause | Enroll | Enrolled  # what the ledger must know

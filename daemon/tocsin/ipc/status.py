@@ -2,9 +2,11 @@
 
 from msgspec.structs import replace
 
+from tocsin.ipc import record as records
 from tocsin.ipc.exporter import JobStatus, ProcessExited, ProcessUp, Started
 from tocsin.ipc.job import Finished, Pause, Sleeping
 from tocsin.ipc.ledger import JobHistory
+from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Message
 
 
@@ -27,30 +29,43 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
             return replace(status, state="sleeping", next_fire=due, running_since=None)
         case Started(now=now):
             return replace(status, state="running", running_since=now)
-        case Pause(paused=paused):
-            return replace(status, paused=paused)
-        case JobHistory():
-            return replace(
-                status,
-                paused=event.paused,
-                last_outcome=event.last_outcome,
-                last_detail=event.last_detail,
-                last_run=event.last_run,
-                last_success=event.last_success,
-                consecutive_failures=event.consecutive_failures,
-                since=event.since,
-            )
-        case Finished(outcome=outcome, finished=finished):
-            failures = 0 if outcome == "success" else status.consecutive_failures + (outcome != "cancelled")
-            return replace(
+        case Pause():
+            return with_record(status, records.after(record_of(status), event))
+        case JobHistory(record=record):
+            return with_record(status, record)
+        case Finished():
+            status = replace(
                 status,
                 state="sleeping" if status.state in ("starting", "running") else status.state,
                 running_since=None,
                 next_fire=event.next_due or status.next_fire,
-                last_outcome=outcome,
-                last_detail=event.detail,
-                last_run=finished,
-                last_success=finished if outcome == "success" else status.last_success,
-                consecutive_failures=failures,
             )
+            return with_record(status, records.after(record_of(status), event))
     return status
+
+
+def record_of(status: JobStatus) -> JobRecord:
+    """As far as the status shows it: it says nothing of the slots that are accounted for."""
+    return JobRecord(
+        accounted=0,
+        since=status.since or 0.0,
+        paused=status.paused,
+        last_outcome=status.last_outcome,
+        last_detail=status.last_detail,
+        last_run=status.last_run,
+        last_success=status.last_success,
+        consecutive_failures=status.consecutive_failures,
+    )
+
+
+def with_record(status: JobStatus, record: JobRecord) -> JobStatus:
+    return replace(
+        status,
+        since=record.since or None,
+        paused=record.paused,
+        last_outcome=record.last_outcome,
+        last_detail=record.last_detail,
+        last_run=record.last_run,
+        last_success=record.last_success,
+        consecutive_failures=record.consecutive_failures,
+    )

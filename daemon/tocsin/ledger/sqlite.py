@@ -5,24 +5,20 @@ One process writes, in WAL mode with synchronous=FULL: what was committed surviv
 """
 
 import contextlib
-import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
-from msgspec.json import encode
-from msgspec.structs import asdict
-
 from tocsin import log
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory
-from tocsin.ledger import room
+from tocsin.ledger import room, slots
 from tocsin.ledger.files import Files, abandoned, make_ready, passing, what_to_do
+from tocsin.ledger.jobs_table import JobsTable
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
 from tocsin.ledger.store import Moved, Passing, Unusable
-from tocsin.schedule import same
-from tocsin.timestamps import CLOCK_SET_BACK, began
+from tocsin.timestamps import began
 
 FILE = "ledger.sqlite"
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
@@ -51,6 +47,7 @@ class SqliteLedger:
                 self._set_up()
                 self.seq = self._resume()
                 self._files = Files(self.file)
+                self._jobs = JobsTable(self._db)
             except BaseException:
                 self._db.close()
                 raise
@@ -71,7 +68,6 @@ class SqliteLedger:
 
     def _set_up(self) -> None:
         db = self._db
-        db.create_function("same_schedule", 2, same, deterministic=True)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_size_limit = {room.WAL_KEPT}")
@@ -178,8 +174,11 @@ class SqliteLedger:
     def _transaction(self) -> Iterator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._jobs.begin()
             yield
+            self._jobs.write()
             self._db.execute("COMMIT")
+            self._jobs.committed()
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -202,120 +201,36 @@ class SqliteLedger:
             case Ask():
                 return self._ask(body, new=new)
             case Enroll():
-                return self._enroll(body)
+                return JobHistory(body.job, self._jobs.enroll(body))
             case _ if not new:
                 return None
             case Finished():
                 self._finish(body)
             case Skipped():
-                self._skip(body)
+                slots.skip(self._db, body)
+                self._jobs.apply(body)
             case Release():
                 self._release(body)
-            case Pause(job=job, paused=paused):
-                self._db.execute(
-                    "UPDATE jobs SET paused = :paused, since = iif(paused > :paused, strftime('%s', 'now'), since)"
-                    " WHERE job = :job",
-                    {"job": job, "paused": paused},
-                )
+            case Pause():
+                self._jobs.apply(body)
             case Enrolled(generation=generation):
-                self._db.execute("DELETE FROM jobs WHERE roster != ?", (generation,))
+                self._jobs.forget_others(generation)
             case _:
                 assert_never(body)
         return None
 
     def _ask(self, ask: Ask, *, new: bool) -> Grant | Deny:
         """One that came before is only answered again: its slot may have been released since."""
-        inserted = (
-            new
-            and self._db.execute(
-                "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id, owner)"
-                " VALUES (:job, :due, :attempt, :due, 'started', :trigger, :run_id, :owner) ON CONFLICT DO NOTHING",
-                asdict(ask),
-            ).rowcount
-        )
-        if not inserted:
-            row = self._db.execute(
-                "SELECT state, owner FROM slots WHERE job = ? AND due = ? AND attempt = ?",
-                (ask.job, ask.due, ask.attempt),
-            ).fetchone()
-            state, owner = row or ("released", None)
-            if (state, owner) != ("started", ask.owner):
-                return Deny(ask.job, ask.due, ask.attempt, f"the slot is {state} already")
-        elif ask.trigger != "manual":
-            self._accounted(ask.job, ask.due, set_back=CLOCK_SET_BACK if not ask.attempt else math.inf)
+        if new and slots.take(self._db, ask):
+            self._jobs.apply(ask)
+        elif why := slots.why_not(self._db, ask):
+            return Deny(ask.job, ask.due, ask.attempt, why)
         return Grant(ask.job, ask.due, ask.attempt)
 
-    def _accounted(self, job: str, due: float, set_back: float = math.inf) -> None:
-        """Slots up to `due` have a fate, and no later ones where what was known is further ahead than `set_back`."""
-        self._db.execute(
-            "UPDATE jobs SET last_due = iif(last_due > :due + :set_back, :due, max(last_due, :due)) WHERE job = :job",
-            {"job": job, "due": due, "set_back": set_back},
-        )
+    def _finish(self, run: Finished) -> None:
+        slots.finish(self._db, run)
+        self._jobs.apply(run)
 
     def _release(self, body: Release) -> None:
-        gone = self._db.execute(
-            "DELETE FROM slots WHERE job = ? AND due = ? AND attempt = ? AND owner = ? AND state = 'started'",
-            (body.job, body.due, body.attempt, body.owner),
-        ).rowcount
-        if gone and not body.attempt:  # else the slot itself has its fate
-            self._db.execute("UPDATE jobs SET last_due = min(last_due, ? - 1) WHERE job = ?", (body.due, body.job))
-
-    def _finish(self, run: Finished) -> None:
-        values = {**asdict(run), "reported": encode(run.reported).decode() if run.reported else None}
-        self._db.execute(
-            "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id,"
-            " started, finished, lateness, duration, outcome, status, detail, reported)"
-            " VALUES (:job, :due, :attempt, :due, 'finished', :trigger, :run_id,"
-            " :started, :finished, :lateness, :duration, :outcome, :status, :detail, :reported)"
-            " ON CONFLICT DO UPDATE SET state = 'finished', started = :started, finished = :finished,"
-            " lateness = :lateness, duration = :duration, outcome = :outcome, status = :status,"
-            " detail = :detail, reported = :reported WHERE state = 'started'",
-            values,
-        )
-        self._db.execute(
-            "UPDATE jobs SET last_outcome = :outcome, last_detail = :detail, last_run = :finished,"
-            " last_success = iif(:outcome = 'success', :finished, last_success),"
-            " consecutive_failures = CASE :outcome WHEN 'success' THEN 0"
-            " WHEN 'cancelled' THEN consecutive_failures ELSE consecutive_failures + 1 END WHERE job = :job",
-            values,
-        )
-
-    def _skip(self, body: Skipped) -> None:
-        values = {**asdict(body), "state": "missed" if body.reason == "missed" else "skipped"}
-        if body.trigger != "manual":
-            self._accounted(body.job, body.last)
-        withdrawn = self._db.execute(  # asked for, but not called after all
-            "UPDATE slots SET state = :state, reason = :reason, detail = :detail, owner = NULL"
-            " WHERE job = :job AND due = :first AND state = 'started'",
-            values,
-        ).rowcount
-        if withdrawn:
-            return
-        continued = self._db.execute(  # the same as the row before it
-            "UPDATE slots SET last = :last, count = count + :count WHERE job = :job"
-            " AND due = (SELECT max(due) FROM slots WHERE job = :job)"
-            " AND last < :first AND state = :state AND reason = :reason AND detail = :detail",
-            values,
-        ).rowcount
-        if not continued:
-            self._db.execute(
-                "INSERT INTO slots (job, due, last, count, state, reason, detail)"
-                " VALUES (:job, :first, :last, :count, :state, :reason, :detail) ON CONFLICT DO NOTHING",
-                values,
-            )
-
-    def _enroll(self, body: Enroll) -> JobHistory:
-        self._db.execute(
-            "INSERT INTO jobs (job, schedule, roster, last_due, since)"
-            " VALUES (:job, :schedule, :generation, :now, :now)"
-            " ON CONFLICT DO UPDATE SET roster = :generation, schedule = :schedule,"
-            " last_due = iif(same_schedule(schedule, :schedule), last_due, :now),"
-            " since = iif(same_schedule(schedule, :schedule), min(since, :now), :now)",
-            {**asdict(body), "now": int(body.now)},
-        )
-        row = self._db.execute(
-            "SELECT job, last_due, paused, last_outcome, last_detail, last_run, last_success,"
-            " consecutive_failures, since FROM jobs WHERE job = ?",
-            (body.job,),
-        ).fetchone()
-        return JobHistory(row[0], row[1], bool(row[2]), *row[3:])
+        if slots.release(self._db, body):
+            self._jobs.apply(body)

@@ -98,7 +98,7 @@ class Daemon:
             log.warning("stopping at once", why=why)
             self.jobs.hurry()
             return
-        running = sum(map(self.jobs.is_running, self.jobs.seats))
+        running = sum(map(self.jobs.is_running, self.jobs.supervised))
         log.info("stopping", why=why, running_calls=running, drain=self.config.drain)
         self.jobs.stop(self.config.drain)
         self._loop.at(self._loop.now() + self.config.drain + FINISH, self._end_services)
@@ -243,7 +243,7 @@ class Daemon:
             case Sleeping():
                 self.feed.tell(message)
             case Ask():
-                owned = replace(message, owner=self.jobs.seats[name].owner)
+                owned = replace(message, owner=self.jobs.supervised[name].owner)
                 self._children.step(process, lifecycle.asked(process.child, owned))
             case Finished():
                 self._children.step(process, lifecycle.finished(process.child, message))
@@ -279,11 +279,11 @@ class Daemon:
                 assert_never(message)
 
     def _answered(self, answer: Grant | Deny) -> None:
-        seat = self.jobs.seats.get(answer.job)
-        if seat is None or seat.process is None or seat.forked_as is None:
+        one = self.jobs.supervised.get(answer.job)
+        if one is None or one.process is None or one.forked_as is None:
             return
-        process, before = seat.process, seat.process.child.slot
-        wait, longest = max(0.0, answer.due - time.time()), seat.forked_as.longest_run
+        process, before = one.process, one.process.child.slot
+        wait, longest = max(0.0, answer.due - time.time()), one.forked_as.longest_run
         self._children.step(process, lifecycle.answered(process.child, answer, self._loop.now(), wait, longest))
         if process.child.slot is before:
             return
@@ -302,7 +302,7 @@ class Daemon:
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
         """For the ledger first, then for everyone who counts."""
         self._ledger.put(body)
-        self.jobs.seats[body.job].record(body)
+        self.jobs.supervised[body.job].follow(body)
         if isinstance(body, Finished | Skipped):
             self._over(body)
 

@@ -9,15 +9,17 @@ from msgspec.structs import replace
 
 from tocsin import linux, log
 from tocsin.config import Config, Job
+from tocsin.ipc import record as records
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Pause, Release, Skipped, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
+from tocsin.ipc.record import JobRecord
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
-from tocsin.timestamps import CLOCK_SET_BACK, rfc3339
+from tocsin.timestamps import rfc3339
 
 # Jobs from which on those that have sent give way to those that have not, and connect early: fewer take milliseconds.
 CROWD = 50
@@ -26,38 +28,31 @@ Program = Callable[[Job], Callable[[Channel[FromJob, ToJob], Beginning], None]]
 
 
 @dataclass
-class Seat:
-    """The place of one job: it outlives the job's processes."""
+class SupervisedJob:
+    """One job as the parent knows it: this outlives the job's processes."""
 
-    accounted: int | None = None  # slots up to this instant have a fate; None until the ledger has told
+    record: JobRecord | None = None  # None until the ledger has told, and while the job's slots are not due
     why_missed: str = "the daemon was not running"
     process: Process | None = None
     forked_as: Job | None = None  # the definition under which the process was forked
     owner: str = ""  # which life of the process holds a slot
     redelivery: Ask | None = None  # a lost run that is to be delivered once more, until that has a fate
-    paused_early: bool | None = None  # what was asked for before the ledger told of the job's past
+    paused_early: Pause | None = None  # what was asked for before the ledger told of the job
 
-    def record(self, body: Ask | Finished | Skipped | Release) -> None:
-        """What it says of the schedule's slots: a manual run says nothing about those before it."""
-        again = self.redelivery
-        match body:
-            case Ask(due=due, trigger=trigger, attempt=attempt) if trigger != "manual":
-                if not attempt and self.accounted is not None and self.accounted > due + CLOCK_SET_BACK:
-                    self.accounted = int(due)
-                self._account(due)
-            case Release(due=due, attempt=0) if self.accounted is not None:  # of a later one the slot has its fate
-                self.accounted = min(self.accounted, int(due) - 1)
-            case Finished(due=due, attempt=attempt) if again and (again.due, again.attempt) == (due, attempt):
-                self.redelivery = None
-            case Skipped(first=first, last=last, trigger=trigger):
-                if again and again.due == first:
-                    self.redelivery = None
-                if trigger != "manual":
-                    self._account(last)
+    def follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
+        if self.redelivery and _is_fate_of(self.redelivery, event):
+            self.redelivery = None
+        if self.record:
+            self.record = records.after(self.record, event)
 
-    def _account(self, until: float) -> None:
-        if self.accounted is not None:
-            self.accounted = max(self.accounted, int(until))
+
+def _is_fate_of(redelivery: Ask, event: Ask | Finished | Skipped | Release | Pause) -> bool:
+    match event:
+        case Finished(due=due, attempt=attempt):
+            return (redelivery.due, redelivery.attempt) == (due, attempt)
+        case Skipped(first=first):
+            return redelivery.due == first
+    return False
 
 
 class Jobs:
@@ -67,7 +62,7 @@ class Jobs:
     def __init__(
         self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed
     ) -> None:
-        self.seats: dict[str, Seat] = {}
+        self.supervised: dict[str, SupervisedJob] = {}
         self.defined: Mapping[str, Job] = {}
         self.stopping = False
         self._program = program
@@ -97,13 +92,14 @@ class Jobs:
             if changed or (before and before.schedule.text != job.schedule.text):  # the same, spelled otherwise
                 self._feed.define(job)
             if changed:
-                seat = self.seats.setdefault(name, Seat())
-                if before and before.schedule != job.schedule and seat.accounted is not None:
-                    seat.accounted = int(time.time())  # the old slots mean nothing to the new schedule
+                one = self.supervised.setdefault(name, SupervisedJob())
+                if before and one.record:
+                    kept = before.schedule == job.schedule
+                    one.record = records.enrolled(one.record, time.time(), same_schedule=kept)
                 if before:
-                    seat.why_missed = "the job was being reloaded"
+                    one.why_missed = "the job was being reloaded"
                 self._retire(name)
-            if forget or changed or (job.enabled and self.seats[name].accounted is None):
+            if forget or changed or (job.enabled and self.supervised[name].record is None):
                 to_enroll.append(job)
         self._ledger.enroll(to_enroll, anew=forget)
         gc.collect()
@@ -114,48 +110,48 @@ class Jobs:
 
     def _retire(self, name: str) -> None:
         """End the process of a job that changed, or was removed or disabled, after its running call."""
-        seat = self.seats[name]
+        one = self.supervised[name]
         if not self.is_enabled(name):
-            seat.accounted = None  # its slots are not due any more
-        if seat.process:
-            self._children.stop(seat.process, None)
+            one.record = None  # its slots are not due any more
+        if one.process:
+            self._children.stop(one.process, None)
 
     # ---- processes
 
     @property
     def processes(self) -> list[Process]:
-        return [seat.process for seat in self.seats.values() if seat.process]
+        return [one.process for one in self.supervised.values() if one.process]
 
     def begin(self, name: str) -> None:
         """Give the job a process, unless it has one that must go first, or its past is not known yet."""
-        seat = self.seats[name]
-        if self.is_enabled(name) and seat.process is None and seat.accounted is not None and not self.stopping:
-            seat.process = Process(Child("job", name))
-            self._children.begin(seat.process)
+        one = self.supervised[name]
+        if self.is_enabled(name) and one.process is None and one.record is not None and not self.stopping:
+            one.process = Process(Child("job", name))
+            self._children.begin(one.process)
 
     def main_of(self, name: str) -> Callable[[Channel[FromJob, ToJob]], None]:
         """What the job's next process does, from here on."""
-        seat, job = self.seats[name], self.defined[name]
-        assert seat.accounted is not None
+        one, job = self.supervised[name], self.defined[name]
+        assert one.record is not None
         self._lives += 1
-        seat.forked_as, seat.owner = job, f"{self._session}/{self._lives}"
-        if seat.redelivery and time.time() > seat.redelivery.due + job.grace:
-            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(seat.redelivery.due))
-            seat.redelivery = None
+        one.forked_as, one.owner = job, f"{self._session}/{self._lives}"
+        if one.redelivery and time.time() > one.redelivery.due + job.grace:
+            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(one.redelivery.due))
+            one.redelivery = None
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
-        beginning = Beginning(seat.accounted, paused, seat.why_missed, seat.redelivery, gives_way, self._crowded)
-        seat.why_missed = "the job's process was not running"
+        beginning = Beginning(one.record.accounted, paused, one.why_missed, one.redelivery, gives_way, self._crowded)
+        one.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.last)  # remembered in the child
         main = self._program(job)
         return lambda channel: main(channel, beginning)
 
     def gone(self, name: str) -> None:
         """Its process has ended for good."""
-        self.seats[name].process = None
+        self.supervised[name].process = None
         if name in self.defined:
             self.begin(name)
         else:
-            del self.seats[name]
+            del self.supervised[name]
 
     def stop(self, drain: float) -> None:
         """Start no more runs; calls may finish within `drain` seconds."""
@@ -173,38 +169,38 @@ class Jobs:
     def ledger_ready(self, ready: LedgerReady) -> None:
         """It is open: for the first time in this daemon's life, or again after its process died."""
         if self._ledger.ready(ready.seq):
-            for seat in self.seats.values():
-                seat.why_missed = ready.before or seat.why_missed
+            for one in self.supervised.values():
+                one.why_missed = ready.before or one.why_missed
             return
         self._ledger.enroll(self.defined.values(), anew=True)
         for name in self.defined:
-            self._ledger.put(Pause(name, self._feed.statuses[name].paused))
+            self._ledger.put(Pause(name, self._feed.statuses[name].paused, time.time()))
 
     def past(self, past: JobHistory) -> None:
         """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
-        seat = self.seats.get(past.job)
-        if seat and seat.accounted is None and self.is_enabled(past.job):
-            seat.accounted = int(past.last_due)
-            paused, seat.paused_early = seat.paused_early, None
-            self._feed.tell(past if paused is None else replace(past, paused=paused))
-            if was_forgotten(self.defined[past.job], past, time.time()):
+        one = self.supervised.get(past.job)
+        if one and one.record is None and self.is_enabled(past.job):
+            early, one.paused_early = one.paused_early, None
+            one.record = records.after(past.record, early) if early else past.record
+            self._feed.tell(replace(past, record=one.record))
+            if was_forgotten(self.defined[past.job], past.record, time.time()):
                 self._feed.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
             self._feed.tell(past)  # for its pause, which is to outlive the ledger as well
-        if seat:
+        if one:
             self.begin(past.job)
 
     def over(self, run: Finished) -> None:
         """A run that was lost is for the next process to deliver again, where the job wants that."""
         job = self.defined.get(run.job)
         if job and job.delivery == "at-least-once" and run.outcome == "lost":
-            self.seats[run.job].redelivery = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
+            self.supervised[run.job].redelivery = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
 
     # ---- what operators ask for
 
     def send(self, name: str, message: ToJob) -> bool:
         """Whether the job has a process that takes it."""
-        process = self.seats[name].process
+        process = self.supervised[name].process
         return process is not None and process.child.state == "up" and self._children.send(process, message)
 
     def is_running(self, name: str) -> bool:
@@ -214,19 +210,20 @@ class Jobs:
 
     def slot(self, name: str) -> Slot | None:
         """What its process has asked to run, or is running."""
-        process = self.seats[name].process
+        process = self.supervised[name].process
         return process.child.slot if process else None
 
     def is_known(self, name: str) -> bool:
         """Whether the ledger has told of the job's past, its pause included."""
-        return self.seats[name].accounted is not None
+        return self.supervised[name].record is not None
 
     def pause(self, name: str, paused: bool) -> bool:
         """Whether the ledger can keep it, for all that is known."""
-        event = Pause(name, paused)
-        seat = self.seats[name]
-        if seat.accounted is None:
-            seat.paused_early = paused
+        event = Pause(name, paused, time.time())
+        one = self.supervised[name]
+        if one.record is None:
+            one.paused_early = event
+        one.follow(event)
         self._ledger.put(event)
         self.send(name, event)
         self._feed.tell(event)
@@ -234,10 +231,10 @@ class Jobs:
         return self._ledger.writes
 
 
-def was_forgotten(job: Job, past: JobHistory, now: float) -> bool:
+def was_forgotten(job: Job, record: JobRecord, now: float) -> bool:
     """Whether the second fire since a success was expected has passed, with timeout and grace, and nobody ran the job:
     its last run was none that failed, or was cut off with the daemon."""
-    start, spare = max(past.last_success or 0.0, past.since), job.timeout + job.grace
-    if past.consecutive_failures > (past.last_outcome == "lost") or now - start < spare:
+    start, spare = max(record.last_success or 0.0, record.since), job.timeout + job.grace
+    if record.consecutive_failures > (record.last_outcome == "lost") or now - start < spare:
         return False
     return job.schedule.next_due(job.schedule.next_due(int(start))) + spare < now

@@ -70,8 +70,6 @@ class StatusFeed:
                 self._ledger = event
         if old := self.statuses.get(name):
             new = status.after(old, event)
-            if old.paused and not new.paused:
-                new = replace(new, since=time.time())  # what it let pass is not held against it
             self.statuses[name] = new
             if isinstance(event, Pause | JobHistory):
                 event = new  # the exporter takes it whole

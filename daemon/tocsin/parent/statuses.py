@@ -3,6 +3,8 @@
 from msgspec.structs import replace
 
 from tocsin.config import Job
+from tocsin.ipc import record as records
+from tocsin.ipc import status
 from tocsin.ipc.exporter import JobStatus
 from tocsin.schedule import same
 
@@ -43,13 +45,5 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
             running_since=old.running_since,
             next_fire=old.next_fire if kept else None,
         )
-    return replace(
-        new,
-        paused=old.paused,
-        since=now if not kept or (new.enabled and not old.enabled) else old.since,
-        last_outcome=old.last_outcome,
-        last_detail=old.last_detail,
-        last_run=old.last_run,
-        last_success=old.last_success,
-        consecutive_failures=old.consecutive_failures,
-    )
+    counts_on = kept and (old.enabled or not new.enabled)
+    return status.with_record(new, records.enrolled(status.record_of(old), now, same_schedule=counts_on))

@@ -1,0 +1,68 @@
+"""What is remembered of a job, and what each event means for that: the one rule.
+
+The ledger stores the record as a row and hands it to the next daemon; the parent and the exporter follow it with the
+same functions.
+"""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tocsin.ipc.fates import FATES
+from tocsin.ipc.job import Ask, Finished, Pause, Release, Skipped
+from tocsin.ipc.types import Count, Instant, Outcome
+from tocsin.timestamps import CLOCK_SET_BACK
+
+
+class JobRecord(Struct, frozen=True):
+    accounted: int  # Unix seconds: slots of the schedule up to here have a fate
+    since: Instant = 0.0  # from when on a success is expected, where none came later; 0 where nobody knows
+    paused: bool = False
+    last_outcome: Outcome | None = None
+    last_detail: str = ""
+    last_run: Instant | None = None
+    last_success: Instant | None = None
+    consecutive_failures: Count = 0
+
+
+def enrolled(record: JobRecord | None, now: float, *, same_schedule: bool) -> JobRecord:
+    """The record of a job that is named in the job file at `now`: new (None), as before, or with another schedule,
+    to which the slots of the old one mean nothing."""
+    whole = int(now)
+    if record is None:
+        return JobRecord(whole, whole)
+    if same_schedule:
+        return record if record.since <= whole else replace(record, since=whole)
+    return replace(record, accounted=whole, since=whole)
+
+
+def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) -> JobRecord:
+    """The record after an event of its job. Manual runs say nothing of the schedule's slots before them."""
+    match event:
+        case Ask(due=due, attempt=attempt):
+            if event.trigger == "manual":
+                return record
+            set_back = not attempt and record.accounted > due + CLOCK_SET_BACK
+            return _accounted(record, int(due) if set_back else max(record.accounted, int(due)))
+        case Skipped(last=last):
+            return record if event.trigger == "manual" else _accounted(record, max(record.accounted, int(last)))
+        case Release(due=due, attempt=0):
+            return _accounted(record, min(record.accounted, int(due) - 1))
+        case Release():  # a slot that is delivered again has its fate
+            return record
+        case Finished(outcome=outcome, finished=finished):
+            failures = 0 if outcome == "success" else record.consecutive_failures + FATES[outcome].is_failure
+            return replace(
+                record,
+                last_outcome=outcome,
+                last_detail=event.detail,
+                last_run=finished,
+                last_success=finished if outcome == "success" else record.last_success,
+                consecutive_failures=failures,
+            )
+        case Pause(paused=paused, at=at):
+            resumed = record.paused and not paused  # what it let pass is not held against it
+            return replace(record, paused=paused, since=at if resumed else record.since)
+
+
+def _accounted(record: JobRecord, until: int) -> JobRecord:
+    return record if until == record.accounted else replace(record, accounted=until)

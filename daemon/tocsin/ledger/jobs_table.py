@@ -1,0 +1,78 @@
+"""The table `jobs`: a record for each job. It is held in memory too, since this process alone writes it."""
+
+import sqlite3
+
+from msgspec.structs import astuple
+
+from tocsin.ipc import record as records
+from tocsin.ipc.job import Ask, Finished, Pause, Release, Skipped
+from tocsin.ipc.ledger import Enroll
+from tocsin.ipc.record import JobRecord
+from tocsin.schedule import same
+
+_READ = (
+    "SELECT job, schedule, last_due, since, paused, last_outcome, last_detail, last_run, last_success,"
+    " consecutive_failures FROM jobs"
+)
+_WRITE = (  # the fields of JobRecord, in their order
+    "UPDATE jobs SET last_due = ?, since = ?, paused = ?, last_outcome = ?, last_detail = ?, last_run = ?,"
+    " last_success = ?, consecutive_failures = ? WHERE job = ?"
+)
+
+
+class JobsTable:
+    """In a transaction: `begin`, then any of the others, then `write`. Where that fails, `begin` reads it anew."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._schedules: dict[str, str] = {}
+        self._records: dict[str, JobRecord] = {}
+        self._changed: set[str] = set()
+        self._as_stored = False
+
+    def begin(self) -> None:
+        if not self._as_stored:
+            self._changed.clear()
+            self._schedules, self._records = {}, {}
+            for job, schedule, last_due, since, paused, *rest in self._db.execute(_READ):
+                self._schedules[job] = schedule
+                self._records[job] = JobRecord(int(last_due), since, bool(paused), *rest)
+        self._as_stored = False
+
+    def write(self) -> None:
+        """What changed. One statement for each job, however much happened to it."""
+        if self._changed:
+            self._db.executemany(_WRITE, [(*astuple(self._records[job]), job) for job in self._changed])
+            self._changed.clear()
+
+    def committed(self) -> None:
+        self._as_stored = True
+
+    def apply(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
+        """Nothing for a job that is not enrolled."""
+        job = event.job
+        if before := self._records.get(job):
+            after = records.after(before, event)
+            if after is not before:
+                self._records[job] = after
+                self._changed.add(job)
+
+    def enroll(self, body: Enroll) -> JobRecord:
+        before = self._records.get(body.job)
+        kept = before is not None and same(self._schedules[body.job], body.schedule)
+        record = records.enrolled(before, body.now, same_schedule=kept)
+        self._db.execute(
+            "INSERT INTO jobs (job, schedule, roster, last_due, since) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET schedule = excluded.schedule, roster = excluded.roster",
+            (body.job, body.schedule, body.generation, record.accounted, record.since),
+        )
+        self._schedules[body.job], self._records[body.job] = body.schedule, record
+        if before is not None and record is not before:
+            self._changed.add(body.job)
+        return record
+
+    def forget_others(self, generation: int) -> None:
+        """Those that this generation did not name."""
+        for (job,) in self._db.execute("DELETE FROM jobs WHERE roster != ? RETURNING job", (generation,)).fetchall():
+            del self._schedules[job], self._records[job]
+            self._changed.discard(job)
