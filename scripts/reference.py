@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+import lifecycle_tables
 from tocsin.cli import main as tocsin
 from tocsin.config.loader import DAEMON_VARIABLES
 from tocsin.exporter.metrics import Metrics
@@ -38,6 +39,8 @@ def files() -> dict[Path, str]:
         "commands": commands(),
         "metrics-of-jobs": metrics(of_jobs=True),
         "metrics-of-the-daemon": metrics(of_jobs=False),
+        "life-of-a-process": _table(*lifecycle_tables.processes()),
+        "life-of-a-slot": _table(*lifecycle_tables.slots()),
     }
     found = {}
     for file in sorted(DOCS.glob("*.md")):

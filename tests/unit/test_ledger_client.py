@@ -2,8 +2,7 @@
 
 from typing import Any, cast
 
-import pytest
-
+from daemon_rig import FakeLoop
 from harness import Ends
 from test_status_feed import Exporter
 from tocsin.ipc.exporter import LedgerState
@@ -14,15 +13,13 @@ from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.status_feed import StatusFeed
 
 
-def test_a_ledger_that_hangs_is_not_up(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+def test_a_ledger_that_hangs_is_not_up(ends: Ends) -> None:
+    clock = FakeLoop()
     exporter = Exporter()
-    client = LedgerClient(lambda: None, cast(Any, None), StatusFeed(exporter.take))
+    client = LedgerClient(lambda: None, cast(Any, None), StatusFeed(exporter.take), clock)
 
     def told(seconds: float) -> LedgerState:
-        nonlocal now
-        now += seconds
+        clock.later(seconds)
         client.tell()
         state = exporter.heard[-1]
         assert isinstance(state, LedgerState)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -23,6 +22,9 @@ FORKS_AT_ONCE = 16  # between looks at the channels: starting a thousand jobs mu
 MESSAGES_AT_ONCE = {"ledger": 64}
 
 
+Start = Callable[[Iterable[tuple[Process, Callable[[AnyChannel], None], Iterable[int]]]], dict[Process, OSError]]
+
+
 class Delegate(Protocol):
     """Who decides. `heard` raises ChannelGarbage for what this child must not say; `kept_by` are the descriptors that
     a child keeps."""
@@ -39,7 +41,10 @@ class Delegate(Protocol):
 
 
 class Children:
-    def __init__(self, loop: Loop, delegate: Delegate) -> None:
+    """`start` forks a batch of processes: a parameter, so that histories can be told without one."""
+
+    def __init__(self, loop: Loop, delegate: Delegate, start: Start = fork) -> None:
+        self._start = start
         self._loop = loop
         self._delegate = delegate
         self._to_fork: deque[Process] = deque()
@@ -94,7 +99,7 @@ class Children:
 
     def _fork(self, batch: Sequence[Process]) -> None:
         decide = self._delegate
-        failed = fork([(one, decide.main_of(one.child), decide.kept_by(one.child)) for one in batch])
+        failed = self._start([(one, decide.main_of(one.child), decide.kept_by(one.child)) for one in batch])
         for process in batch:
             if error := failed.get(process):
                 log.error("cannot start a process", process=process.title, why=str(error))
@@ -118,7 +123,7 @@ class Children:
         self._over(process, process.reap())
 
     def _over(self, process: Process, ended: ExitStatus) -> None:
-        self.step(process, lifecycle.exited(process.child, ended, self._loop.now(), time.time()))
+        self.step(process, lifecycle.exited(process.child, ended, self._loop.now(), self._loop.wall()))
         self._delegate.exited(process)
 
     def _close(self, process: Process) -> None:

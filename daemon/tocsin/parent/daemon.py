@@ -4,7 +4,6 @@ Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the expor
 """
 
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable, ToLedger
 from tocsin.jobfile.faults import ConfigError
 from tocsin.parent import changes, lifecycle
-from tocsin.parent.children import Children
+from tocsin.parent.children import Children, Delegate
 from tocsin.parent.jobs import Jobs, Program
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.listener import CannotListen, Listener
-from tocsin.parent.loop import Loop
+from tocsin.parent.loop import Clock, Loop
 from tocsin.parent.process import Process
 from tocsin.parent.state_folder import HeldByAnother, StateFolder
 from tocsin.parent.status_feed import StatusFeed
@@ -48,10 +47,18 @@ class Programs:
 
 
 class Daemon:
-    """`kept` are descriptors that every child keeps beside the state folder's locks: the log."""
+    """`children` makes those who carry out what is decided here; `kept` are the descriptors that every child keeps
+    beside the state folder's locks: the log."""
 
     def __init__(
-        self, config: Config, loop: Loop, programs: Programs, listener: Listener, state: StateFolder, kept: set[int]
+        self,
+        config: Config,
+        loop: Loop,
+        programs: Programs,
+        children: Callable[[Delegate], Children],
+        listener: Listener,
+        state: StateFolder,
+        kept: set[int],
     ) -> None:
         self.config = config
         self._listener = listener
@@ -60,14 +67,15 @@ class Daemon:
         self.exit_code = 0
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
-        self.feed = StatusFeed(self._to_exporter)
+        self.feed = StatusFeed(self._to_exporter, loop.wall)
+        self.clock: Clock = loop
         self._loop = loop
         self._programs = programs
         self._session = uuid.uuid4().hex
-        self._children = Children(loop, self)
+        self._children = children(self)
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
-        self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed)
-        self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed)
+        self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed, loop)
+        self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed, loop)
 
     @property
     def stopping(self) -> bool:
@@ -167,12 +175,12 @@ class Daemon:
         whole = "\n".join(map(str, faults))
         for fault in whole.splitlines():
             log.error("reload refused, the old jobs go on", why=fault)
-        self.feed.tell(ConfigLoaded(self.config.hash, time.time(), error=whole[:1000]))
+        self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall(), error=whole[:1000]))
         return whole
 
     def _take_over(self) -> None:
         self.jobs.take_over(self.config)
-        self.feed.tell(ConfigLoaded(self.config.hash, time.time()))
+        self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall()))
 
     # ---- children (what `Children` asks its delegate)
 
@@ -192,7 +200,7 @@ class Daemon:
     def forked(self, process: Process) -> None:
         child = process.child
         assert process.pid is not None
-        self.feed.tell(ProcessUp(child.process, child.job, process.pid, time.time()))
+        self.feed.tell(ProcessUp(child.process, child.job, process.pid, self._loop.wall()))
         if child.process == LEDGER:
             self._ledger.forked()
         elif child.process == EXPORTER:
@@ -283,12 +291,12 @@ class Daemon:
         if one is None or one.process is None or one.forked_as is None:
             return
         process, before = one.process, one.process.child.slot
-        wait, longest = max(0.0, answer.due - time.time()), one.forked_as.longest_run
+        wait, longest = max(0.0, answer.due - self._loop.wall()), one.forked_as.longest_run
         self._children.step(process, lifecycle.answered(process.child, answer, self._loop.now(), wait, longest))
         if process.child.slot is before:
             return
         if isinstance(answer, Grant):
-            begins, slot = max(answer.due, time.time()), process.child.slot
+            begins, slot = max(answer.due, self._loop.wall()), process.child.slot
             self._loop.at(self._loop.now() + wait + SHOWN_AFTER, lambda: self._still_running(process, slot, begins))
         else:
             self.on_run_over(answer)

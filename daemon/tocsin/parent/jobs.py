@@ -1,7 +1,6 @@
 """Which jobs there are, what of each has a fate already, and which process works on it."""
 
 import gc
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from tocsin.ipc.record import JobRecord
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
+from tocsin.parent.loop import Clock
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
 from tocsin.timestamps import rfc3339
@@ -60,7 +60,7 @@ class Jobs:
     runs in the process. `session` names this life of the daemon."""
 
     def __init__(
-        self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed
+        self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed, clock: Clock
     ) -> None:
         self.supervised: dict[str, SupervisedJob] = {}
         self.defined: Mapping[str, Job] = {}
@@ -70,6 +70,7 @@ class Jobs:
         self._children = children
         self._ledger = ledger
         self._feed = feed
+        self._clock = clock
         self._lives = 0
         self._crowded = False
         self._may_yield = linux.may_yield()
@@ -95,7 +96,7 @@ class Jobs:
                 one = self.supervised.setdefault(name, SupervisedJob())
                 if before and one.record:
                     kept = before.schedule == job.schedule
-                    one.record = records.enrolled(one.record, time.time(), same_schedule=kept)
+                    one.record = records.enrolled(one.record, self._clock.wall(), same_schedule=kept)
                 if before:
                     one.why_missed = "the job was being reloaded"
                 self._retire(name)
@@ -135,7 +136,7 @@ class Jobs:
         assert one.record is not None
         self._lives += 1
         one.forked_as, one.owner = job, f"{self._session}/{self._lives}"
-        if one.redelivery and time.time() > one.redelivery.due + job.grace:
+        if one.redelivery and self._clock.wall() > one.redelivery.due + job.grace:
             log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(one.redelivery.due))
             one.redelivery = None
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
@@ -174,7 +175,7 @@ class Jobs:
             return
         self._ledger.enroll(self.defined.values(), anew=True)
         for name in self.defined:
-            self._ledger.put(Pause(name, self._feed.statuses[name].paused, time.time()))
+            self._ledger.put(Pause(name, self._feed.statuses[name].paused, self._clock.wall()))
 
     def past(self, past: JobHistory) -> None:
         """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
@@ -183,7 +184,7 @@ class Jobs:
             early, one.paused_early = one.paused_early, None
             one.record = records.after(past.record, early) if early else past.record
             self._feed.tell(replace(past, record=one.record))
-            if was_forgotten(self.defined[past.job], past.record, time.time()):
+            if was_forgotten(self.defined[past.job], past.record, self._clock.wall()):
                 self._feed.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
             self._feed.tell(past)  # for its pause, which is to outlive the ledger as well
@@ -206,7 +207,7 @@ class Jobs:
     def is_running(self, name: str) -> bool:
         """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
         slot = self.slot(name)
-        return slot is not None and slot.granted and slot.ask.due <= time.time()
+        return slot is not None and slot.granted and slot.ask.due <= self._clock.wall()
 
     def slot(self, name: str) -> Slot | None:
         """What its process has asked to run, or is running."""
@@ -219,7 +220,7 @@ class Jobs:
 
     def pause(self, name: str, paused: bool) -> bool:
         """Whether the ledger can keep it, for all that is known."""
-        event = Pause(name, paused, time.time())
+        event = Pause(name, paused, self._clock.wall())
         one = self.supervised[name]
         if one.record is None:
             one.paused_early = event

@@ -1,6 +1,5 @@
 """The parent's side of the ledger's protocol: what the ledger must know, and how it is doing."""
 
-import time
 from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
@@ -11,6 +10,7 @@ from tocsin.ipc.channel import ChannelClosed
 from tocsin.ipc.exporter import LedgerState
 from tocsin.ipc.ledger import Body, Committed, Enroll, Enrolled
 from tocsin.parent.children import Children
+from tocsin.parent.loop import Clock
 from tocsin.parent.outbox import Outbox
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
@@ -21,11 +21,14 @@ SILENT = 15.0  # seconds without a commit, where there is something to commit, f
 class LedgerClient:
     """`ledger` is the ledger's process while there is one; whatever it must know is kept until it has it for good."""
 
-    def __init__(self, ledger: Callable[[], Process | None], children: Children, feed: StatusFeed) -> None:
+    def __init__(
+        self, ledger: Callable[[], Process | None], children: Children, feed: StatusFeed, clock: Clock
+    ) -> None:
         self.lost = False  # the store cannot be used
         self._ledger = ledger
         self._children = children
         self._feed = feed
+        self._clock = clock
         self._outbox = Outbox()
         self._state = LedgerState(False, 0)
         self._generation = 0
@@ -54,15 +57,15 @@ class LedgerClient:
 
     def _add(self, body: Body) -> None:
         if not len(self._outbox):
-            self._waits_since = time.monotonic()
+            self._waits_since = self._clock.now()
         self._outbox.put(body)
 
     def enroll(self, jobs: Iterable[Job], *, anew: bool) -> None:
         """These jobs are new or defined anew; `anew`: they are all that there are, every other is to be forgotten."""
         if anew:
-            self._generation = max(self._generation + 1, time.time_ns() // 1_000_000)
+            self._generation = max(self._generation + 1, int(self._clock.wall() * 1000))
         for job in jobs:
-            self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._generation, time.time()))
+            self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._generation, self._clock.wall()))
         if anew:
             self._add(Enrolled(self._generation))
         self.pump()
@@ -79,7 +82,7 @@ class LedgerClient:
 
     def tell(self) -> None:
         """Whoever watches: how the ledger is doing. One that is up and hangs (its disk does, perhaps) says nothing."""
-        state, backlog, silent = self._state, len(self._outbox), time.monotonic() - self._waits_since
+        state, backlog, silent = self._state, len(self._outbox), self._clock.now() - self._waits_since
         hung = state.up and backlog > 0 and silent > SILENT
         if hung:
             state = LedgerState(False, 0, f"it has not committed for {silent:.0f} s")
@@ -118,11 +121,11 @@ class LedgerClient:
             log.info("the ledger can write again")
 
     def committed(self, commit: Committed) -> None:
-        self._durable, self._waits_since = commit.seq, time.monotonic()
+        self._durable, self._waits_since = commit.seq, self._clock.now()
         self._outbox.committed(commit.seq)
         self._feed.tell(commit)
         self.pump()
 
     def _is(self, state: LedgerState) -> None:
-        self._state, self._waits_since = state, time.monotonic()
+        self._state, self._waits_since = state, self._clock.now()
         self.tell()

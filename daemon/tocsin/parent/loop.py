@@ -7,8 +7,16 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 Callback = Callable[[], object]
+
+
+class Clock(Protocol):
+    """The two clocks: who decides is given them, so that histories can be told without waiting."""
+
+    def now(self) -> float: ...
+    def wall(self) -> float: ...
 
 
 class Loop:
@@ -25,6 +33,10 @@ class Loop:
     def now(self) -> float:
         """Monotonic seconds."""
         return time.monotonic()
+
+    def wall(self) -> float:
+        """Unix time, by the clock as it stands."""
+        return time.time()
 
     def watch(self, descriptor: int, on_readable: Callback, on_writable: Callback | None = None) -> None:
         """Call back while the descriptor is readable; and while it is writable, as long as `await_room` says so."""

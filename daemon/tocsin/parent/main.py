@@ -14,6 +14,7 @@ from tocsin.config import Config
 from tocsin.ipc.control import Done, Refused
 from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.parent import changes, limits
+from tocsin.parent.children import Children
 from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon, Programs
 from tocsin.parent.listener import Listener
@@ -59,7 +60,9 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     programs.rehearse(config)
     linux.fill_heap()
     loop = Loop()
-    daemon = Daemon(config, loop, programs, listener, state, {writer.descriptor})
+    daemon = Daemon(
+        config, loop, programs, lambda delegate: Children(loop, delegate), listener, state, {writer.descriptor}
+    )
 
     def reload() -> Done | Refused:
         old, read = daemon.config, daemon.config

@@ -1,6 +1,5 @@
 """What an operator may ask of the running daemon, and the answers."""
 
-import time
 import uuid
 from collections.abc import Callable
 from typing import assert_never
@@ -55,7 +54,7 @@ class Commands:
             return Refused(f"{job} is running already, since {since}; a job never runs twice at once", FAILED)
         if any(name == job for name, _ in self._waiting):
             return Refused(f"a manual run of {job} was asked for already, and is about to begin", FAILED)
-        now = round(time.time(), 3)
+        now = round(self._daemon.clock.wall(), 3)
         due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
         if not jobs.send(job, Fire(due, str(uuid.uuid4()))):
             state = self._daemon.feed.statuses[job].state

@@ -32,9 +32,10 @@ class StatusFeed:
     """`to_exporter` passes a message on and says whether it was taken. Where it was not, `pump` is to be called once
     there is room again. It never has to hold much: what waits, waits here."""
 
-    def __init__(self, to_exporter: Callable[[ToExporter], bool]) -> None:
+    def __init__(self, to_exporter: Callable[[ToExporter], bool], wall: Callable[[], float] = time.time) -> None:
         self.statuses: dict[str, JobStatus] = {}
         self._to_exporter = to_exporter
+        self._wall = wall
         self._untold = Untold(self._newest)
         self._config: ConfigLoaded | None = None  # what is in use
         self._refused: ConfigLoaded | None = None  # since then
@@ -80,13 +81,13 @@ class StatusFeed:
 
     def expect_anew(self, name: str) -> None:
         """From now on a success of the job is expected, whatever was before."""
-        self.statuses[name] = replace(self.statuses[name], since=time.time())
+        self.statuses[name] = replace(self.statuses[name], since=self._wall())
         self._show(name)
 
     def define(self, job: Job) -> None:
         """The job is new or defined anew; what happened to it before still counts."""
         before, fresh = self.statuses.get(job.name), statuses.of(job)
-        self.statuses[job.name] = statuses.carried_over(before, fresh, time.time()) if before else fresh
+        self.statuses[job.name] = statuses.carried_over(before, fresh, self._wall()) if before else fresh
         self._show(job.name)
 
     def remove(self, name: str) -> None:
@@ -139,7 +140,7 @@ class StatusFeed:
         if key is LedgerState:
             return (self._ledger,)
         if key is Heartbeat:
-            return (Heartbeat(time.time()),)
+            return (Heartbeat(self._wall()),)
         if key is LogLinesDropped:
             return (LogLinesDropped(log.lines_dropped()),)
         if key is EventsDropped:
