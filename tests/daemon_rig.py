@@ -20,10 +20,11 @@ from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Message
 from tocsin.parent.children import Children
 from tocsin.parent.control import Client
-from tocsin.parent.daemon import Daemon, Programs
+from tocsin.parent.daemon import Daemon
 from tocsin.parent.lifecycle import ExitStatus
 from tocsin.parent.loop import Callback, Loop
 from tocsin.parent.process import Process
+from tocsin.parent.programs import Programs
 
 T = 1_800_000_000.0  # Unix seconds: a whole minute
 CRASH, CLEAN = ExitStatus(code=70), ExitStatus(code=0)

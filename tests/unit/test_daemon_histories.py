@@ -169,7 +169,7 @@ def test_a_ledger_that_cannot_be_used_stops_the_daemon(parent: Parent) -> None:
 def test_a_changed_job_finishes_its_call_first(parent: Parent, load: Load) -> None:
     granted(parent)
     changed = load(TEXT.replace('path = "/tick"', 'path = "/tock"'))
-    assert parent.daemon.reload(lambda: changed) == ""
+    assert parent.daemon.reload(lambda: changed) is None
     assert parent.sent("job tick", Stop) == [Stop()]
     assert len(parent.forked["job tick"]) == 1
     parent.later(61.0)
@@ -180,7 +180,7 @@ def test_a_changed_job_finishes_its_call_first(parent: Parent, load: Load) -> No
 
 
 def test_a_job_that_did_not_change_keeps_its_process(parent: Parent, load: Load) -> None:
-    assert parent.daemon.reload(lambda: load(TEXT.replace("enabled = false", "enabled = true"))) == ""
+    assert parent.daemon.reload(lambda: load(TEXT.replace("enabled = false", "enabled = true"))) is None
     parent.ledger_commits()
     assert parent.sent("job tick", Stop) == []
     assert len(parent.forked["job off"]) == 1
@@ -198,7 +198,9 @@ def test_a_faulty_file_leaves_everything_as_it_was(parent: Parent) -> None:
     def faulty() -> Config:
         raise ConfigError([Fault("tocsin.toml", "jobs.tick", "path", "x", "is wrong")])
 
-    assert "is wrong" in parent.daemon.reload(faulty)
+    why = parent.daemon.reload(faulty)
+    assert why
+    assert "is wrong" in why
     assert [one.error for one in parent.sent("exporter", ConfigLoaded) if one.error]
     assert parent.sent("job tick", Stop) == []
 

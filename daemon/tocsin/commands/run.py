@@ -30,7 +30,7 @@ def run(file: Path) -> None:
     from tocsin.ledger import stores
     from tocsin.parent import listener, state_folder
     from tocsin.parent import main as parent
-    from tocsin.parent.daemon import Programs
+    from tocsin.parent.programs import Programs
 
     programs = Programs(
         job=job.program,

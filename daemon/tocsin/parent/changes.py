@@ -1,9 +1,12 @@
 """What a reload changed, in words: for who asked for it, and for the log."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from tocsin import log
 from tocsin.config import Config
+from tocsin.jobfile.faults import ConfigError
+from tocsin.parent.listener import CannotListen, Listener
 
 NAMED = 20  # jobs that one line names
 RESTART_KEYS = ("state_dir", "ledger", "node", "keep")  # of [daemon]: what a reload cannot change
@@ -41,6 +44,33 @@ def in_words(old: Config, new: Config) -> str:
     if len(lines) == 1:
         lines.append("nothing changed")
     return "\n".join(lines)
+
+
+class NotTaken(Exception):
+    """The job file cannot be taken over. `faults` say why, one each."""
+
+    def __init__(self, faults: Iterable[object]) -> None:
+        super().__init__()
+        self.faults = tuple(faults)
+
+
+def read(load: Callable[[], Config], old: Config, listener: Listener) -> Config:
+    """What `load` returns, as far as it takes effect now; the listener has moved where that asks for it. Raises
+    NotTaken.
+    """
+    try:
+        new = load()
+        if new.listen != old.listen:
+            listener.move(new.listen)
+    except ConfigError as error:
+        raise NotTaken(error.faults) from error
+    except CannotListen as error:
+        raise NotTaken([error]) from error
+    except Exception as error:  # whatever it is, what runs must go on
+        raise NotTaken([f"the job file cannot be read: {type(error).__name__}: {error}"]) from error
+    for key in restart_needed(old, new):
+        log.warning(f"a change of {key} takes effect at the next start")
+    return kept(old, new)
 
 
 def restart_needed(old: Config, new: Config) -> list[str]:

@@ -1,49 +1,33 @@
-"""The parent's decisions: which children live, and what each message means for the others.
+"""The parent's decisions: which children live, and what each message means for the others."""
 
-Waiting is `loop.py`'s, one child's life `lifecycle.py`'s, the log and the exporter `status_feed.py`'s.
-"""
-
-import socket
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Never, assert_never
+from typing import Any, assert_never
 
 from msgspec.structs import replace
 
 from tocsin import log
 from tocsin.config import Config
-from tocsin.ipc.channel import AnyChannel, Channel, ChannelGarbage
+from tocsin.ipc.channel import AnyChannel, ChannelGarbage
 from tocsin.ipc.exporter import ConfigLoaded, ProcessExited, ProcessUp, Started, ToExporter
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped, Sleeping
-from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable, ToLedger
-from tocsin.jobfile.faults import ConfigError
+from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable
 from tocsin.parent import changes, lifecycle
 from tocsin.parent.children import Children, Delegate
-from tocsin.parent.jobs import Jobs, Program
+from tocsin.parent.jobs import Jobs
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
-from tocsin.parent.listener import CannotListen, Listener
+from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Clock, Loop
 from tocsin.parent.process import Process
+from tocsin.parent.programs import EXPORTER, LEDGER, Programs
 from tocsin.parent.state_folder import HeldByAnother, StateFolder
 from tocsin.parent.status_feed import StatusFeed
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
 SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
-LEDGER, EXPORTER = "ledger", "exporter"
-
-
-@dataclass(frozen=True)
-class Programs:
-    """What runs in the children. The parent knows no more of it than this."""
-
-    job: Program
-    ledger: Callable[[Channel[FromLedger, ToLedger], Config, str], None]
-    exporter: Callable[[Channel[Never, ToExporter], Config, socket.socket], None]
-    rehearse: Callable[[Config], None]  # done once in the parent, so that no child does it for the first time
 
 
 class Daemon:
@@ -148,28 +132,19 @@ class Daemon:
 
     # ---- configuration
 
-    def reload(self, load: Callable[[], Config]) -> str:
-        """Take over what `load` returns; "" or why everything stays as it was."""
+    def reload(self, load: Callable[[], Config]) -> str | None:
+        """Take over what `load` returns; None, or why everything stays as it was."""
         if self.stopping:
             return "the daemon is stopping"
         try:
-            new = load()
-            if new.listen != self.config.listen:
-                self._listener.move(new.listen)
-        except ConfigError as error:
+            new = changes.read(load, self.config, self._listener)
+        except changes.NotTaken as error:
             return self._refuse(error.faults)
-        except CannotListen as error:
-            return self._refuse([error])
-        except Exception as error:  # noqa: BLE001 - whatever it is, what runs must go on
-            return self._refuse([f"the job file cannot be read: {type(error).__name__}: {error}"])
-        for key in changes.restart_needed(self.config, new):
-            log.warning(f"a change of {key} takes effect at the next start")
-        new = changes.kept(self.config, new)
         old, self.config = self.config, new
         if (new.listen, new.access) != (old.listen, old.access):
             self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)
         self._take_over()
-        return ""
+        return None
 
     def _refuse(self, faults: Iterable[object]) -> str:
         whole = "\n".join(map(str, faults))
@@ -185,13 +160,9 @@ class Daemon:
     # ---- children (what `Children` asks its delegate)
 
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]:
-        config, programs = self.config, self._programs
-        if child.process == LEDGER:
-            return lambda channel: programs.ledger(channel, config, self._session)
-        if child.process == EXPORTER:
-            listener = self._listener.socket
-            return lambda channel: programs.exporter(channel, config, listener)
-        return self.jobs.main_of(child.job)
+        if child.process == "job":
+            return self.jobs.main_of(child.job)
+        return self._programs.of_service(child.process, self.config, self._session, self._listener.socket)
 
     def kept_by(self, child: Child) -> set[int]:
         own = {self._listener.socket.fileno()} if child.process == EXPORTER else set()

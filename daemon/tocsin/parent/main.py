@@ -16,10 +16,11 @@ from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.parent import changes, limits
 from tocsin.parent.children import Children
 from tocsin.parent.control import Control
-from tocsin.parent.daemon import Daemon, Programs
+from tocsin.parent.daemon import Daemon
 from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.process import reap_adopted
+from tocsin.parent.programs import Programs
 from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
 from tocsin.parent.state_folder import StateFolder
 from tocsin.redact import redact
