@@ -339,7 +339,7 @@ def test_too_many_jobs_for_the_limits_are_refused(running: Start, endpoint: Endp
     daemon.write(EVERY_SECOND + many)
     result = daemon.run("reload")
     assert result.returncode == 2
-    assert "41 jobs need 146 open files, and the hard limit is 100" in result.stderr
+    assert "41 jobs need 146 open files, and the hard limit is 100, enough for 18 jobs; raise" in result.stderr
     calls = len(endpoint.calls)
     until(lambda: len(endpoint.calls) > calls, "the old job to go on")
     daemon.stop()

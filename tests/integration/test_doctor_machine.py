@@ -174,7 +174,7 @@ def test_too_few_descriptors(site: Site) -> None:
     assert result.returncode == 1
     (finding,) = [one for one in json.loads(result.stdout) if one["check"] == "machine.limits"]
     assert finding["status"] == "FAIL"
-    assert finding["detail"] == "60 jobs need 184 open files, and the hard limit is 128"
+    assert finding["detail"] == "60 jobs need 184 open files, and the hard limit is 128, enough for 32 jobs"
 
 
 def test_no_line_of_a_broken_supervisord_file_is_shown(site: Site) -> None:

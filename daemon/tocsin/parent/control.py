@@ -4,7 +4,7 @@ A client that hangs, floods or sends garbage costs one of a bounded number of pl
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tocsin import log
@@ -16,7 +16,7 @@ from tocsin.parent.loop import Loop
 NAME = "control.sock"
 CLIENTS = 32  # at the same time; one more takes the place of the one that came first
 LOOK = 5.0  # seconds between looks whether the socket is still there
-REPLIES = 20_000  # messages held for a client that reads slowly: a list of that many jobs
+SAID_AT_ONCE = 200  # messages of a long list before the loop goes on: some milliseconds
 
 
 class Client:
@@ -25,6 +25,24 @@ class Client:
     def __init__(self, control: "Control", channel: Channel[Answer, Request]) -> None:
         self._control = control
         self.channel = channel
+        self._rest: Iterator[Answer] = iter(())
+        self.has_more = False
+
+    def say_all(self, messages: Iterable[Answer]) -> None:
+        """Say a long list as the client reads it, some at a time."""
+        self._rest, self.has_more = iter(messages), True
+        self.go_on()
+
+    def go_on(self) -> None:
+        """The client has read what was queued."""
+        for _ in range(SAID_AT_ONCE):
+            if not self.has_more or self.channel.backlog:
+                break
+            message = next(self._rest, None)
+            self.has_more = message is not None
+            if message is not None:
+                self.say(message)
+        self._control.await_room(self)
 
     def say(self, message: Answer) -> None:
         """Send or queue; a client that is gone or does not read is dropped."""
@@ -35,6 +53,7 @@ class Client:
         if taken:
             self._control.await_room(self)
         else:
+            self.has_more = False
             self._control.drop(self)
 
 
@@ -95,14 +114,14 @@ class Control:
             return
         if len(self._clients) >= CLIENTS:
             self.drop(self._clients[0])
-        client = Client(self, Channel(sock, decode_request, blocking=False, queue_length=REPLIES))
+        client = Client(self, Channel(sock, decode_request, blocking=False))
         self._clients.append(client)
         self._loop.watch(client.channel.fileno(), lambda: self._read(client), lambda: self._flush(client))
 
     def await_room(self, client: Client) -> None:
-        """For as long as something is queued."""
+        """For as long as something is queued, or left to say."""
         if client in self._clients:
-            self._loop.await_room(client.channel.fileno(), client.channel.backlog > 0)
+            self._loop.await_room(client.channel.fileno(), client.channel.backlog > 0 or client.has_more)
 
     def drop(self, client: Client) -> None:
         if client in self._clients:
@@ -132,4 +151,4 @@ class Control:
         except ChannelClosed:
             self.drop(client)
         else:
-            self.await_room(client)
+            client.go_on()

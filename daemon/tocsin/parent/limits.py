@@ -8,21 +8,28 @@ PROCESSES = 8  # beside the jobs': parent, ledger, exporter, and an operator's c
 
 
 def shortage(jobs: int) -> str:
-    """Raise the soft limits to what `jobs` need; "" or which limit is too low and how to raise it."""
+    """Raise the soft limits to what `jobs` need; "" or which limit is too low, what fits
+    into it, and how to raise it."""
     descriptors = _raised(resource.RLIMIT_NOFILE, DESCRIPTORS + PER_JOB * jobs)
     if descriptors is not None:
         return (
-            f"{jobs} jobs need {DESCRIPTORS + PER_JOB * jobs} open files, and the hard limit is {descriptors}; raise"
-            " `minfds` under [supervisord], LimitNOFILE in the systemd unit, or ulimits.nofile of the container"
+            f"{jobs} jobs need {DESCRIPTORS + PER_JOB * jobs} open files, and the hard limit is {descriptors}, enough"
+            f" for {_fitting(descriptors - DESCRIPTORS, PER_JOB)}; raise `minfds` under [supervisord], LimitNOFILE in"
+            " the systemd unit, or ulimits.nofile of the container"
         )
     processes = _raised(resource.RLIMIT_NPROC, PROCESSES + jobs)
     if processes is not None:
         return (
-            f"{jobs} jobs need {PROCESSES + jobs} processes, and the hard limit of this user is {processes}; raise"
-            " `minprocs` under [supervisord], TasksMax and LimitNPROC in the systemd unit, or pids_limit of the"
-            " container"
+            f"{jobs} jobs need {PROCESSES + jobs} processes, and the hard limit of this user is {processes}, enough"
+            f" for {_fitting(processes - PROCESSES, 1)}; raise `minprocs` under [supervisord], TasksMax and LimitNPROC"
+            " in the systemd unit, or pids_limit of the container"
         )
     return ""
+
+
+def _fitting(left: int, each: int) -> str:
+    number = max(0, left // each)
+    return f"{number} {'job' if number == 1 else 'jobs'}"
 
 
 def _raised(limit: int, needed: int) -> int | None:

@@ -29,9 +29,8 @@ class Commands:
     def handle(self, client: Client, request: Request) -> None:
         match request:
             case ListJobs():
-                for status in sorted(self._daemon.feed.statuses.values(), key=lambda one: one.name):
-                    client.say(status)
-                client.say(Done())
+                listed = sorted(self._daemon.feed.statuses.values(), key=lambda one: one.name)
+                client.say_all([*listed, Done()])
             case FireJob() | ReloadConfig() if self._daemon.stopping:
                 client.say(Refused("the daemon is stopping", FAILED))
             case FireJob(job=job):
