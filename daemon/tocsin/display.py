@@ -11,19 +11,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-import msgspec
 
 from tocsin.config import Config, Job
 from tocsin.config.secrets import Secret
 from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.fates import FATES
 from tocsin.ipc.job import Finished
 from tocsin.jobfile.faults import ConfigError
 from tocsin.linux import resident_memory
 from tocsin.timestamps import rfc3339
+from tocsin.units import duration, size
 
-_INSTANTS = ("due", "last", "started", "finished", "next_fire", "last_run", "last_success", "process_started")
-_INSTANT_KEYS = frozenset((*_INSTANTS, "running_since", "since"))
-_COLOURS = {"success": "green", "started": "cyan", "overlap": "yellow", "paused": "yellow", "cancelled": "yellow"}
+_INSTANTS = ("due", "last", "started", "finished")  # of a row of the ledger
 
 NEXT = 3  # fires that `check` shows of each job
 
@@ -41,27 +40,15 @@ def bad(text: str) -> str:
 
 
 def outcome(text: str) -> str:
-    """Coloured by its first word, which is an outcome or a reason for none."""
-    return click.style(text, fg=_COLOURS.get(text.split(" ")[0], "red"))
+    """Coloured by its first word, which is an outcome, a reason for none, or "started"."""
+    look = FATES.get(text.split(" ")[0])  # type: ignore[call-overload]
+    return click.style(text, fg=look.colour if look else "cyan")
 
 
 def local_and_utc(seconds: float, timezone: str) -> str:
     local = datetime.fromtimestamp(seconds, ZoneInfo(timezone))
     text = local.isoformat(sep=" ", timespec="seconds") + f" {timezone}"
     return f"{rfc3339(seconds)}" if timezone == "UTC" else f"{text}  ({rfc3339(seconds)})"
-
-
-def duration(seconds: float | None) -> str:
-    """Three figures and a unit: "45 ms", "2.31 s", "5 min"."""
-    if seconds is None:
-        return "-"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def size(number: int | None) -> str:
-    return "-" if number is None else f"{number / 1024**2:.1f} MiB"
 
 
 def secret_in_words(secret: Secret | None) -> str:
@@ -116,21 +103,8 @@ def faults_as_json(file: Path, error: ConfigError) -> dict[str, Any]:
     return {"file": str(file), "faults": [dataclasses.asdict(one) for one in error.faults], "warnings": [], "jobs": []}
 
 
-def status_as_json(status: JobStatus) -> dict[str, Any]:
-    """All fields; instants in RFC 3339, `memory` in bytes."""
-    found: dict[str, Any] = _with_instants(msgspec.structs.asdict(status))
-    found["memory"] = resident_memory(status.pid) if status.pid else None
-    return found
-
-
 def row_as_json(row: dict[str, Any]) -> dict[str, Any]:
-    return _with_instants(row)
-
-
-def _with_instants(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: rfc3339(value) if key in _INSTANT_KEYS and value is not None else value for key, value in found.items()
-    }
+    return row | {key: rfc3339(row[key]) for key in _INSTANTS if row[key] is not None}
 
 
 def jobs_table(statuses: Sequence[JobStatus]) -> str:

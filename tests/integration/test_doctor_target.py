@@ -30,6 +30,17 @@ def test_a_name_that_does_not_resolve(site: Site) -> None:
     assert site.only("target.name", "--timeout", "5s")["status"] == "FAIL"
 
 
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_a_proxy_that_is_not_used(site: Site, variable: str) -> None:
+    site.environment[variable] = "http://bob:proxy-password@proxy.invalid:3128"
+    finding = at(site, "https://nowhere.invalid").only("target.proxy", "--timeout", "5s")
+    assert finding["status"] == "FAIL"
+    assert finding["detail"].startswith(f"{variable} is set, but Tocsin does not use proxies")
+    assert "proxy-password" not in site.output
+    site.environment["NO_PROXY"] = "other.example, .invalid"
+    assert "target.proxy" not in {one["check"] for one in site.doctor("--timeout", "5s")}
+
+
 def test_a_secret_in_the_clear(site: Site) -> None:
     site.write(JOB, target="allow_insecure = true")
     finding = at(site, "http://nowhere.invalid").only("target.tls", "--timeout", "5s")

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tocsin import display
+from tocsin import display, units
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
+from tocsin.ipc import status
 from tocsin.ipc.job import Finished
 from tocsin.parent import statuses
 
@@ -50,25 +51,27 @@ def test_local_and_utc() -> None:
     ("seconds", "text"),
     [
         (None, "-"),
-        (0.0, "0 ms"),
-        (0.00012, "0.12 ms"),
+        (0.0, "0 µs"),
+        (0.00012, "120 µs"),
         (0.045, "45 ms"),
         (0.9994, "999 ms"),
         (0.9996, "1 s"),
         (1.0, "1 s"),
         (2.314, "2.31 s"),
-        (119.0, "119 s"),
+        (59.99, "1 min"),
+        (119.0, "1 min 59 s"),
         (120.0, "2 min"),
-        (3600.0, "60 min"),
+        (3600.0, "1 h"),
+        (7260.0, "2 h 1 min"),
     ],
 )
 def test_durations(seconds: float | None, text: str) -> None:
-    assert display.duration(seconds) == text
+    assert units.duration(seconds) == text
 
 
 def test_sizes() -> None:
-    assert display.size(None) == "-"
-    assert display.size(3 * 1024**2 + 512 * 1024) == "3.5 MiB"
+    assert units.size(None) == "-"
+    assert units.size(3 * 1024**2 + 512 * 1024) == "3.5 MiB"
 
 
 def test_the_secret_in_words() -> None:
@@ -94,14 +97,14 @@ def test_a_run_in_words(changes: dict[str, Any], words: str) -> None:
 
 def test_a_status_as_json(make_job: MakeJob) -> None:
     here = replace(statuses.of(make_job()), pid=os.getpid(), next_fire=60.0, last_run=1.5, process_started=2.0)
-    found = display.status_as_json(here)
+    found = status.as_json(here)
     assert {"name", "state", "next_fire", "last_outcome", "pid"} <= found.keys()
-    assert found["next_fire"] == "1970-01-01T00:01:00Z"
+    assert found["next_fire"] == "1970-01-01T00:01:00.000Z"
     assert found["last_run"] == "1970-01-01T00:00:01.500Z"
-    assert found["process_started"] == "1970-01-01T00:00:02Z"
+    assert found["process_started"] == "1970-01-01T00:00:02.000Z"
     assert found["last_success"] is None
     assert found["memory"] > 1024**2
-    assert display.status_as_json(statuses.of(make_job()))["memory"] is None
+    assert status.as_json(statuses.of(make_job()))["memory"] is None
 
 
 def test_a_row_as_json() -> None:

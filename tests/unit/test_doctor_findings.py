@@ -11,7 +11,7 @@ from tocsin.config.secrets import Secret
 from tocsin.doctor import disk as volume
 from tocsin.doctor import judge, machine, settings, state, supervision
 from tocsin.doctor.finding import Finding, fail, ok, warning
-from tocsin.doctor.judge import PATH, SECRET, Answer, clock, judged
+from tocsin.doctor.judge import CACHE, PATH, SECRET, Answer, clock, judged
 from tocsin.doctor.report import as_json, as_text
 from tocsin.doctor.target import validity
 from tocsin.ipc.exporter import JobStatus
@@ -27,6 +27,23 @@ def statuses(found: list[Finding]) -> dict[str, str]:
 
 
 # ---- answers
+
+
+@pytest.mark.parametrize(
+    "header", ["x-vercel-cache: PRERENDER", "age: 17", "cf-cache-status: HIT", "x-nextjs-cache: STALE"]
+)
+def test_an_answer_from_a_cache(make_job: MakeJob, header: str) -> None:
+    """The handler did not run, and would not for the job either."""
+    name, _, value = header.partition(": ")
+    answer = Answer("GET", 401, {name: value, "allow": "GET"})
+    job = make_job(method="GET", secret=ONE_SECRET)
+    (found,) = [one for one in judged(job, answer, succeeded=False) if one.check == CACHE]
+    assert (found.status, header in found.detail) == ("warning", True)
+    assert "no-store" in found.advice
+    allowed = make_job(method="GET", secret=ONE_SECRET, expect_cached=True)
+    assert CACHE not in statuses(list(judged(allowed, answer, succeeded=False)))
+    fresh = Answer("GET", 401, {"x-vercel-cache": "MISS", "age": "0"})
+    assert CACHE not in statuses(list(judged(job, fresh, succeeded=False)))
 
 
 CORS = {"access-control-allow-origin": "*"}

@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter_rig import HOSTILE, NOON, Asked, job, run, world
-from tocsin.exporter.charts import HEIGHT, LETTERS, SHAPES, WIDTH, bars, durations, round_up
-from tocsin.exporter.pages import MOODS, _seconds, mood
+from tocsin.exporter.charts import HEIGHT, WIDTH, bars, durations, round_up, shape
+from tocsin.exporter.pages import MOODS, mood
 from tocsin.exporter.routes import SECURITY_HEADERS
 from tocsin.exporter.state import SLOTS_KEPT, Slot
 from tocsin.ipc.exporter import ConfigLoaded, LedgerState, ToExporter
+from tocsin.ipc.fates import FAILURES, FATES
 from tocsin.ipc.job import Skipped, Sleeping
 from tocsin.ipc.types import NOT_RUN_REASONS, OUTCOMES
 
@@ -174,7 +175,7 @@ def test_job_page() -> None:
         "4 slots, to 2026-11-21 12:05:00 UTC",
         "manual",
         f"run-{NOON:.0f}",
-        "4 overlap, 1 success, 1 timeout",
+        "4 skipped (overlap), 1 success, 1 timeout",
         "5 min",
     ):
         assert words in elements.text, words
@@ -201,25 +202,6 @@ def test_the_script_sorts_by_every_mood() -> None:
     assert set(re.findall(r"(\w+):", order)) == set(MOODS)
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "–"),
-        (0.0, "0 µs"),
-        (0.000045, "45 µs"),
-        (0.045, "45 ms"),
-        (0.9996, "1 s"),
-        (1.2, "1.2 s"),
-        (59.99, "1 min"),
-        (185.0, "3 min 5 s"),
-        (300.0, "5 min"),
-        (7260.0, "2 h 1 min"),
-    ],
-)
-def test_durations_in_words(value: float | None, words: str) -> None:
-    assert _seconds(value) == words
-
-
 # ---- the pictures
 
 
@@ -238,10 +220,11 @@ def test_neighbours_with_one_fate_are_one_dashed_line() -> None:
 
 def test_every_fate_has_a_shape_a_letter_and_a_colour() -> None:
     fates = {*OUTCOMES, *NOT_RUN_REASONS}
-    assert set(SHAPES) == set(LETTERS) == fates
-    tall = {fate for fate, (height, _) in SHAPES.items() if height == HEIGHT}
+    assert set(FATES) == fates
+    tall = {fate for fate in FATES if shape(fate)[0] == HEIGHT}
+    assert tall == FAILURES
     assert fates - tall == {"success", "cancelled", *NOT_RUN_REASONS}
-    assert len(set(LETTERS.values())) == len(LETTERS)
+    assert len({look.letter for look in FATES.values()}) == len(FATES)
     css = Asked().ask("/static/page.css").body.decode()
     for fate in fates:
         assert re.search(rf"\.{fate}\b[^{{]*{{ color:", css), fate

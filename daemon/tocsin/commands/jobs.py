@@ -8,6 +8,7 @@ import click
 from tocsin import display
 from tocsin.commands.asking import ask
 from tocsin.commands.common import examples, job_file_option
+from tocsin.ipc import status
 from tocsin.ipc.control import ListJobs
 from tocsin.ipc.exporter import JobStatus
 
@@ -19,6 +20,6 @@ def jobs(file: Path, as_json: bool) -> None:
     """Show each job's state, next fire, last outcome and process."""
     statuses = [one for one in ask(file, ListJobs()) if isinstance(one, JobStatus)]
     if as_json:
-        click.echo(json.dumps([display.status_as_json(one) for one in statuses], indent=2))
+        click.echo(json.dumps([status.as_json(one) for one in statuses], indent=2))
     else:
         click.echo(display.jobs_table(statuses))

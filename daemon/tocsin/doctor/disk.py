@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tocsin.display import size
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.parent.trust import unsafe
+from tocsin.units import size
 
 LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
 NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB
 FEW_INODES, NO_INODES = 1000, 16  # new files that the volume takes: the ledger needs three, a log or a backup more
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_SOME = "free some: without space no slot can be recorded, and a slot that is not recorded is not called"
 
 

@@ -64,6 +64,8 @@ class Question:
             yield reader, writer
         finally:
             writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 async def check(subject: str, question: Question, jobs: int, usual: float, until: float) -> Finding:

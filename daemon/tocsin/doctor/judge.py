@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
+from tocsin.call.cached import cache_hit, told
 from tocsin.call.failures import redirected
 from tocsin.call.verdict import one_line
 from tocsin.config import Job
@@ -30,7 +31,7 @@ from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
 from tocsin.jobfile.urls import origin
 from tocsin.timestamps import from_http, rfc3339
 
-PATH, SECRET, CLOCK = "endpoint.path", "endpoint.secret", "target.clock"
+PATH, SECRET, CACHE, CLOCK = "endpoint.path", "endpoint.secret", "endpoint.cache", "target.clock"
 PROBE = "tocsin doctor --probe-auth (an endpoint that is open then runs its job)"
 SKEW = (2.0, 30.0)  # seconds of difference between the clocks that are worth a warning, and a failure
 _HTML = (b"<!doctype html", b"<html")
@@ -51,6 +52,12 @@ class Answer:
     def allow(self) -> set[str] | None:
         """The methods of the Allow header. What a CORS answer lists is for browsers, and the same for every path."""
         return {one.strip().upper() for one in self.headers.get("allow", "").split(",") if one.strip()} or None
+
+    @property
+    def cache_hit(self) -> bytes:
+        """The header by which a cache says that it answered itself."""
+        fields = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        return cache_hit(fields.encode("iso-8859-1", "replace"))
 
     @property
     def is_html(self) -> bool:
@@ -77,6 +84,9 @@ def judged(job: Job, answer: Answer, *, succeeded: bool) -> Iterator[Finding]:
     """At least one finding. `succeeded`: the job's last run was a success. The answer is either one to OPTIONS
     or one to the job's own method, without the secret in both cases.
     """
+    if not job.expect_cached and (hit := answer.cache_hit):
+        detail, _, advice = told(hit, job.method).partition("; ")
+        yield warning(CACHE, job.name, f"to {answer.method}, {detail}", advice)
     own = answer.method == job.method
     got = f"{answer.status} to {answer.method}"
     match answer.status:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tocsin import linux
 from tocsin.config import Config
-from tocsin.display import size
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.parent import limits
+from tocsin.units import size
 
 BASE_MEMORY = 100 * 1024**2  # bytes of parent, ledger and exporter
 JOB_MEMORY = 5 * 1024**2 // 2  # bytes of a job's process after it has fired: 2.4 GB for a thousand in the prototype

@@ -11,11 +11,11 @@ from pathlib import Path
 from tocsin.config import Config, Job, dotenv, secrets
 from tocsin.config.placeholders import placeholder
 from tocsin.config.secrets import Secret
-from tocsin.display import duration
 from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.tables import JobTable
 from tocsin.timestamps import rfc3339
+from tocsin.units import duration
 
 FAR = 366 * 86400  # seconds: a job that is first due after more than a year is likely a mistake
 LOOKED_AT = 6  # next slots between which the shortest gap is sought

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tocsin.config import Config, Job
-from tocsin.display import size
 from tocsin.doctor import disk, processes
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
 from tocsin.ipc import channel
@@ -23,6 +22,7 @@ from tocsin.parent import control
 from tocsin.parent.state_folder import held_by
 from tocsin.parent.statuses import of, same_schedule
 from tocsin.timestamps import rfc3339
+from tocsin.units import size
 
 ANSWER = 5.0  # seconds for the daemon to list its jobs: a thousand take 20 ms
 LEDGER = 5.0  # seconds for reading the ledger through: some 2 GB from memory

@@ -16,6 +16,7 @@ from yarl import URL
 
 from tocsin import __version__
 from tocsin.call.failures import unreached, words
+from tocsin.call.proxies import unused_proxy
 from tocsin.call.verdict import EXCERPT_FROM, one_line
 from tocsin.config import Job
 from tocsin.doctor import idle
@@ -81,6 +82,8 @@ class _Origin:
             found.append(warning("target.tls", self.subject, detail, "https:// in base_url, without allow_insecure"))
         addresses = await self._resolved(found)
         reached = await self._connected(addresses, found) if addresses else []
+        if variable := unused_proxy(self.first.url, os.environ):
+            found.append(self._beside_proxy(variable, reached=bool(reached)))
         if reached and (self.tls is None or await self._shaken(reached[0], found)):
             await self._ask(reached, found)
         else:
@@ -91,6 +94,18 @@ class _Origin:
     def _step(self) -> float:
         """Seconds for the next step."""
         return max(0.01, min(STEP, self._until - time.monotonic()))
+
+    def _beside_proxy(self, variable: str, *, reached: bool) -> Finding:
+        """The environment names a proxy for this target. Its address is not shown: it may hold a password."""
+        if reached:
+            return ok("target.proxy", self.subject, f"{variable} is set and not used; there is a way without it")
+        detail = f"{variable} is set, but Tocsin does not use proxies, and there is no way without one"
+        return fail(
+            "target.proxy",
+            self.subject,
+            detail,
+            "let this machine reach the target directly, or run Tocsin nearer to it",
+        )
 
     async def _resolved(self, found: list[Finding]) -> list[Address]:
         try:

@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import msgspec
-
 from tocsin.exporter.state import KnownJob, Slot, State
-from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc import status
 from tocsin.timestamps import rfc3339
 
-_INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")
 _SLOT_INSTANTS = ("due", "last", "started", "finished")
 
 
@@ -40,9 +37,7 @@ def one_job(job: KnownJob) -> dict[str, Any]:
 
 
 def _job(job: KnownJob) -> dict[str, Any]:
-    status: JobStatus = job.status
-    shown = {**msgspec.structs.asdict(status), "totals": job.totals}
-    return shown | {key: instant(shown[key]) for key in _INSTANTS}
+    return {**status.as_json(job.status), "totals": job.totals}
 
 
 def _slot(slot: Slot) -> dict[str, Any]:

@@ -9,41 +9,20 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tocsin.exporter.state import SLOTS_KEPT, Slot
-from tocsin.ipc.types import NotRunReason, Outcome
-
-Fate = Outcome | NotRunReason
+from tocsin.ipc.fates import FATES, Fate, Pattern
 
 PITCH = 6  # units from one slot to the next, one of them a gap
 HEIGHT = 18
 WIDTH = SLOTS_KEPT * PITCH - 1
 
 TALL, LOW, FLAT = HEIGHT, 9, 4
-SHAPES: dict[Fate, tuple[int, str]] = {  # height of the bar, and its dashes along the line
-    "success": (LOW, "5 1"),
-    "unauthorized": (TALL, "5 1"),
-    "http_error": (TALL, "5 1"),
-    "connection_error": (TALL, "2 1 2 1"),
-    "timeout": (TALL, "2 1 2 1"),
-    "invalid_response": (TALL, "5 1"),
-    "lost": (TALL, "1 1 1 1 1 1"),
-    "cancelled": (LOW, "1 1 1 1 1 1"),
-    "overlap": (FLAT, "5 1"),
-    "paused": (FLAT, "2 1 2 1"),
-    "missed": (FLAT, "1 1 1 1 1 1"),
-}
-LETTERS: dict[Fate, str] = {
-    "success": "",
-    "unauthorized": "U",
-    "http_error": "H",
-    "connection_error": "C",
-    "timeout": "T",
-    "invalid_response": "I",
-    "lost": "L",
-    "cancelled": "X",
-    "overlap": "o",
-    "paused": "p",
-    "missed": "m",
-}
+_DASHES: dict[Pattern, str] = {"whole": "5 1", "halves": "2 1 2 1", "thirds": "1 1 1 1 1 1"}  # along the line
+
+
+def shape(fate: Fate) -> tuple[int, str]:
+    """The height of its bar, and its dashes."""
+    look = FATES[fate]
+    return FLAT if not look.ran else TALL if look.is_failure else LOW, _DASHES[look.pattern]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +45,7 @@ def bars(slots: Sequence[Slot], apart: bool = False) -> list[Bars]:
     numbered = enumerate(slots)
     for (fate, _), group in groupby(numbered, lambda one: (one[1].fate, one[0] if apart else 0)):
         same = [slot for _, slot in group]
-        height, dashes = SHAPES[fate]
+        height, dashes = shape(fate)
         x = position * PITCH
         end = x + len(same) * PITCH - 1
         found.append(Bars(x, end, HEIGHT - height / 2, height, dashes, fate, same))

@@ -15,6 +15,8 @@ from tocsin import __version__
 from tocsin.exporter import charts
 from tocsin.exporter.state import SILENCE, SLOTS_KEPT, KnownJob, Slot, State
 from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.fates import FATES, Fate
+from tocsin.units import duration
 
 Mood = Literal["failing", "down", "running", "cancelled", "well", "new", "paused", "disabled"]
 MOODS: dict[Mood, tuple[str, str]] = {  # the sign before the word, and what the word means
@@ -69,6 +71,7 @@ class Pages:
             charts=charts,
             slots_kept=SLOTS_KEPT,
             moods=MOODS,
+            looks=FATES,
         )
         self._row = self._templates.get_template("row.html")
 
@@ -159,28 +162,15 @@ def _at(seconds: float | None) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    """A duration as a person says it: 45 ms, 1.20 s, 3 min 5 s."""
-    if value is None:
-        return "–"
-    if value < 0.0009995:
-        return f"{value * 1e6:.0f} µs"
-    if value < 0.9995:
-        return f"{value * 1e3:.3g} ms"
-    if value < 59.5:
-        return f"{value:.3g} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return duration(value, none="–")
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}"
 
 
-def _fate(fate: str) -> str:
-    return fate.replace("_", " ")
+def _fate(fate: Fate) -> str:
+    return FATES[fate].words
 
 
 def _told(slots: list[Slot]) -> str:
@@ -195,7 +185,7 @@ def _told(slots: list[Slot]) -> str:
 
 def _among(slots: Iterable[Slot]) -> str:
     """What a strip shows, in words."""
-    counts = Counter[str]()
+    counts = Counter[Fate]()
     for slot in slots:
         counts[slot.fate] += slot.count
     return ", ".join(f"{count} {_fate(fate)}" for fate, count in counts.most_common()) or "nothing yet"

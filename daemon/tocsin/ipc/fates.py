@@ -8,6 +8,7 @@ from tocsin.ipc.types import NotRunReason, Outcome
 
 Fate = Outcome | NotRunReason
 Colour = Literal["green", "yellow", "red"]
+Pattern = Literal["whole", "halves", "thirds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Look:
     """How a fate is shown. `is_failure`: it counts among the consecutive failures of a job."""
 
     letter: str  # below its bar on a job's page; "" for what needs no word
+    pattern: Pattern  # of its bar, which tells it apart without any colour
     colour: Colour  # on a terminal; the page has its own, in page.css
     level: int  # of its log line
     words: str
@@ -22,22 +24,22 @@ class Look:
     ran: bool = True
 
 
-def _not_run(letter: str, colour: Colour, level: int, words: str) -> Look:
-    return Look(letter, colour, level, words, is_failure=False, ran=False)
+def _not_run(letter: str, pattern: Pattern, colour: Colour, level: int, words: str) -> Look:
+    return Look(letter, pattern, colour, level, words, is_failure=False, ran=False)
 
 
 FATES: dict[Fate, Look] = {
-    "success": Look("", "green", logging.INFO, "success", is_failure=False),
-    "unauthorized": Look("U", "red", logging.ERROR, "unauthorized"),
-    "http_error": Look("H", "red", logging.ERROR, "http error"),
-    "connection_error": Look("C", "red", logging.ERROR, "connection error"),
-    "timeout": Look("T", "red", logging.ERROR, "timeout"),
-    "invalid_response": Look("I", "red", logging.ERROR, "invalid response"),
-    "lost": Look("L", "red", logging.ERROR, "lost"),
-    "cancelled": Look("X", "yellow", logging.WARNING, "cancelled", is_failure=False),
-    "overlap": _not_run("o", "yellow", logging.WARNING, "skipped (overlap)"),
-    "paused": _not_run("p", "yellow", logging.DEBUG, "skipped (paused)"),
-    "missed": _not_run("m", "red", logging.WARNING, "missed"),
+    "success": Look("", "whole", "green", logging.INFO, "success", is_failure=False),
+    "unauthorized": Look("U", "whole", "red", logging.ERROR, "unauthorized"),
+    "http_error": Look("H", "whole", "red", logging.ERROR, "http error"),
+    "connection_error": Look("C", "halves", "red", logging.ERROR, "connection error"),
+    "timeout": Look("T", "halves", "red", logging.ERROR, "timeout"),
+    "invalid_response": Look("I", "whole", "red", logging.ERROR, "invalid response"),
+    "lost": Look("L", "thirds", "red", logging.ERROR, "lost"),
+    "cancelled": Look("X", "thirds", "yellow", logging.WARNING, "cancelled", is_failure=False),
+    "overlap": _not_run("o", "whole", "yellow", logging.WARNING, "skipped (overlap)"),
+    "paused": _not_run("p", "halves", "yellow", logging.DEBUG, "skipped (paused)"),
+    "missed": _not_run("m", "thirds", "red", logging.WARNING, "missed"),
 }
 
 FAILURES = frozenset(fate for fate, look in FATES.items() if look.is_failure)

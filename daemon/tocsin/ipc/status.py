@@ -1,5 +1,8 @@
 """What is known of a job, kept up by events: parent and exporter both follow it with this one function."""
 
+from typing import Any
+
+from msgspec import structs
 from msgspec.structs import replace
 
 from tocsin.ipc import record as records
@@ -8,6 +11,17 @@ from tocsin.ipc.job import Finished, Pause, Sleeping
 from tocsin.ipc.ledger import JobHistory
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Message
+from tocsin.linux import resident_memory
+from tocsin.timestamps import rfc3339
+
+_INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")
+
+
+def as_json(status: JobStatus) -> dict[str, Any]:
+    """What `tocsin jobs --json` and `/api/jobs` say of a job: instants in RFC 3339, `memory` of its
+    process in bytes, null for what there is none of."""
+    shown = {**structs.asdict(status), "memory": resident_memory(status.pid) if status.pid else None}
+    return shown | {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
 
 
 def after(status: JobStatus, event: Message) -> JobStatus:

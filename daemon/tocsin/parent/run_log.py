@@ -4,10 +4,9 @@ import logging
 
 from tocsin import log
 from tocsin.ipc.exporter import ProcessExited, ProcessUp
+from tocsin.ipc.fates import FATES
 from tocsin.ipc.job import Finished, Skipped
 from tocsin.timestamps import rfc3339
-
-_LEVELS = {"success": logging.INFO, "cancelled": logging.WARNING}
 
 
 def finished(run: Finished) -> None:
@@ -23,18 +22,17 @@ def finished(run: Finished) -> None:
     }
     taken = {*fields, *log.OWN_KEYS}  # a total may have any name
     fields |= {f"reported_{name}" if name in taken else name: number for name, number in run.reported.items()}
-    log.log(_LEVELS.get(run.outcome, logging.ERROR), f"{run.job}: {run.outcome}", **fields)
+    log.log(FATES[run.outcome].level, f"{run.job}: {run.outcome}", **fields)
     for name, why in run.reported_errors.items():
         log.warning(f"{run.job}: no number for {name} in the reply", why=why.replace("_", " "), run_id=run.run_id)
 
 
 def skipped(passed: Skipped) -> None:
-    level = logging.DEBUG if passed.reason == "paused" else logging.WARNING
+    look = FATES[passed.reason]
     slots = "a slot was" if passed.count == 1 else f"{passed.count} slots were"
-    word = {"overlap": "skipped (overlap)", "paused": "skipped (paused)", "missed": "missed"}[passed.reason]
     log.log(
-        level,
-        f"{passed.job}: {slots} {word}",
+        look.level,
+        f"{passed.job}: {slots} {look.words}",
         detail=passed.detail or None,
         first=rfc3339(passed.first),
         last=rfc3339(passed.last) if passed.count > 1 else None,
