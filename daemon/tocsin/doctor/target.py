@@ -57,6 +57,7 @@ async def check(jobs: Sequence[Job], *, seconds: float, probe_auth: bool, succee
     until = time.monotonic() + seconds
     asked = [_Origin(jobs, until, probe_auth, succeeded) for jobs in by_origin.values()]
     found = await asyncio.gather(*(one.examine() for one in asked))
+    await asyncio.sleep(CLOSING)
     return [finding for findings in found for finding in findings]
 
 
@@ -193,7 +194,6 @@ class _Origin:
             gate = asyncio.Semaphore(AT_ONCE)
             clocks: list[Answer] = []
             asked = await asyncio.gather(*(self._endpoint(session, gate, job, clocks) for job in self.jobs))
-        await asyncio.sleep(CLOSING)
         if clocks:
             found.append(clock(self.subject, clocks[0]))
             found.extend(await self._beside_idle(reached[0], clocks[0]))
