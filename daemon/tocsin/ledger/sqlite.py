@@ -125,7 +125,11 @@ class SqliteLedger:
     # ---- writing
 
     def recover(self, now: float) -> list[Finished]:
-        """A slot whose instant is still to come was not called: it is free, unless the clock was set meanwhile."""
+        """A slot whose instant is still to come was not called: it is free, unless the clock was set meanwhile.
+
+        Without that a crash would count the slots of the next two seconds as lost, which are asked for ahead, and fail
+        jobs that were never called; and to free one that a clock set back only seems to have ahead would call it twice.
+        """
         detail = "the daemon died while it ran; whether the app did the work is unknown"
         lost = []
         with self._transaction():
