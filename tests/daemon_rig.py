@@ -208,3 +208,6 @@ class Waiting(Client):
 
     def say(self, message: Answer) -> None:
         self.heard.append(message)
+
+    def say_all(self, messages: Iterable[Answer]) -> None:
+        self.heard.extend(messages)
