@@ -93,3 +93,19 @@ def test_the_whole_parses() -> None:
     families = list(_parse_openmetrics(told.metrics.openmetrics().decode()))
     assert {family.name for family in families} == {family.name for family in text}
     assert not any(sample.name.endswith("_created") for family in families for sample in family.samples)
+
+
+def test_new_series_are_written_ahead_of_the_scrape() -> None:
+    told = Told(*world(job(), job("gone")), JobRemoved("gone"))
+    memories = told.metrics.families.memories
+
+    def left() -> int:
+        return sum(memory.family._labelnames != () for memory in memories for _ in memory.changed)
+
+    assert left() > 50
+    told.metrics.settle()
+    assert left() == 0
+    told.assert_equal()
+    told.tell(run(), JobRemoved("a"))
+    told.metrics.settle()
+    told.assert_equal()

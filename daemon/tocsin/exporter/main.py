@@ -48,6 +48,7 @@ async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, hos
                 if isinstance(message, Stop):
                     stopped.cancel()
                 metrics.hear(message, state.hear(message, time.monotonic()), time.time())
+            metrics.settle()
         except Exception as error:  # noqa: BLE001 - of any kind: it is main's to raise
             loop.remove_reader(channel.fileno())
             if not stopped.done():

@@ -132,6 +132,11 @@ class Metrics:
         for state, count in number.items():
             self.families.jobs.labels(state).set(count)
 
+    def settle(self) -> None:
+        """Do some of the next scrape's work, in proportion to what was heard since the last time."""
+        for memory in self.families.memories:
+            memory.settle()
+
     def text(self) -> bytes:
         return render(self.families.memories, openmetrics=False) + generate_latest(self._processes)
 

@@ -26,15 +26,28 @@ class Memory:
         self.family = family
         self.texts: dict[tuple[str, ...], str] = {}  # by label values, in the order of the registry
         self.changed: set[_Remembered] = set()
+        self.fresh: list[_Remembered] = []
         self._form = ""
+
+    def settle(self) -> None:
+        """Write the lines of new series now, a few at a time: those of thousands of jobs would hold up a scrape."""
+        for series in self.fresh:
+            if series in self.changed:  # else it was taken away again
+                self._write(series)
+                self.changed.discard(series)
+        self.fresh.clear()
+
+    def _write(self, series: "_Remembered") -> None:
+        if not series.form:
+            self._form = self._form or self._make_form(series)
+            series.form = self._form.format(*map(_escaped, series._labelvalues))
+        self.texts[series._labelvalues] = series.form % tuple(map(_number, series.values()))
 
     def lines(self) -> str:
         for series in self.changed:
-            if not series.form:
-                self._form = self._form or self._make_form(series)
-                series.form = self._form.format(*map(_escaped, series._labelvalues))
-            self.texts[series._labelvalues] = series.form % tuple(map(_number, series.values()))
+            self._write(series)
         self.changed.clear()
+        self.fresh.clear()
         return "".join(self.texts.values())
 
     def header(self, openmetrics: bool) -> str:
@@ -68,8 +81,10 @@ class _Remembered(MetricWrapperBase):
     def labels(self: _T, *labelvalues: Any, **labelkwargs: Any) -> _T:
         series = super().labels(*labelvalues, **labelkwargs)
         if series.memory is None:
+            assert self.memory
             series.memory = self.memory
             series.touch()
+            self.memory.fresh.append(series)
         return series
 
     def remove(self, *labelvalues: Any) -> None:
@@ -82,6 +97,7 @@ class _Remembered(MetricWrapperBase):
     def clear(self) -> None:
         assert self.memory
         self.memory.changed.clear()
+        self.memory.fresh.clear()
         self.memory.texts.clear()
         super().clear()
 
