@@ -178,7 +178,7 @@ class Parent:
 
     # ---- the ledger
 
-    def ledger_opens(self, before: str = "") -> None:
+    def ledger_opens(self, before: str | None = None) -> None:
         self.read = 0
         self.says("ledger", LedgerReady(before))
         self.ledger_commits()

@@ -152,7 +152,7 @@ def test_the_next_ledger_gets_what_the_last_did_not_commit(parent: Parent) -> No
 def test_trouble_of_the_ledger_is_told_and_its_end_too(parent: Parent) -> None:
     parent.says("ledger", LedgerTrouble("disk full"))
     assert not parent.daemon.jobs.pause("tick", True)
-    parent.says("ledger", LedgerTrouble(""))
+    parent.says("ledger", LedgerTrouble(None))
     assert parent.daemon.jobs.pause("tick", False)
 
 

@@ -83,8 +83,9 @@ def test_trouble_is_said_once_and_its_end_too(ends: Ends, ledger: Ledger, monkey
     process._commit(ledger.ledger, [Entry(1, ask())], ends[1])
     first, second, grant, committed = said(ends[0])
     assert isinstance(first, LedgerTrouble)
+    assert first.detail
     assert "database or disk is full" in first.detail
-    assert second == LedgerTrouble("")
+    assert second == LedgerTrouble(None)
     assert grant == Grant("a", T)
     assert isinstance(committed, Committed)
 

@@ -116,8 +116,8 @@ class Metrics:
             self.families.info.remove(*info)
 
     def _config_loaded(self, load: ConfigLoaded) -> None:
-        self.families.reload_successful.set(not load.error)
-        if not load.error:
+        self.families.reload_successful.set(load.error is None)
+        if load.error is None:
             self.families.reload_success_time.set(load.now)
             self.families.config.clear()
             self.families.config.labels(load.hash).set(1)

@@ -127,7 +127,7 @@ class Pages:
             silence=silence,
             is_silent=silence > SILENCE,
             ledger_down=state.ledger is not None and not state.ledger.up,
-            refused=state.config is not None and state.config.error != "",
+            refused=state.config is not None and state.config.error is not None,
             **values,
         )
         return html.encode()

@@ -69,11 +69,11 @@ class ProcessExited(Message, frozen=True):
 
 
 class ConfigLoaded(Message, frozen=True):
-    """A load of the job file, at start or reload; `error` is empty when it was taken over."""
+    """A load of the job file, at start or reload; `error` says why it was refused; None: it was taken over."""
 
     hash: str
     now: float
-    error: str = ""
+    error: str | None = None
 
 
 class LedgerState(Message, frozen=True):

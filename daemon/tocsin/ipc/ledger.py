@@ -53,14 +53,14 @@ class LedgerReady(Message, frozen=True):
     """Ledger to parent: open for entries. `before` says what kept slots from running until this daemon began; this
     daemon's entries up to `seq` are durable."""
 
-    before: str = ""
+    before: str | None = None
     seq: int = 0
 
 
 class LedgerTrouble(Message, frozen=True):
-    """Ledger to parent: cannot commit, and why; an empty detail says that it can again."""
+    """Ledger to parent: cannot commit, and why; None: it can again."""
 
-    detail: str
+    detail: str | None
 
 
 class LedgerUnusable(Message, frozen=True):

@@ -111,5 +111,5 @@ def _patiently(channel: Channel[FromLedger, ToLedger], work: Callable[[], T]) ->
             select.select([], [], [], RETRY)
         else:
             if said:
-                channel.send(LedgerTrouble(""))
+                channel.send(LedgerTrouble(None))
             return result

@@ -36,7 +36,7 @@ class SqliteLedger:
     def __init__(self, folder: Path, session: str, keep: float) -> None:
         self.file = folder / FILE
         self.session = session
-        self.before = ""
+        self.before: str | None = None
         self._keep = keep
         self._next_prune = 0.0
         self._copied = 0  # changes that the database had taken over when nothing was to be committed
@@ -84,7 +84,7 @@ class SqliteLedger:
         self._same_clock = before is not None and abs(before - began()) < STEP
         if session == self.session:
             return int(seq)
-        self.before = "the daemon was stopped" if stopped else "the daemon had died" if session else ""
+        self.before = "the daemon was stopped" if stopped else "the daemon had died" if session else None
         self._db.execute("UPDATE progress SET session = ?, seq = 0, stopped = NULL", (self.session,))
         return 0
 

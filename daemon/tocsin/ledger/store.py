@@ -46,8 +46,8 @@ class Store(Protocol):
         """The last entry of this session that is durable."""
 
     @property
-    def before(self) -> str:
-        """What kept slots from running until this session began, or "" where nothing did."""
+    def before(self) -> str | None:
+        """What kept slots from running until this session began, or None where nothing did."""
 
     def recover(self, now: float) -> list[Finished]:
         """Mark the runs that an earlier session left open as lost, and return them. `now` is Unix time."""

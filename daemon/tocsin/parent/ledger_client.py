@@ -112,10 +112,10 @@ class LedgerClient:
         kept, self._durable = seq >= self._durable, seq
         return kept
 
-    def trouble(self, detail: str) -> None:
-        """It cannot write, and why; "" when it can again."""
-        self._is(LedgerState(not detail, 0, detail))
-        if detail:
+    def trouble(self, detail: str | None) -> None:
+        """It cannot write, and why; None when it can again."""
+        self._is(LedgerState(detail is None, 0, detail or ""))
+        if detail is not None:
             log.error("the ledger cannot write: no job runs until it can", why=detail)
         else:
             log.info("the ledger can write again")

@@ -66,7 +66,7 @@ class StatusFeed:
                 if not name:
                     self._services.pop(event.process, None)
             case ConfigLoaded():
-                self._config, self._refused = (self._config, event) if event.error else (event, None)
+                self._config, self._refused = (self._config, event) if event.error is not None else (event, None)
             case LedgerState():
                 self._ledger = event
         if old := self.statuses.get(name):
