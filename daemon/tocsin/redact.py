@@ -1,9 +1,14 @@
-"""Keeping secrets out of what people read: what looks like one, what is named like one, and hiding them in a text."""
+"""Keeping secrets out of what people read: what looks like one, what is named like one, and hiding them in a text.
+
+What is hidden, and what cannot be, stands in docs/security.md for the reader.
+"""
 
 import functools
 import html.entities
 import re
 from collections.abc import Iterable
+
+from tocsin.wordlike import is_random
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
@@ -12,17 +17,28 @@ _SECRET_NAME = re.compile(
     r"|^(?!(mon|tur|hoc|whis|.*(cache|sort|partition|primary|foreign|idempotency)[-_]?)key$).*key$",
     re.IGNORECASE,
 )
-_RANDOM = re.compile(r"[A-Za-z0-9_-]{20,}")
+_LONG = re.compile(r"(://[^/?#\s\"]*)|[A-Za-z0-9_-]{20,}")  # the host of an address, or what may be a secret by itself
+_USER = re.compile(r"(://).*@|[^\s\"/:]*:(?!//)[^\s\"]*@")  # up to the last @: a password may hold what ends a host
+_PAIR = re.compile(r"([A-Za-z0-9_.-]{1,100})(\s*[:=]\s*)(?!//)\S.*")
+SHORTEST_PART = 4  # characters of what is hidden wherever it stands: less would garble texts
 
 
-def looks_random(segment: str) -> bool:
-    """Whether part of a path may be a secret by itself, as in https://hc-ping.com/<uuid>."""
-    return bool(_RANDOM.fullmatch(segment)) and sum(char.isdigit() for char in segment) >= 3
+def random_parts(text: str) -> Iterable[str]:
+    """The parts of a text that may be secrets by themselves, as in https://hc-ping.com/<uuid>; a host is none."""
+    return (one[0] for one in _LONG.finditer(text) if not one[1] and is_random(one[0]))
 
 
-def is_unlike_words(value: str) -> bool:
-    """Whether hiding it wherever it stands garbles nothing else: no word, no number, no year."""
-    return len(value) >= 8 and any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+def looks_random(text: str) -> bool:
+    """Whether the text, or a part of it, may be a secret by itself."""
+    return any(True for _ in random_parts(text))
+
+
+def public(text: str) -> str:
+    """What an error may show of an address or any other text: no user and password, no query, nothing random."""
+    kept, cut, query = _USER.sub(r"\1…@", text).partition("?")
+    kept = _LONG.sub(lambda one: one[0] if one[1] or not is_random(one[0]) else "…", kept)
+    kept = _PAIR.sub(lambda one: f"{one[1]}{one[2]}…" if names_a_secret(one[1]) else one[0], kept)
+    return f"{kept}?…" if query else kept + cut
 
 
 def names_a_secret(name: str) -> bool:

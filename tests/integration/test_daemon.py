@@ -349,3 +349,28 @@ def test_too_many_jobs_for_the_limits_are_refused(running: Start, endpoint: Endp
     )
     assert started.returncode == 2
     assert "LimitNOFILE" in started.stderr
+
+
+def test_literal_secrets_of_the_job_file_are_said_nowhere(running: Start, endpoint: Endpoint) -> None:
+    """Not by a job that is right and whose endpoint repeats them, nor by what refuses a file that is wrong."""
+    ping = "AbCdEfGhIjKlMnOpQrSt"
+    right = (
+        '[jobs.tick]\nevery = "1s"\nsend_secret = "none"\n'
+        f'path = "/hook/{ping}?token=hunter2-1"\nheaders = {{ X-Api-Key = "hunter2-2" }}\n'
+    )
+    endpoint.answer = lambda _: (500, {"Content-Type": "text/plain"}, f"{ping} hunter2-1 hunter2-2".encode())
+    daemon = running(right)
+    daemon.said("http_error")
+    seen = [daemon.run(*words) for words in (["check"], ["check", "--json"], ["jobs", "--json"], ["history", "--json"])]
+    seen += [daemon.run("doctor"), daemon.run("doctor", "--json")]
+    daemon.write(
+        right + f'[jobs.a]\nevery = "1s"\nurl = "https://bob:hunter2-3@app.example.com/{ping}?token=hunter2-1"\n'
+        '[jobs.b]\nevery = "1s"\npath = "/x y?token=hunter2-1"\nheaders = { X-Api-Key = ["hunter2-2"] }\n'
+    )
+    refused = [daemon.run(*words) for words in (["reload"], ["check"], ["check", "--json"], ["jobs"], ["doctor"])]
+    daemon.signal(signal.SIGHUP)
+    until(lambda: daemon.log().count("[jobs.a] url = ") >= 2, "both refusals in the log")
+    assert "https://…@app.example.com/…?…" in refused[0].stderr
+    for text in (daemon.log(), *(one.stdout + one.stderr for one in (*seen, *refused))):
+        assert "hunter2" not in text
+        assert ping not in text

@@ -1,6 +1,7 @@
 """Nothing of what a variable holds in any error, and no secret where it does not belong."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -301,10 +302,107 @@ def test_what_variables_hold_is_hidden_where_it_may_be_a_secret(load: Load) -> N
     loaded = load(text, held)
     assert loaded.hidden == {SECRET, token, ping}
     assert loaded.jobs["a"].public_url == "https://app.example.com/…/production"
-    for word in ("production", "2026", "short-1", "1000000000"):
-        assert load(GOOD + 'headers = { X-Api-Key = "${WORD}" }', {**held, "WORD": word}).hidden == {SECRET}
+    for word in ("production", "hunter2", "short-1", "1000000000"):  # whatever it looks like
+        assert load(GOOD + 'headers = { X-Api-Key = "${WORD}" }', {**held, "WORD": word}).hidden == {SECRET, word}
+        assert load(GOOD + 'headers = { X-Stage = "${API_KEY}" }', {**held, "API_KEY": word}).hidden == {SECRET, word}
+        assert load(GOOD + 'headers = { X-Stage = "${WORD}" }', {**held, "WORD": word}).hidden == {SECRET}
+    assert load(GOOD + 'headers = { X-Api-Key = "${WORD}" }', {**held, "WORD": "x7k"}).hidden == {SECRET}, "too short"
     form = GOOD + 'body = "token=${TOKEN}&n=${STAGE}"\n'
     assert load(form, held).hidden == {SECRET, token}
     assert load(GOOD.replace("[target]", '[target]\nsend_secret = "${HOW}"'), {**held, "HOW": "bearer"}).hidden == {
         SECRET
     }
+
+
+LITERALS = [
+    ('headers = { X-Api-Key = "hunter2!" }', {"hunter2!"}),
+    ('headers = { Authorization = "Bearer hunter2" }', {"Bearer hunter2", "hunter2"}),
+    ('headers = { X-Api-Key = "production", X-Stage = "hunter2" }', set()),
+    ('json = { auth = { user = "hunter2", pin = [1, "x7-y8"] }, stage = "hunter2" }', {"hunter2", "x7-y8"}),
+    ('body = "user=me&password=hun%21ter2&stage=x1"', {"hun%21ter2", "hun!ter2"}),
+    ('body = \'{"a": 1, "token" : "hunter2"}\'', {"hunter2"}),
+]
+
+
+@pytest.mark.parametrize(("line", "hidden"), LITERALS)
+def test_literal_secrets_of_the_job_file_are_hidden_too(load: Load, line: str, hidden: set[str]) -> None:
+    assert load(GOOD + line).hidden == {SECRET, *hidden}
+
+
+def test_of_an_address_its_random_parts_and_secret_parameters_are_hidden(load: Load) -> None:
+    token = "AbCdEfGhIjKlMnOpQrSt"  # letters alone
+    address = f"https://qzxkvwpjhgfdzxcvbnmq.example/hook/{token}/sla-check?sig=hunter2&n=1"
+    loaded = load(GOOD.replace('path = "/x"', f'url = "{address}"'))
+    assert loaded.jobs["a"].public_url == "https://qzxkvwpjhgfdzxcvbnmq.example/hook/…/sla-check"
+    assert loaded.hidden == {token, "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("held", "shown"),
+    [
+        ("prod/sla-check", "/prod/sla-check"),
+        ("2026-11-28", "/2026-11-28"),
+        ("x7Kq2", "/…"),
+        ("hunter2", "/…"),
+        ("kqzvw/v2", "/…/v2"),
+    ],
+)
+def test_what_a_variable_puts_into_a_path_is_shown_when_it_is_plainly_words(load: Load, held: str, shown: str) -> None:
+    environment = {**ENVIRONMENT, "PART": held, "HOST": "kqzvw-x7Kq2.example"}
+    text = GOOD.replace("https://app.example.com", "https://${HOST}").replace('path = "/x"', 'path = "/${PART}"')
+    assert load(text, environment).jobs["a"].public_url == f"https://kqzvw-x7Kq2.example{shown}"
+    whole = {**ENVIRONMENT, "URL": f"https://kqzvw-x7Kq2.example/{held}?token=a"}
+    one = load(GOOD.replace('path = "/x"', 'url = "${URL}"'), whole).jobs["a"]
+    assert one.public_url == f"https://kqzvw-x7Kq2.example{shown}"
+
+
+RANDOM = "AbCdEfGhIjKlMnOpQrSt"
+IN_ERRORS = [
+    'url = "https://bob:hunter2@app.example.com/x"',
+    'url = "https://bob:hunt/er2#hunter2@app.example.com/x"',
+    f'url = "https://{"b" * 90}:hunter2@app.example.com/x"',  # longer than what is shown
+    'url = "https://app.example.com/x y?token=hunter2"',
+    f'path = "/hook/{RANDOM} /sla-check"',
+    'path = "/${TOKEN:-hunter2} x"',
+    'headers = { Authorization = "Bearer hunter2\\u0000" }',
+    'headers = { X-Api-Key = "${STAGE}hunter2\\u0000" }',
+    'headers = { X-Api-Key = ["hunter2"] }',
+    'headers = ["X-Api-Key: hunter2"]',
+    'header = { X-Api-Key = "hunter2" }',
+    'api_key = "hunter2"',
+    'password = 4815162342\nuser = "x"',
+    'expect = { token = "hunter2" }',
+    f'timezone = "{RANDOM}"',
+]
+
+
+@pytest.mark.parametrize("line", IN_ERRORS)
+def test_no_literal_secret_is_in_an_error(load: Load, line: str) -> None:
+    key = line.partition(" ")[0]
+    text = GOOD.replace('path = "/x"', "") if key in ("url", "path") else GOOD
+    found = faults(load, f"{text}{line}\n", {**ENVIRONMENT, "STAGE": "prod"})
+    assert any(key in fault for fault in found)
+    for fault in found:
+        for secret in ("hunt", "er2", "4815162342", RANDOM):
+            assert secret not in fault.replace("hunter2/", ""), fault
+
+
+@pytest.mark.parametrize("piece", ["a", ":", "a:", "@", "://", "a=", "-", "?", "${A", "A1"])
+def test_a_long_wrong_value_takes_no_time(load: Load, piece: str) -> None:
+    began = time.process_time()
+    (fault,) = faults(load, GOOD + f'timezone = "{piece * (200_000 // len(piece))}"')
+    assert len(fault) < 1000
+    assert time.process_time() - began < 5
+
+
+def test_what_an_error_still_shows(load: Load) -> None:
+    bob = 'url = "https://bob:hunter2hunter2@app.example.com/x"'
+    (fault,) = faults(load, GOOD.replace('path = "/x"', bob))
+    assert fault.startswith('tocsin.toml: [jobs.a] url = "https://…@app.example.com/x": ')
+    assert fault.endswith('name it in secret_env, and set send_secret = "authorization"')
+    (fault,) = faults(load, GOOD.replace('path = "/x"', 'path = "/sla check?a=1"'))
+    assert fault.startswith('tocsin.toml: [jobs.a] path = "/sla check?…": ')
+    (fault,) = faults(load, GOOD + 'headers = { X-Api-Key = "Bearer ${STAGE}x\\u0000" }', {**ENVIRONMENT, "STAGE": "a"})
+    assert '"…${STAGE}…"' in fault
+    (fault,) = faults(load, GOOD.replace("* * * * *", "0 0 ? * ? x"))
+    assert "0 0 ? * ? x" in fault or "'?" in fault or "X" in fault

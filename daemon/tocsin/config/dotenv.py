@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from tocsin import files
-from tocsin.jobfile.faults import Fault
-from tocsin.jobfile.reader import REFERENCE
+from tocsin.jobfile.faults import REFERENCE, Fault
 
 SIZE = 1024**2  # bytes: thousands of variables; more is some other file
 _LINE = re.compile(

@@ -4,20 +4,20 @@ Every rule is checked as far as the keys that it needs are right: one fault hide
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tocsin.config import secrets
+from tocsin.config.hiding import hidden_in
 from tocsin.config.model import Job
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.target import Target
 from tocsin.config.tls import TlsFiles
-from tocsin.jobfile.reader import REFERENCE, Reader
+from tocsin.jobfile.faults import REFERENCE
+from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import JobTable
 from tocsin.jobfile.values import JOB_NAME, parse_duration
-from tocsin.redact import is_unlike_words, looks_random, names_a_secret
 from tocsin.schedule import Schedule, ScheduleError
 
 ONE_OF = (("secret_env", "secret_file"), ("json", "body"))  # a job's own word on one ends what the defaults say of both
@@ -191,22 +191,4 @@ class _Maker:
         sent: dict[str, Any] = {key: self.whole.get(key) for key in ("url", "path", "headers", "json", "body")}
         if self.model.path:
             sent["base_url"] = self.target.written.get("base_url")
-        return tuple(sorted(set(self._hidden_in(sent)), key=len, reverse=True))
-
-    def _hidden_in(self, written: Any, name: str = "") -> Iterator[str]:
-        """What the variables hold that stand in what a job sends, or its part of that name, where it may be a secret:
-        it looks like one, or the header, parameter or key that takes it is named like one."""
-        if isinstance(written, dict):
-            for key, value in written.items():
-                yield from self._hidden_in(value, key)
-        elif isinstance(written, list):
-            for value in written:
-                yield from self._hidden_in(value, name)
-        elif isinstance(written, str):
-            for reference in REFERENCE.finditer(written):
-                held = self.reader.environment.get(reference[1], "")
-                yield from filter(looks_random, re.split(r"[/?&=\s]", held))
-                before = written[max(0, reference.start() - 200) : reference.start()]
-                parameter = re.search("(?:^|[?&])([^?&=]+)=$", before)
-                if names_a_secret(parameter[1] if parameter else name) and is_unlike_words(held):
-                    yield held
+        return tuple(sorted(set(hidden_in(sent, self.reader.environment)), key=len, reverse=True))

@@ -1,5 +1,6 @@
 """What the job file defines, ready for use: a frozen Config of frozen Jobs."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,9 @@ class Job:
     @property
     def public_url(self) -> str:
         """The URL without what nobody should read: its query, and parts that are a secret by themselves."""
-        return self.without_hidden(self.url.partition("?")[0])
+        start, host, rest = re.split(r"(?<=//)([^/]*)", self.url.partition("?")[0], maxsplit=1)
+        labels = ("…" if label in self.hidden else label for label in host.split("."))
+        return f"{start}{'.'.join(labels)}{self.without_hidden(rest)}"
 
     def without_hidden(self, text: str) -> str:
         for value in self.hidden:

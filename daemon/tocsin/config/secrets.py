@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tocsin import files
+from tocsin.redact import SHORTEST_PART
 
 SHORT = 16  # characters: a shorter secret can be guessed over the network
 SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
 SIGNING_PREFIX = "whsec_"
-SHORTEST_PART = 4  # characters of a part of a secret that is hidden wherever it stands: less would garble texts
 
 
 class SecretError(ValueError):

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
-from tocsin.jobfile.faults import Fault, shown
-from tocsin.jobfile.reader import REFERENCE, Reader
+from tocsin.jobfile.faults import REFERENCE, Fault, shown
+from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import JobTable
 from tocsin.redact import looks_random, names_a_secret
 
 LONGEST_NAME = 63  # characters, as JOB_NAME has it
 _COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
-_WORD = re.compile("[A-Za-z0-9_-]+")
 PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
-_USER = re.compile("://.*@")
 
 Kind = Literal["differs", "check", "left out", "set"]
 
@@ -67,14 +65,7 @@ class Found:
 
 def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fault:
     """A fault of one entry: file, entry, key, value, and what would be right. Of an address, no query and no user."""
-    written = "" if value is None else shown(value)
-    return Fault(f"{source} {place}".strip(), "", key, written if key == "schedule" else _public(written), why)
-
-
-def _public(written: str) -> str:
-    """A value as JSON writes it, up to its first question mark."""
-    kept, cut, _ = _USER.sub("://…@", written).partition("?")
-    return kept + "?…" + '"' * written.startswith('"') if cut else kept
+    return Fault(f"{source} {place}".strip(), "", key, "" if value is None else shown(value, key), why)
 
 
 def table_faults(source: str, job: FoundJob) -> list[Fault]:
@@ -87,7 +78,7 @@ def table_faults(source: str, job: FoundJob) -> list[Fault]:
 
 def fault_of(one: Fault, file: str) -> Fault:
     """The fault of a table that stands in another file than the job file."""
-    return replace(one, file=file, value=one.value if one.key == "schedule" else _public(one.value))
+    return replace(one, file=file)
 
 
 def name_of(path: str) -> str:
@@ -121,4 +112,4 @@ def literal(text: str) -> str:
 
 def looks_secret(value: str) -> bool:
     """Whether a value is likely a secret whatever its name: a part of it looks random."""
-    return any(map(looks_random, _WORD.findall(unquote(value))))
+    return looks_random(unquote(value))

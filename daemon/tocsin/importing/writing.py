@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.importing.found import PLACEHOLDER
-from tocsin.jobfile.faults import ConfigError, Fault
-from tocsin.jobfile.reader import REFERENCE
+from tocsin.jobfile.faults import REFERENCE, ConfigError, Fault
 
 
 def read(file: Path) -> tuple[str, dict[str, Any]]:

@@ -2,10 +2,16 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tocsin.redact import names_a_secret, public
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_NAMES_ONE = re.compile(r"(?:.*_(?:env|file)|send_secret)(?:\.[0-9]+)?")  # keys that say where a secret is
+LONGEST = 4000  # characters that are looked at: twice the longest address, and few enough for any search
 SHOWN = 80  # characters of a wrong value that an error repeats
 
 
@@ -40,6 +46,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-def shown(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+def shown(value: Any, key: str = "") -> str:
+    """A wrong value as an error repeats it: as JSON, without what may be a secret, and not all of a long one."""
+    text = json.dumps(value if key == "schedule" else without_secrets(value, key), default=str, ensure_ascii=False)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def without_secrets(value: Any, key: str = "") -> Any:
+    """The value without what may be a secret: by the name of its key, header or parameter, or by its looks."""
+    named = names_a_secret(key) and not _NAMES_ONE.fullmatch(key)
+    if isinstance(value, dict):
+        return {name: without_secrets(one, key if named else str(name)) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(one, key) for one in value]
+    if not isinstance(value, str):
+        return "…" if named and not isinstance(value, bool | None) else value
+    text = REFERENCE.sub(_without_default, value[:LONGEST])
+    if not named:
+        return public(text)
+    return re.sub(r"(\$\{[^}]*\})|[^$]+|[$]", lambda one: one[1] or "…", text)
+
+
+def _without_default(reference: re.Match[str]) -> str:
+    name, default = reference[1], reference[2]
+    return f"${{{name}:-…}}" if default and names_a_secret(name) else reference[0]

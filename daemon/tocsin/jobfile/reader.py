@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from tocsin.jobfile.faults import Fault, nearest, shown
+from tocsin.jobfile.faults import REFERENCE, Fault, nearest, shown
 from tocsin.jobfile.tables import ExpectTable, Table
 
 SHORTEST_HIDDEN = 4  # characters of a variable that no error repeats: hiding "1" would garble them
 
-REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NOTHING = object()
 _T = TypeVar("_T", bound=Table)
 
@@ -33,7 +32,7 @@ class Reader:
         self._unfilled: list[str] = []  # keys of the table being read in which a reference could not be filled in
 
     def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
-        written = "" if value is _NOTHING else shown(value)
+        written = "" if value is _NOTHING else shown(value, key)
         for held, reference in self.held.items():
             why = why.replace(held, reference)
         self.faults.append(Fault(self.file.name, table, key, written, why))
@@ -58,7 +57,7 @@ class Reader:
                 self._unfilled.append(key)
                 return found[0]
             if held and len(held) >= SHORTEST_HIDDEN:
-                self.held[held] = found[0]
+                self.held[held] = f"${{{name}}}"
             if held and not _is_text(held):
                 faulty(f"environment variable {name} is not UTF-8")
                 return ""

@@ -7,7 +7,7 @@ can be read, `tocsin check` says.
 
 from typing import Any
 
-from tocsin.jobfile.reader import REFERENCE
+from tocsin.jobfile.faults import REFERENCE
 from tocsin.jobfile.tables import DaemonTable, JobTable, Table, TargetTable
 from tocsin.jobfile.values import JOB_NAME
 

@@ -29,7 +29,12 @@ def check_url(url: str) -> str:
         raise ValueError('is no URL; write it in full, as "https://app.example.com/path"')
     if set(parts.netloc) & set("${}"):
         raise ValueError("has a host that is none; a reference to a variable is ${NAME} or ${NAME:-default}")
-    if parts.username is not None or "#" in url or " " in url or not url.isascii() or not url.isprintable():
+    if parts.username is not None:
+        raise ValueError(
+            'must be plain ASCII without user, password, spaces or fragment: put "Basic " and the base64 of '
+            'user:password into a variable, name it in secret_env, and set send_secret = "authorization"'
+        )
+    if "#" in url or " " in url or not url.isascii() or not url.isprintable():
         raise ValueError("must be plain ASCII without user, password, spaces or fragment")
     return url
 
