@@ -55,6 +55,11 @@ class FakeLoop(Loop):
     def forget(self, descriptor: int) -> None:
         self.watched.pop(descriptor, None)
 
+    @property
+    def pending(self) -> int:
+        """Moments to come."""
+        return len(self._moments)
+
     def later(self, seconds: float) -> None:
         until = self._seconds + seconds
         while self._moments and self._moments[0][0] <= until:

@@ -88,6 +88,35 @@ def test_a_run(parent: Parent) -> None:
     )
 
 
+def test_many_short_runs_under_a_long_timeout_leave_nothing_behind(parent: Parent) -> None:
+    counts = []
+    for number in range(1, 60):
+        due = T + number
+        parent.says("job tick", Ask("tick", due, f"run-{number}"))
+        parent.ledger_commits()
+        parent.later(1.0)
+        parent.says("job tick", Finished("tick", due, f"run-{number}", "schedule", 0, "success", finished=due + 0.1))
+        counts.append(parent.loop.pending)
+    assert counts[-1] <= counts[5], "as many moments as before: none for each run until its deadline"
+
+
+def test_a_run_that_overstays_is_killed_also_after_many_that_did_not(parent: Parent) -> None:
+    timeout = parent.daemon.config.jobs["tick"].timeout
+    for number in (1, 2):
+        parent.says("job tick", Ask("tick", T + number, f"run-{number}"))
+        parent.ledger_commits()
+        parent.later(1.0)
+        end = Finished("tick", T + number, f"run-{number}", "schedule", 0, "success", finished=T + number)
+        parent.says("job tick", end)
+    parent.later(10.0)
+    parent.says("job tick", Ask("tick", T + 13, "run-3"))
+    parent.ledger_commits()
+    parent.later(1.0 + timeout + 4.9)
+    assert parent.child("job tick").signals == []
+    parent.later(0.2)
+    assert parent.child("job tick").signals == [signal.SIGKILL]
+
+
 def test_a_denied_slot_is_free_to_be_followed_by_the_next(parent: Parent) -> None:
     parent.says("job tick", ASK)
     parent.says("ledger", Deny("tick", DUE, 0, "taken"))

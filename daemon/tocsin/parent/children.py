@@ -74,10 +74,8 @@ class Children:
 
     def step(self, process: Process, step: Step) -> None:
         """Enter the new state and do what it asks for."""
-        before, (process.child, actions) = process.child.wake, step
-        wake = process.child.wake
-        if wake is not None and wake != before:
-            self._loop.at(wake, lambda: self._timer(process, wake))
+        process.child, actions = step
+        self._await(process)
         for action in actions:
             match action:
                 case Fork():
@@ -93,9 +91,23 @@ class Children:
                 case Gone():
                     self._delegate.gone(process)
 
-    def _timer(self, process: Process, wake: float) -> None:
-        if process.child.wake == wake:
+    def _await(self, process: Process) -> None:
+        """See to it that the loop calls back by `wake`. A moment that stands already is used for later ones too: one
+        for each run, up to its deadline, would be thousands where the timeout is long."""
+        wake = process.child.wake
+        if wake is not None and (process.alarm is None or wake < process.alarm):
+            process.alarm = wake
+            self._loop.at(wake, lambda: self._timer(process, wake))
+
+    def _timer(self, process: Process, moment: float) -> None:
+        if process.alarm != moment:
+            return  # an earlier one took its place
+        process.alarm = None
+        wake = process.child.wake
+        if wake is not None and wake <= moment:
             self.step(process, lifecycle.timer(process.child, self._loop.now()))
+        else:
+            self._await(process)
 
     def _fork(self, batch: Sequence[Process]) -> None:
         decide = self._delegate

@@ -37,6 +37,7 @@ class Process:
         self.pid: int | None = None
         self.pidfd: int | None = None
         self.channel: AnyChannel | None = None
+        self.alarm: float | None = None  # the moment at which the loop looks after it
 
     @property
     def title(self) -> str:
