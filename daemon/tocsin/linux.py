@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
 import time
@@ -144,6 +145,38 @@ def resident_memory(pid: int) -> int | None:
             return int(statm.read().split()[1]) * _PAGE
     except (OSError, IndexError):
         return None
+
+
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _REQUEST = 4, 20, 1
+_ANY_STATE = _ANY_COOKIE = 0xFFFFFFFF
+_SHOW_UID, _UID = 0x40, 7  # UDIAG_SHOW_UID and UNIX_DIAG_UID, since Linux 5.3
+_HEADER, _ASKED, _TOLD, _ATTRIBUTE = (struct.Struct(form) for form in ("=LHHLL", "=BBHLLLLL", "=BBBBLLL", "=HH"))
+
+
+def owner_of_unix_socket(name: bytes) -> int | None:
+    """The user who made the bound socket of this abstract name (sock_diag(7)), whether it listens or not; None where
+    there is none, or the kernel does not say."""
+    try:
+        with open("/proc/net/unix", "rb") as table:
+            named = [line.split() for line in table if line.split()[-1:] == [name.replace(b"\0", b"@", 1)]]
+        inodes = [one[6] for one in named if one[6] != b"0"]  # 0: a connection that waits to be accepted
+        if not inodes:
+            return None
+        asked = _ASKED.pack(socket.AF_UNIX, 0, 0, _ANY_STATE, int(inodes[0]), _SHOW_UID, _ANY_COOKIE, _ANY_COOKIE)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
+            kernel.send(_HEADER.pack(_HEADER.size + len(asked), _SOCK_DIAG_BY_FAMILY, _REQUEST, 1, 0) + asked)
+            said = kernel.recv(4096, socket.MSG_DONTWAIT)
+    except OSError:
+        return None
+    if _HEADER.unpack_from(said)[1] != _SOCK_DIAG_BY_FAMILY:  # an error
+        return None
+    at = _HEADER.size + _TOLD.size
+    while at + _ATTRIBUTE.size <= len(said):
+        length, kind = _ATTRIBUTE.unpack_from(said, at)
+        if kind == _UID:
+            return int.from_bytes(said[at + _ATTRIBUTE.size : at + length], sys.byteorder)
+        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return None
 
 
 class _Mallinfo(ctypes.Structure):

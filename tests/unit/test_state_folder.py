@@ -1,7 +1,9 @@
 """The state folder's three locks, each alone: no deletion lets in a second daemon."""
 
+import contextlib
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tocsin import linux
+from tocsin.parent import state_folder
 from tocsin.parent.state_folder import LOCK, HeldByAnother, StateFolder, held_by
 
 Take = Callable[[], StateFolder]
@@ -157,6 +161,36 @@ def test_a_child_holds_all_of_them(take: Take, tmp_path: Path) -> None:
         take()
     child.communicate(b"\n")
     take()
+
+
+@pytest.mark.parametrize("how", ["does not listen", "lets nobody in", "answers"])
+def test_a_stranger_who_has_the_name_keeps_nobody_out(take: Take, tmp_path: Path, how: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be another user for a moment")
+    (name,) = state_folder._names(tmp_path / "var")
+    with contextlib.ExitStack() as stack:
+        os.seteuid(65534)
+        try:
+            stranger = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            stranger.bind(name)
+            if how != "does not listen":
+                stranger.listen(0 if how == "lets nobody in" else 8)
+        finally:
+            os.seteuid(0)
+        if how == "lets nobody in":
+            stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)).connect(name)
+        folder = take()
+        assert folder.names == []
+        with pytest.raises(HeldByAnother, match=f"process {os.getpid()}"):
+            take()
+
+
+def test_who_made_a_socket_is_known() -> None:
+    name = b"\0tocsin-test-%d" % os.getpid()
+    assert linux.owner_of_unix_socket(name) is None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as bound:
+        bound.bind(name)
+        assert linux.owner_of_unix_socket(name) == os.geteuid()
 
 
 def test_who_asks_for_the_name_is_hung_up_on(take: Take) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tocsin import files, log
+from tocsin import files, linux, log
 from tocsin.ipc.channel import peer
 from tocsin.parent.trust import unsafe
 
@@ -171,17 +171,18 @@ def _named(name: bytes, path: Path, give_up: float) -> socket.socket | None:
             return None
         if time.monotonic() >= give_up:
             sock.close()
-            raise HeldByAnother(f"{path} is held by {held_by(path) or f'process {process}'}")
+            holder = held_by(path) or (f"process {process}" if process else "an unknown process")
+            raise HeldByAnother(f"{path} is held by {holder}")
         time.sleep(_STEP)
 
 
 def _peer(name: bytes) -> tuple[int, int | None]:
-    """Process and user of who has the name; no user where it cannot be known."""
+    """Process and user of who has the name; process 0, or no user, where it cannot be known."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as client:
         try:
             client.connect(name)
-        except OSError:  # it is just about to listen, it is gone by now, or many ask
-            return 0, None
+        except OSError:  # it does not listen, it is gone by now, or many ask: strangers may do that on purpose
+            return 0, linux.owner_of_unix_socket(name)
         return peer(client)
 
 
