@@ -20,7 +20,7 @@ RARELY = "0 0 29 2 *"  # fired by hand only
 LITERAL = "another-secret-that-stands-there"
 RANDOM = "5f3a1c520b1e4c4f9a552d8f6e1b7c90"
 OURS = re.compile(
-    "content-length|x-tocsin-|traceparent|idempotency-key|connection|accept-encoding|user-agent|accept$|host"
+    "content-length|x-tocsin-|traceparent|idempotency-key|connection|accept-encoding|user-agent|cache-control|accept$|host"
 )
 COMMANDS = [
     '-fsS -m 20 -X POST -H "x-cron-secret: $CRON_SECRET" "$APP/headers"',
