@@ -47,13 +47,13 @@ from tocsin.ipc.channel import Channel, ChannelClosed
 from tocsin.exporter.main import main
 from tocsin.ipc.exporter import decode_to_exporter
 from tocsin.parent.listener import bind
-descriptor, settings, files = sys.argv[1], config.load(Path(sys.argv[2])), int(sys.argv[3])
+descriptor, settings, files, past = sys.argv[1], config.load(Path(sys.argv[2])), int(sys.argv[3]), sys.argv[4]
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 log.set_up("debug")
 try:
     channel = Channel(socket.socket(fileno=int(descriptor)), decode_to_exporter, blocking=False)
-    main(channel, bind(*settings.listen), settings.listen[0], settings.access)
+    main(channel, bind(*settings.listen), socket.socket(fileno=int(past)), settings.listen[0], settings.access)
 except ChannelClosed:
     print("the parent is gone")
 """
@@ -219,16 +219,18 @@ class Exporter(Client):
         self.log = log
         self.stopped = False
         ours, theirs = pair()
+        asked, self.asked = pair()  # its questions about the past come to the second
         self.channel: Channel[ToExporter, Never] = Channel(ours, decode_from_exporter, blocking=True)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(theirs.fileno()), str(job_file), str(files)],
+                [sys.executable, "-c", CHILD, str(theirs.fileno()), str(job_file), str(files), str(asked.fileno())],
                 env=environment,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), asked.fileno()],
                 stdout=output,
                 stderr=output,
             )
         theirs.close()
+        asked.close()
 
     def send(self, *messages: ToExporter) -> None:
         for message in messages:
@@ -255,6 +257,7 @@ class Exporter(Client):
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.channel.close()
+        self.asked.close()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A ledger on real files, and what it is told."""
 
 import itertools
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tocsin.ipc.ledger import Body, Enroll, Entry, JobHistory
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.ledger import main
+from tocsin.ledger.answers import Answers
 from tocsin.ledger.sqlite import SqliteLedger
 from tocsin.ledger.sqlite_reader import SqliteReader
 
@@ -17,9 +19,14 @@ T = 1_800_000_000
 FOR_EVER = 1e12  # seconds that rows are kept
 
 
-def serve(channel: AnyChannel, folder: Path, session: str, keep: float = FOR_EVER) -> None:
-    """What the ledger's process does, in this one."""
-    main.main(channel, lambda: SqliteLedger(folder, session, keep))
+def serve(
+    channel: AnyChannel, folder: Path, session: str, keep: float = FOR_EVER, store: SqliteLedger | None = None
+) -> None:
+    """What the ledger's process does, in this one; with this store, where it is open already."""
+    asker, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with asker, asked:
+        answers = Answers(asked, lambda: SqliteReader(folder))
+        main.main(channel, lambda: store or SqliteLedger(folder, session, keep), answers)
 
 
 def history(folder: Path, **filters: Any) -> list[dict[str, Any]]:

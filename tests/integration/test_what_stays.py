@@ -1,11 +1,14 @@
 """What outlives a restart, a reload, a new exporter: the past of a job, its pause, the call that runs."""
 
 import contextlib
+import json
+import re
 import resource
 import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from typing import Any
 
 from harness import Daemon, Endpoint, Held, until
 from tocsin.ledger.sqlite import FILE
@@ -291,3 +294,32 @@ def test_a_stop_that_loses_results_says_so(daemon: Daemon, endpoint: Endpoint) -
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 1
     daemon.said("stopped before the ledger could write everything")
+
+
+def test_the_pages_know_the_slots_from_before_a_restart(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(DAILY.format("good", "good") + DAILY.format("bad", "bad"))
+    right, endpoint.answer = endpoint.answer, lambda _: (500, {}, b"out of order")
+    for job in ("bad", "good"):
+        daemon.child(f"job {job}")
+    assert daemon.run("fire", "bad").returncode == 1
+    endpoint.answer = right
+    assert daemon.run("fire", "good").returncode == 0
+
+    def shown() -> list[Any]:
+        """The slots of both jobs, and what the page draws of them."""
+        slots = [json.loads(daemon.get(f"/api/jobs/{job}"))["slots"] for job in ("good", "bad")]
+        drawn = re.findall(r'<path class="(\w+)" d="M\d+ [\d.]+H\d+"', daemon.get("/jobs/bad"))
+        return [slots, drawn]
+
+    until(lambda: len(shown()[0][0]) == len(shown()[0][1]) == 1, "both runs to be shown")
+    before = shown()
+    assert before[0][1][0]["fate"] == "http_error"
+    daemon.child("exporter", other_than=daemon.kill("exporter"))
+    until(lambda: shown() == before, "the same in a new exporter")
+    daemon.child("ledger", other_than=daemon.kill("ledger"))
+    daemon.child("exporter", other_than=daemon.kill("exporter"))
+    until(lambda: shown() == before, "the same beside a new ledger")
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.child("exporter")
+    until(lambda: shown() == before, "the same after a restart")

@@ -1,5 +1,6 @@
 """Rows that are read and deleted; files that are none, and a full disk, which leaves nothing half done."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -147,12 +148,16 @@ def test_a_power_cut_loses_no_commit(ledger: Ledger) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
     ledger.put(finished())
     ledger.ledger._db.execute("PRAGMA user_version = 99")
-    with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 2\)"):
+    with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 3\)"):
         again("s2")
     assert len(history(ledger.folder)) == 1
 
 
+INDEXES = "SELECT name, sql FROM sqlite_master WHERE name GLOB 'slots_[rt]*' ORDER BY name"
+
+
 def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "fresh").mkdir()
     db = sqlite3.connect(tmp_path / FILE)
     db.executescript("""
         CREATE TABLE slots (
@@ -186,6 +191,10 @@ def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
         assert (past.accounted, past.paused) == (60.0, True)
         assert before <= past.since <= time.time()
         ledger.close()
+    fresh = Ledger(tmp_path / "fresh")
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as db:
+        assert db.execute(INDEXES).fetchall() == fresh.ledger._db.execute(INDEXES).fetchall()
+    fresh.close()
 
 
 def _overwrite(file: Path, page: int) -> None:
@@ -214,7 +223,9 @@ def test_damage_in_old_rows_keeps_nothing_from_running(ends: Ends, ledger: Ledge
     ledger.past()
     ledger.put(*(finished(60.0 * number) for number in range(1, 3000)))
     ledger.ledger.close()
-    _overwrite(ledger.ledger.file, 40)
+    content = ledger.ledger.file.read_bytes()
+    pages = [at // 4096 + 1 for at in range(0, len(content), 4096) if b"it was success" in content[at : at + 4096]]
+    _overwrite(ledger.ledger.file, pages[len(pages) // 4])  # of the table, not of an index
     db = sqlite3.connect(ledger.ledger.file)
     with pytest.raises(sqlite3.DatabaseError, match="malformed"):
         db.execute("SELECT sum(finished) FROM slots").fetchone()

@@ -118,7 +118,7 @@ def test_a_daemon_that_cannot_note_its_end_stops_all_the_same(ends: Ends, ledger
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger.ledger, "stopped", full)
         ends[0].send(Stop())
-        process.main(ends[1], lambda: ledger.ledger)
+        serve(ends[1], ledger.folder, "s1", store=ledger.ledger)
     assert said(ends[0]) == [LedgerReady()]
 
 

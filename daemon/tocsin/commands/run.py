@@ -28,14 +28,17 @@ def run(file: Path) -> None:
     from tocsin.job.warmup import rehearse
     from tocsin.ledger import main as ledger
     from tocsin.ledger import stores
+    from tocsin.ledger.answers import Answers
     from tocsin.parent import listener, state_folder
     from tocsin.parent import main as parent
     from tocsin.parent.programs import Programs
 
     programs = Programs(
         job=job.program,
-        ledger=lambda ch, conf, session: ledger.main(ch, lambda: stores.opened(conf, session)),
-        exporter=lambda ch, conf, listener: exporter.main(ch, listener, conf.listen[0], conf.access),
+        ledger=lambda ch, conf, session, asked: ledger.main(
+            ch, lambda: stores.opened(conf, session), Answers(asked, lambda: stores.reader(conf.state_dir, conf.node))
+        ),
+        exporter=lambda ch, conf, listener, past: exporter.main(ch, listener, past, conf.listen[0], conf.access),
         rehearse=rehearse,
     )
     try:

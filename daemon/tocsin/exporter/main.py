@@ -9,33 +9,44 @@ from typing import Never
 from tocsin import log
 from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.past import Past
 from tocsin.exporter.refusals import Refusals
 from tocsin.exporter.routes import Routes
 from tocsin.exporter.server import SEND_BUFFER, serve
-from tocsin.exporter.state import State
+from tocsin.exporter.state import SLOTS_KEPT, State
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.exporter import ToExporter
+from tocsin.ipc.history import NoAnswer, Slots
 from tocsin.ipc.job import Stop
 
 MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
 GATHER = 0.01  # seconds from when all was heard to the next look: what came meanwhile costs one wake-up, not one each
 
 
-def main(channel: Channel[Never, ToExporter], listener: socket.socket, host: str, access: Access) -> None:
+RECALL_AGAIN = 1.0  # seconds until the ledger is asked again for the slots of a job, where it could not say
+
+
+def main(
+    channel: Channel[Never, ToExporter], listener: socket.socket, past: socket.socket, host: str, access: Access
+) -> None:
     """Runs in the forked child until the parent says Stop. `listener` is bound already, to `host`: the parent keeps it
-    for the next exporter.
+    for the next exporter, and so it does with `past`, over which the ledger is asked.
 
     Raises ChannelClosed when the parent is gone, and ChannelGarbage when it sends nonsense.
     """
     gc.enable()  # the parent that forked it has it off
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # the kernel doubles it
-    asyncio.run(_run(channel, listener, host, access))
+    asyncio.run(_run(channel, listener, past, host, access))
 
 
-async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, host: str, access: Access) -> None:
+async def _run(
+    channel: Channel[Never, ToExporter], listener: socket.socket, past_end: socket.socket, host: str, access: Access
+) -> None:
     loop = asyncio.get_running_loop()
     state = State(time.time(), time.monotonic())
     metrics = Metrics()
+    past = Past(past_end)
+    news = asyncio.Event()  # of jobs whose past is still to be read
     routes = Routes(state, metrics, host, access, time.time, time.monotonic)
     refusals = Refusals(metrics.refused, loop.call_later, time.monotonic)
     stopped: asyncio.Future[None] = loop.create_future()
@@ -48,6 +59,8 @@ async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, hos
                 if isinstance(message, Stop):
                     stopped.cancel()
                 metrics.hear(message, state.hear(message, time.monotonic()), time.time())
+            if state.unread:
+                news.set()
             metrics.settle()
         except Exception as error:  # noqa: BLE001 - of any kind: it is main's to raise
             loop.remove_reader(channel.fileno())
@@ -60,7 +73,22 @@ async def _run(channel: Channel[Never, ToExporter], listener: socket.socket, hos
 
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
+    recalling = asyncio.create_task(_recall(state, past, news))
     server = asyncio.create_task(serve(listener, routes.answer, access.tls.context if access.tls else None, refusals))
-    await asyncio.wait((stopped, server), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((stopped, server, recalling), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():
-        (stopped if stopped.done() else server).result()
+        next(one for one in (stopped, server, recalling) if one.done()).result()
+
+
+async def _recall(state: State, past: Past, news: asyncio.Event) -> Never:
+    """Read the slots from before this process, one job after another."""
+    while True:
+        await news.wait()
+        while name := next(iter(state.unread), None):
+            answer = await past.ask(Slots(name, limit=SLOTS_KEPT))
+            if isinstance(answer, NoAnswer):
+                await asyncio.sleep(RECALL_AGAIN)
+            elif name in state.unread:
+                del state.unread[name]
+                state.recall(name, answer.rows)
+        news.clear()

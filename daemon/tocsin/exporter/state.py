@@ -1,11 +1,12 @@
 """What the exporter knows: the jobs and their last slots, the ledger, and when it last heard of the parent."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tocsin.ipc import status as statuses
 from tocsin.ipc.exporter import (
@@ -21,6 +22,7 @@ from tocsin.ipc.exporter import (
     Started,
     ToExporter,
 )
+from tocsin.ipc.history import Row
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
@@ -54,6 +56,44 @@ class Slot(Struct, frozen=True):  # one for each run: a frozen dataclass takes t
     reported: tuple[tuple[str, float], ...] = ()
 
 
+def _append(slots: deque[Slot], slot: Slot) -> None:
+    """Slots that do not run for the same reason as the one before become one with it, as in the ledger."""
+    before = slots[-1] if slots else None
+    if (
+        before
+        and not before.run_id
+        and (before.fate, before.detail) == (slot.fate, slot.detail)
+        and before.last < slot.due
+    ):
+        slots[-1] = replace(before, last=slot.last, count=before.count + slot.count)
+    else:
+        slots.append(slot)
+
+
+def _slot(row: Row) -> Slot:
+    assert row.fate != "running"
+    return Slot(
+        due=row.due,
+        last=row.last,
+        count=row.count,
+        fate=row.fate,
+        detail=row.detail,
+        run_id=row.run_id or "",
+        trigger=row.trigger,
+        attempt=row.attempt,
+        status=row.status,
+        started=row.started,
+        finished=row.finished,
+        lateness=row.lateness,
+        duration=row.duration,
+        reported=tuple(row.reported.items()),
+    )
+
+
+def _covers(one: Slot, other: Slot) -> bool:
+    return one.due <= other.due and other.last <= one.last and one.attempt == other.attempt
+
+
 @dataclass(slots=True)
 class KnownJob:
     status: JobStatus
@@ -70,6 +110,7 @@ class State:
         self.ledger: LedgerState | None = None
         self.config: ConfigLoaded | None = None
         self._heartbeat = clock  # that we were forked is a sign of life
+        self.unread: dict[str, None] = {}  # jobs whose slots from before this process are still to be read, in order
 
     def hear(self, message: ToExporter, clock: float) -> JobStatus | None:
         """Take in a message. The status of its job after it, if it is about one that is known."""
@@ -79,6 +120,7 @@ class State:
                 return self._define(message)
             case JobRemoved(name=name):
                 self.jobs.pop(name, None)
+                self.unread.pop(name, None)
             case LedgerState():
                 self.ledger = message
             case ConfigLoaded():
@@ -96,6 +138,8 @@ class State:
         return None
 
     def _define(self, status: JobStatus) -> JobStatus:
+        if status.name not in self.jobs:
+            self.unread[status.name] = None
         job = self.jobs.setdefault(status.name, KnownJob(status))
         job.status = status
         job.changes += 1
@@ -105,7 +149,7 @@ class State:
     def _remember(self, job: KnownJob, message: ToExporter) -> None:
         match message:
             case Skipped():
-                job.slots.append(Slot(message.first, message.last, message.count, message.reason, message.detail))
+                _append(job.slots, Slot(message.first, message.last, message.count, message.reason, message.detail))
             case Finished():
                 job.slots.append(
                     Slot(
@@ -128,6 +172,14 @@ class State:
                 for name, value in message.reported.items():
                     if name in job.totals and addable(value):
                         job.totals[name] += value
+
+    def recall(self, name: str, rows: Iterable[Row]) -> None:
+        """The job's slots as the ledger has them, newest first: those from before this process began, too."""
+        if job := self.jobs.get(name):
+            past = [_slot(row) for row in rows if row.fate != "running"]
+            heard = [slot for slot in job.slots if not any(_covers(one, slot) for one in past)]
+            job.slots = deque(sorted([*past, *heard], key=lambda slot: (slot.due, slot.attempt)), SLOTS_KEPT)
+            job.changes += 1
 
     # ---- questions
 

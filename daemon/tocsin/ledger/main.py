@@ -19,6 +19,7 @@ from tocsin.ipc.ledger import (
     LedgerUnusable,
     ToLedger,
 )
+from tocsin.ledger.answers import Answers
 from tocsin.ledger.store import Moved, Passing, Store, Unusable
 
 BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
@@ -28,9 +29,10 @@ RETRY = 1.0  # seconds between tries while the store refuses to write
 T = TypeVar("T")
 
 
-def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]) -> None:
+def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store], answers: Answers) -> None:
     """Runs in the forked child until the parent says Stop. `open_store` raises Passing and Unusable."""
     gc.enable()  # the parent that forked it has it off
+    answers.begin()
     store: Store | None = None
     try:
         store, lost = _patiently(channel, lambda: _open(open_store))
@@ -46,6 +48,7 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
     except Moved as moved:  # the next process takes what is there, or begins a new one
         log.error(f"{moved}: the new ledger has none of the old history")
     finally:
+        answers.stop()  # before the store is closed: who closes it last leaves one file
         if store:
             store.close()
 

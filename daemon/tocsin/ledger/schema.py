@@ -1,6 +1,6 @@
 """The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
 
-VERSION = 2  # kept in user_version
+VERSION = 3  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
@@ -19,6 +19,9 @@ CREATE TABLE slots (
     PRIMARY KEY (job, due, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX slots_due ON slots (due);
+CREATE INDEX slots_run ON slots (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX slots_trouble ON slots (due) WHERE state != 'started' AND outcome IS NOT 'success';
+CREATE INDEX slots_trouble_of ON slots (job, due) WHERE state != 'started' AND outcome IS NOT 'success';
 CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY,
@@ -44,5 +47,10 @@ MIGRATIONS = {  # from the version to the next
 ALTER TABLE jobs ADD COLUMN since REAL NOT NULL DEFAULT 0;
 UPDATE jobs SET since = strftime('%s', 'now');
 ALTER TABLE progress ADD COLUMN began REAL;
+""",
+    2: """
+CREATE INDEX slots_run ON slots (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX slots_trouble ON slots (due) WHERE state != 'started' AND outcome IS NOT 'success';
+CREATE INDEX slots_trouble_of ON slots (job, due) WHERE state != 'started' AND outcome IS NOT 'success';
 """,
 }

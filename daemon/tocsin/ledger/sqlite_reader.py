@@ -1,4 +1,4 @@
-"""Reads a ledger in SQLite beside the process that writes it: for `tocsin history` and `tocsin doctor`."""
+"""Reads a ledger in SQLite while another connection writes it: for the pages, `tocsin history` and the doctor."""
 
 import contextlib
 import json
@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tocsin.ledger import schema
+from tocsin.ipc.history import Question
+from tocsin.ledger import schema, sqlite_find
 from tocsin.ledger.sqlite import BUSY_TIMEOUT, FILE
-from tocsin.ledger.store import Absent, Examined, Unreadable
+from tocsin.ledger.store import Absent, Examined, Found, Unreadable
 
 STEP = 10_000  # SQLite instructions between looks at the clock
+LONGEST = 2.0  # seconds of one search: its asker waits for little more
 
 
 class SqliteReader:
-    def __init__(self, folder: Path) -> None:
+    """`node` is the name of this machine."""
+
+    def __init__(self, folder: Path, node: str = "") -> None:
         self._file = folder / FILE
+        self._node = node
 
     @property
     def name(self) -> str:
@@ -49,6 +54,18 @@ class SqliteReader:
             row["reported"] = json.loads(row["reported"]) if row["reported"] else {}
         return found
 
+    def find(self, question: Question) -> Found:
+        if not self._file.exists():
+            raise Absent(str(self._file))
+        try:
+            with self._opened() as db:
+                _give_up_at(db, time.monotonic() + LONGEST)
+                return sqlite_find.find(db, question, self._node)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise Unreadable(f"it takes longer than {LONGEST:g} s: ask for less") from error
+            raise Unreadable(str(error)) from error
+
     def examine(self, seconds: float) -> Examined:
         """Reads it through (PRAGMA quick_check)."""
         if not self._file.exists():
@@ -73,9 +90,12 @@ class SqliteReader:
             yield db
 
 
+def _give_up_at(db: sqlite3.Connection, end: float) -> None:
+    db.set_progress_handler(lambda: int(time.monotonic() > end), STEP)
+
+
 def _examined(db: sqlite3.Connection, seconds: float, size: int) -> Examined:
-    give_up = time.monotonic() + seconds
-    db.set_progress_handler(lambda: int(time.monotonic() > give_up), STEP)
+    _give_up_at(db, time.monotonic() + seconds)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if not 0 < version <= schema.VERSION:  # an earlier one is brought up to date at the next start
         advice = "run the Tocsin that wrote it" if version > schema.VERSION else "is it a ledger? move it away"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from tocsin.ipc.history import Place, Question, Row
 from tocsin.ipc.job import Deny, Finished, Grant
 from tocsin.ipc.ledger import Entry, JobHistory
 
@@ -81,6 +82,14 @@ class Examined:
     succeeded: frozenset[str] = frozenset()  # the jobs whose last run was a success
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of slots, newest first, and from where to go on if there may be more."""
+
+    rows: Sequence[Row]
+    more: Place | None = None
+
+
 class Reader(Protocol):
     """Reads the ledger beside the process that writes it."""
 
@@ -92,6 +101,9 @@ class Reader(Protocol):
         self, *, job: str | None = None, since: float | None = None, failed: bool = False, limit: int = 50
     ) -> list[dict[str, Any]]:
         """The latest rows, oldest first, as dicts with the columns of `slots`. Raises Absent and Unreadable."""
+
+    def find(self, question: Question) -> Found:
+        """What the pages show, in a bounded time. Raises Absent, Unreadable and OSError."""
 
     def examine(self, seconds: float) -> Examined:
         """Look for damage, for so long at most. Raises PermissionError."""

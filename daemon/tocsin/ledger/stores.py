@@ -13,5 +13,6 @@ def opened(config: Config, session: str) -> Store:
     return SqliteLedger(config.state_dir, session, config.keep)
 
 
-def reader(state_dir: Path) -> Reader:
-    return SqliteReader(state_dir)
+def reader(state_dir: Path, node: str = "") -> Reader:
+    """`node` is the name of this machine, where the pages show it."""
+    return SqliteReader(state_dir, node)

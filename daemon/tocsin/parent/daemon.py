@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tocsin import log
 from tocsin.config import Config
+from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
 from tocsin.ipc.exporter import ConfigLoaded, ProcessExited, ProcessUp, Started, ToExporter
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped, Sleeping
@@ -57,6 +58,8 @@ class Daemon:
         self._programs = programs
         self._session = uuid.uuid4().hex
         self._children = children(self)
+        # Over this pair the exporter asks the ledger about the past. Each process of theirs gets the same end.
+        self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
         self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed, loop)
         self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed, loop)
@@ -162,10 +165,14 @@ class Daemon:
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]:
         if child.process == "job":
             return self.jobs.main_of(child.job)
-        return self._programs.of_service(child.process, self.config, self._session, self._listener.socket)
+        return self._programs.of_service(
+            child.process, self.config, self._session, self._listener.socket, self._past[child.process]
+        )
 
     def kept_by(self, child: Child) -> set[int]:
         own = {self._listener.socket.fileno()} if child.process == EXPORTER else set()
+        if child.process in self._past:
+            own.add(self._past[child.process].fileno())
         return self._kept | self._state.descriptors | own
 
     def forked(self, process: Process) -> None:

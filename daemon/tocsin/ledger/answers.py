@@ -1,0 +1,81 @@
+"""Answers the exporter's questions about the past, in a thread of the ledger's process with a connection of its own.
+
+So reading holds up neither a commit nor the parent, and the exporter, which anybody may reach, has no access to the
+store.
+"""
+
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from tocsin import log
+from tocsin.ipc import channel as channels
+from tocsin.ipc.channel import Channel, ChannelGarbage
+from tocsin.ipc.history import Answer, Ask, NoAnswer, Question, Row, Rows, decode_question
+from tocsin.ledger.store import Absent, Found, Reader, Unreadable
+
+ROOM = channels.MESSAGE_SIZE - 1024  # bytes of rows in one answer
+QUEUE = 16  # answers for an exporter that does not listen; it has half as many questions open at most
+ENDS_IN = 1.0  # seconds for an answer under way when the process is to end
+
+
+class Answers:
+    """Begun and stopped by the process's main thread. A reader is opened for each question, so no file is held."""
+
+    def __init__(self, sock: socket.socket, reader: Callable[[], Reader]) -> None:
+        self._channel: Channel[Answer, Ask] = Channel(sock, decode_question, blocking=False, queue_length=QUEUE)
+        self._reader = reader
+        self._ended = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._serve, name="answers", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """After the answer that is under way."""
+        os.eventfd_write(self._ended, 1)
+        self._thread.join(ENDS_IN)
+        if not self._thread.is_alive():
+            os.close(self._ended)
+
+    def _serve(self) -> None:
+        spoken = select.poll()
+        spoken.register(self._ended, select.POLLIN)
+        while True:
+            spoken.register(self._channel, select.POLLIN | (select.POLLOUT if self._channel.backlog else 0))
+            ready = {descriptor for descriptor, _ in spoken.poll()}
+            if self._ended in ready:
+                return
+            self._channel.flush()
+            try:
+                ask = self._channel.receive()
+            except ChannelGarbage as error:
+                log.error("cannot understand a question about the history", why=str(error))
+                continue
+            if ask and time.time() < ask.until:
+                self._channel.send(self._answer(ask.number, ask.question))
+
+    def _answer(self, number: int, question: Question) -> Answer:
+        try:
+            found = self._reader().find(question)
+        except Absent:
+            return NoAnswer(number, "there is no ledger yet")
+        except (Unreadable, OSError) as error:
+            return NoAnswer(number, f"the ledger cannot be read: {error}"[:500])
+        return fitting(number, found)
+
+
+def fitting(number: int, found: Found) -> Rows:
+    """As many of the rows as one message holds."""
+    left, rows = ROOM, list[Row]()
+    for row in found.rows:
+        left -= len(msgspec.json.encode(row)) + 1
+        if left < 0:
+            return Rows(number, tuple(rows), rows[-1].place)
+        rows.append(row)
+    return Rows(number, tuple(rows), found.more)
