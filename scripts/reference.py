@@ -19,6 +19,7 @@ import lifecycle_tables
 from tocsin.cli import main as tocsin
 from tocsin.config.loader import DAEMON_VARIABLES
 from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.state import KnownJob
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus
 from tocsin.jobfile.schema import OF_A_JOB, schema
 
@@ -128,7 +129,7 @@ def metrics(*, of_jobs: bool) -> str:
         state="sleeping",
     )
     told.hear(ConfigLoaded("hash", 0.0), None, 0.0)
-    told.hear(job, job, 0.0)
+    told.hear(job, KnownJob(job), 0.0)
     rows = []
     for family in told.registry.collect():
         if family.name.startswith("tocsin_job_") != of_jobs:

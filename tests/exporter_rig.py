@@ -129,6 +129,9 @@ class Told:
         for message in history:
             self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
 
+    def measure(self) -> None:
+        self.metrics.measure(self.state.healths(NOON, 0.0))
+
     def assert_equal(self) -> None:
         families = self.metrics.families
         assert render(families.memories, openmetrics=False) == generate_latest(families.registry)
@@ -139,10 +142,10 @@ class Asked:
     """A site after a history, at a time that the test sets."""
 
     def __init__(self, *history: ToExporter, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
-        self.clock = 100.0
+        self.clock, self.now = 100.0, NOON
         self.state = State(NOON, self.clock)
         self.metrics = Metrics()
-        self.routes = Routes(self.state, self.metrics, host, access, lambda: NOON, lambda: self.clock)
+        self.routes = Routes(self.state, self.metrics, host, access, lambda: self.now, lambda: self.clock)
         self.tell(*history)
 
     def tell(self, *history: ToExporter) -> None:
@@ -157,7 +160,8 @@ class Asked:
         accept: str = "",
         authorization: str = "",
     ) -> Reply:
-        return self.routes.answer(Request(method, path, host, accept, authorization))
+        path, _, query = path.partition("?")
+        return self.routes.answer(Request(method, path, query, host, accept, authorization))
 
     def json(self, path: str) -> tuple[int, Any]:
         reply = self.ask(path)

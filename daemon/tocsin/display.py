@@ -4,7 +4,7 @@ Colours are for terminals: click drops them elsewhere, and `cli` does where NO_C
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import click
 
 from tocsin.config import Config, Job
 from tocsin.config.secrets import Secret
+from tocsin.health import LOOKS, Judged
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.job import Finished
@@ -107,14 +108,19 @@ def row_as_json(row: dict[str, Any]) -> dict[str, Any]:
     return row | {key: rfc3339(row[key]) for key in _INSTANTS if row[key] is not None}
 
 
-def jobs_table(statuses: Sequence[JobStatus]) -> str:
-    rows = []
+def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> str:
+    """The table, and below it a line for each job with more to say than a word."""
+    rows, lines = [], []
     for one in statuses:
+        word, why = judged[one.name]
         memory = resident_memory(one.pid) if one.pid else None
-        state = f"{one.state}, paused" if one.paused else one.state
-        next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled else "-"
-        rows.append([one.name, state, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
-    return table(["JOB", "STATE", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"], rows, coloured=3)
+        shown = f"{word}, paused" if one.paused and word != "paused" else word
+        next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled and one.state != "running" else "-"
+        rows.append([one.name, shown, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
+        if why:
+            lines.append(f"{one.name}: {click.style(word, fg=LOOKS[word].colour)}, {printable(why)}")
+    whole = table(["JOB", "HEALTH", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"], rows, coloured=3)
+    return "\n".join([whole, *([""] if lines else []), *lines])
 
 
 def history_table(rows: Sequence[dict[str, Any]]) -> str:

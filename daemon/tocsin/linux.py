@@ -138,6 +138,15 @@ def close_all_but(kept: Iterable[int]) -> None:
     close_ranges(all_but(kept))
 
 
+def process_state(pid: int) -> str:
+    """One letter, as proc(5) has it: T is stopped, Z has ended. "" where the process is gone or cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split(maxsplit=1)[0].decode()
+    except (OSError, IndexError):
+        return ""
+
+
 def resident_memory(pid: int) -> int | None:
     """Bytes of memory that process `pid` holds (RSS), or None when there is no such process (proc(5))."""
     try:

@@ -90,7 +90,7 @@ class Page:
     async def choose(self, selector: str, value: str) -> None:
         """Type into an input or pick from a select."""
         await self.value(
-            f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input')); }})"
+            f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input', {{ bubbles: true }})); }})"
             f"(document.querySelector({json.dumps(selector)}))"
         )
 

@@ -35,7 +35,7 @@ async def _look_around(tmp_path: Path) -> None:
         one.send(run("expire-holds", "http_error", detail=HOSTILE, due=now), ran("sla-check", "run-1"))
         async with browser(tmp_path / "profile") as page:
             await page.open(f"http://127.0.0.1:{one.port}/")
-            await page.until(VISIBLE, ["expire-holds", "off", "sla-check"].__eq__)
+            await page.until(VISIBLE, ["expire-holds", "off", "sla-check"].__eq__)  # the failing one first
             assert await page.value("document.querySelector('h1').innerText") == "1 of 3 jobs is failing"
 
             # the countdown moves
@@ -46,19 +46,31 @@ async def _look_around(tmp_path: Path) -> None:
             # filter and sort, kept in the address and across refreshes
             await page.choose("#filter", "SLA")
             await page.until(VISIBLE, ["sla-check"].__eq__)
-            assert await page.value("location.search") == "?q=sla"
+            await page.until("location.search", "?q=sla".__eq__)
             await page.value("window.stillHere = true")
             one.send(job("sla-daily"), ProcessUp("job", "sla-daily", 1, now))
             await page.until(VISIBLE, ["sla-check", "sla-daily"].__eq__)
             await page.choose("#filter", "")
-            await page.choose("#mood", "failing")
+            await page.choose("#health", "failing")
             await page.until(VISIBLE, ["expire-holds"].__eq__)
-            await page.choose("#mood", "")
+            assert await page.value("document.querySelector('#shown').innerText") == "1 of 4"
+            await page.choose("#filter", "nothing like that")
+            await page.until("document.querySelector('.none').innerText", "No job fits. Show all jobs".__eq__)
+            await page.choose("#filter", "")
+            await page.choose("#health", "")
+            await page.choose("#sort", "name")
+            await page.until(VISIBLE, ["expire-holds", "off", "sla-check", "sla-daily"].__eq__)
             await page.choose("#sort", "trouble")
-            await page.until(VISIBLE, ["expire-holds", "sla-daily", "sla-check", "off"].__eq__)
+            await page.until("location.search", "".__eq__)
             one.send(run("sla-check", "timeout"), run("sla-check", "timeout"), JobRemoved("sla-daily"))
             await page.until(VISIBLE, ["sla-check", "expire-holds", "off"].__eq__)
             assert await page.value("window.stillHere")
+
+            # the count of the failing is a link, which is a page of its own
+            await page.click(".counts a[href='/?health=failing']")
+            await page.until("location.search", "?health=failing".__eq__)
+            await page.until(VISIBLE, ["sla-check", "expire-holds"].__eq__)
+            assert await page.value("document.querySelector('#health').value") == "failing"
 
             # follow a job; a new run appears without a reload
             await page.click("[data-name=sla-check] a")

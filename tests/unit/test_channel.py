@@ -34,6 +34,7 @@ from tocsin.ipc.control import (
 )
 from tocsin.ipc.exporter import (
     ConfigLoaded,
+    DaemonStops,
     EventsDropped,
     Heartbeat,
     JobRemoved,
@@ -153,6 +154,7 @@ SAMPLES: list[Message] = [
     LedgerState(False, 3, "why"),
     LogLinesDropped(3),
     EventsDropped(3),
+    DaemonStops(60.0),
     Heartbeat(60.0),
     ListJobs(),
     FireJob("a"),

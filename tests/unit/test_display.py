@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tocsin import display, units
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
+from tocsin.health import Judged
 from tocsin.ipc import status
 from tocsin.ipc.job import Finished
 from tocsin.parent import statuses
@@ -125,17 +126,19 @@ def test_the_table_of_jobs(make_job: MakeJob) -> None:
         statuses.of(make_job()), state="sleeping", paused=True, next_fire=60.0, last_outcome="success", pid=os.getpid()
     )
     off = statuses.of(make_job(name="b", enabled=False))
-    head, first, second = columns(display.jobs_table([up, off]))
-    assert [cell.strip() for cell in head] == ["JOB", "STATE", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"]
+    judged = {"sla-check": Judged("failing", "its last run failed"), "b": Judged("disabled")}
+    head, first, second, _, why = columns(display.jobs_table([up, off], judged))
+    assert why == ["sla-check: failing, its last run failed"]
+    assert [cell.strip() for cell in head] == ["JOB", "HEALTH", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"]
     assert [cell.strip() for cell in first[:5]] == [
         "sla-check",
-        "sleeping, paused",
+        "failing, paused",
         "1970-01-01T00:01:00Z",
         "success",
         str(os.getpid()),
     ]
     assert [cell.strip() for cell in second[:6]] == ["b", "disabled", "-", "-", "-", "-"]
-    assert display.jobs_table([]).split()[0] == "JOB"
+    assert display.jobs_table([], {}).split()[0] == "JOB"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.doctor.judge import CACHE, PATH, SECRET, Answer, clock, judged
 from tocsin.doctor.report import as_json, as_text
 from tocsin.doctor.target import validity
+from tocsin.health import Health, Judged
 from tocsin.ipc.exporter import JobStatus
 from tocsin.redact import redact
 from tocsin.schedule import Schedule
@@ -244,22 +245,25 @@ def test_disks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "status"),
+    ("health", "failures", "status"),
     [
-        ({"state": "sleeping", "last_outcome": "success"}, "ok"),
-        ({"state": "sleeping", "last_outcome": "timeout", "consecutive_failures": 1}, "warning"),
-        ({"state": "sleeping", "last_outcome": "timeout", "consecutive_failures": 3}, "FAIL"),
-        ({"state": "backing off"}, "FAIL"),
-        ({"state": "sleeping", "paused": True}, "warning"),
-        ({"state": "disabled", "enabled": False, "last_outcome": "timeout", "consecutive_failures": 3}, "skipped"),
+        *[(health, 0, "ok") for health in ("well", "new", "running")],
+        ("failing", 1, "warning"),
+        ("failing", 3, "FAIL"),
+        ("overdue", 1, "FAIL"),
+        ("overdue", 0, "FAIL"),
+        ("stalled", 0, "FAIL"),
+        *[(health, 0, "warning") for health in ("slow", "missing", "paused")],
+        ("disabled", 3, "skipped"),
     ],
 )
-def test_health(changes: dict[str, object], status: str) -> None:
+def test_health(health: Health, failures: int, status: str) -> None:
     given: dict[str, object] = {
         "name": "a", "schedule": "@daily", "timezone": "UTC", "words": "", "method": "POST", "url": "http://a/",
         "host": "a", "enabled": True, "description": "", "timeout": 1.0, "grace": 1.0, "fields": (),
     }  # fmt: skip
-    assert state.health(JobStatus(**{**given, **changes})).status == status  # type: ignore[arg-type]
+    one = JobStatus(**given, state="sleeping", consecutive_failures=failures)  # type: ignore[arg-type]
+    assert state.health(one, Judged(health, "why")).status == status
 
 
 # ---- supervisord

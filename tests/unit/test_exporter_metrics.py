@@ -137,12 +137,12 @@ def test_slots_that_did_not_run() -> None:
 
 def test_the_jobs_process() -> None:
     told = History(*world(job()))
-    told.metrics.measure(one.status for one in told.state.jobs.values())
+    told.measure()
     assert told.value("tocsin_job_process_up") == 1
     assert told.value("tocsin_job_process_start_time_seconds") == NOON
     assert (told.value("tocsin_job_process_resident_memory_bytes") or 0) > 1e6
     told.tell(ProcessExited("job", "sla-check", "signal", "SIGKILL"))
-    told.metrics.measure(one.status for one in told.state.jobs.values())
+    told.measure()
     assert told.value("tocsin_job_process_up") == 0
     assert told.value("tocsin_job_process_start_time_seconds") == 0
     assert told.value("tocsin_job_process_resident_memory_bytes") == 0
@@ -269,7 +269,7 @@ def test_config() -> None:
 
 def test_number_of_jobs_by_state() -> None:
     told = History(*world(job("a"), job("b"), job("c", paused=True), job("d", enabled=False, state="disabled")))
-    told.metrics.measure(one.status for one in told.state.jobs.values())
+    told.measure()
     assert told.value("tocsin_jobs", "", state="enabled") == 2
     assert told.value("tocsin_jobs", "", state="paused") == 1
     assert told.value("tocsin_jobs", "", state="disabled") == 1

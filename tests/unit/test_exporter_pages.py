@@ -7,10 +7,10 @@ import pytest
 
 from exporter_rig import HOSTILE, NOON, Asked, job, run, world
 from tocsin.exporter.charts import HEIGHT, WIDTH, bars, durations, round_up, shape
-from tocsin.exporter.pages import MOODS, mood
 from tocsin.exporter.routes import SECURITY_HEADERS
 from tocsin.exporter.state import SLOTS_KEPT, Slot
-from tocsin.ipc.exporter import ConfigLoaded, LedgerState, ToExporter
+from tocsin.health import LOOKS
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, LedgerState, ProcessExited, Started, ToExporter
 from tocsin.ipc.fates import FAILURES, FATES
 from tocsin.ipc.job import Skipped, Sleeping
 from tocsin.ipc.types import NOT_RUN_REASONS, OUTCOMES
@@ -113,8 +113,8 @@ def test_overview() -> None:
     assert "1 of 4 jobs is failing" in elements.text
     assert "401: the secrets differ" in elements.text
     assert "1,234" in elements.text
-    moods = [attributes["data-mood"] for tag, attributes in elements.found if "data-mood" in attributes]
-    assert moods == ["failing", "well", "paused", "disabled"]  # sorted by name
+    healths = [attributes["data-health"] for tag, attributes in elements.found if "data-health" in attributes]
+    assert healths == ["failing", "well", "paused", "disabled"]
     assert ("a", {"href": "/jobs/bad"}) in elements.found
 
 
@@ -128,14 +128,15 @@ def test_rows_follow_their_jobs() -> None:
 
 
 def test_empty_daemon() -> None:
-    assert "No jobs yet" in page(Asked(), "/").text
+    assert "No jobs yet" in page(Asked(*world()), "/").text
 
 
 def test_a_silent_daemon_is_said_first() -> None:
     asked = Asked(*world(job()), run())
     asked.clock += 40
     text = page(asked, "/").text
-    assert "The daemon has been silent for 40 s" in text
+    assert "The daemon is silent" in text
+    assert "nothing heard of the parent for 40 s" in text
     assert "All is well" not in text
     assert "(1) Tocsin" in text
 
@@ -156,8 +157,9 @@ def test_trouble_of_the_daemon_is_no_good_news(trouble: ToExporter, headline: st
     assert headline in text
     assert "All is well" not in text
     assert "(1) Tocsin" in text  # the title
-    asked.tell(run(outcome="timeout"))
-    assert "(2) Tocsin" in page(asked, "/").text
+    asked.tell(LedgerState(up=True, backlog=0), ConfigLoaded("c0ffee", NOON), run(outcome="timeout"))
+    assert "(1) Tocsin" in page(asked, "/").text
+    assert "1 of 1 job is failing" in page(asked, "/").text
 
 
 def test_job_page() -> None:
@@ -183,23 +185,109 @@ def test_job_page() -> None:
     assert len(shapes) == 1  # the timeout is a cross
 
 
-def test_moods() -> None:
-    up = job(pid=1, state="sleeping")
-    assert mood(up) == "new"
-    assert mood(job()) == "down"
-    assert mood(job(enabled=False, state="disabled")) == "disabled"
-    assert mood(job(pid=1, state="running", last_outcome="success")) == "running"
-    assert mood(job(pid=1, state="sleeping", last_outcome="success")) == "well"
-    assert mood(job(pid=1, state="sleeping", last_outcome="timeout", consecutive_failures=1)) == "failing"
-    assert mood(job(pid=1, state="sleeping", last_outcome="cancelled")) == "cancelled"
-    assert mood(job(pid=1, state="sleeping", last_outcome="cancelled", consecutive_failures=1)) == "failing"
-    assert mood(job(pid=1, state="sleeping", paused=True, last_outcome="timeout", consecutive_failures=1)) == "paused"
+def shown(asked: Asked, path: str) -> list[str]:
+    return [str(attributes["data-name"]) for _, attributes in page(asked, path).found if "data-name" in attributes]
 
 
-def test_the_script_sorts_by_every_mood() -> None:
-    script = Asked().ask("/static/page.js").body.decode()
-    (order,) = re.findall(r"^const TROUBLE = \{(.*)\};$", script, re.MULTILINE)
-    assert set(re.findall(r"(\w+):", order)) == set(MOODS)
+def some() -> Asked:
+    return Asked(
+        *world(
+            job("job-10"), job("job-9"), job("bad", description="A & b"), job("off", enabled=False, state="disabled")
+        ),
+        *[Sleeping(name, NOON + 60) for name in ("job-9", "job-10", "bad")],
+        *[run("bad", "timeout"), run("job-10", due=NOON - 60), run("job-9")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["bad", "job-9", "job-10", "off"]),  # trouble first, then by name, as people count
+        ("?sort=name", ["bad", "job-9", "job-10", "off"]),
+        ("?sort=last", ["bad", "job-9", "job-10", "off"]),
+        ("?sort=next", ["bad", "job-9", "job-10", "off"]),
+        ("?health=failing", ["bad"]),
+        ("?health=well", ["job-9", "job-10"]),
+        ("?health=stalled", []),
+        ("?health=nonsense&sort=nonsense&more=1", ["bad", "job-9", "job-10", "off"]),
+        ("?q=JOB-1", ["job-10"]),
+        ("?q=timeout", ["bad"]),
+        ("?q=a+%26+B", ["bad"]),
+        ("?q=ago", []),  # the search reads no times
+        ("?q=utc", []),
+        ("?q=2026", []),
+        ("?q=job&health=failing", []),
+        ("?" + "&".join(f"q{n}=x" for n in range(500)), ["bad", "job-9", "job-10", "off"]),
+    ],
+)
+def test_the_address_says_which_jobs_are_shown(query: str, names: list[str]) -> None:
+    assert shown(some(), f"/{query}") == names
+
+
+def test_the_counts_are_links_that_keep_the_rest_of_the_address() -> None:
+    elements = page(some(), "/?q=job&sort=name")
+    links = [attributes["href"] for tag, attributes in elements.found if tag == "a" and attributes["href"]]
+    assert "/?q=job&health=well&sort=name" in links
+    assert not [link for link in links if "failing" in link], "no job with that name fails"
+    current = [
+        attributes["href"] for _, attributes in page(some(), "/?health=well").found if "aria-current" in attributes
+    ]
+    assert current == ["/?health=well"]
+
+
+def test_a_filter_that_no_job_fits_says_so() -> None:
+    assert "No job fits" in page(some(), "/?q=nonsense").text
+
+
+def test_a_row_is_drawn_anew_when_its_health_changes_by_time_alone() -> None:
+    asked = some()
+    assert shown(asked, "/?health=stalled") == []
+    asked.now += 60 + 11
+    assert shown(asked, "/?health=stalled") == ["bad", "job-9", "job-10"]
+    assert "it was due at 2026-11-21T12:01:00Z" in page(asked, "/").text
+
+
+def test_a_job_that_is_not_there_is_a_page_with_the_nearest_names() -> None:
+    asked = Asked(*world(job("sla-check"), job("sla-cheque"), job("cleanup")))
+    reply = asked.ask("/jobs/sla-chek")
+    assert (reply.status, reply.content_type) == (404, "text/html; charset=utf-8")
+    elements = page(asked, "/jobs/sla-chek")
+    assert "Did you mean sla-check or sla-cheque?" in elements.text
+    assert ("a", {"href": "/jobs/sla-check"}) in elements.found
+    assert "Did you mean" not in page(asked, "/jobs/zzz").text
+
+
+def test_a_running_job_shows_how_long_and_when_it_is_due_next() -> None:
+    asked = Asked(*world(job(schedule="*/5 * * * *")), Sleeping("sla-check", NOON), Started("sla-check", NOON))
+    asked.now += 200
+    times = [attributes for tag, attributes in page(asked, "/jobs/sla-check").found if tag == "time"]
+    assert [one["data-next"] for one in times if "data-next" in one] == [f"{NOON + 300:.3f}"]
+    (row,) = [attributes for tag, attributes in page(asked, "/").found if tag == "time" and "data-for" in attributes]
+    assert row["data-for"] == f"{NOON:.3f}"
+    assert "running since 2026-11-21 12:00:00 UTC" in " ".join(page(asked, "/").text.split())
+
+
+def test_instants_are_shown_in_the_zone_of_the_job_too() -> None:
+    asked = Asked(*world(job(timezone="America/New_York")), Sleeping("sla-check", NOON + 60))
+    assert "2026-11-21 07:01:00 America/New_York" in page(asked, "/jobs/sla-check").text
+    asked = Asked(*world(job()), Sleeping("sla-check", NOON + 60))
+    assert "12:01:00 UTCUTC" not in page(asked, "/jobs/sla-check").text
+
+
+def test_jobs_that_wait_out_a_drain_have_stopped() -> None:
+    asked = Asked(*world(job()), Sleeping("sla-check", NOON + 60), DaemonStops(NOON))
+    asked.tell(ProcessExited("job", "sla-check", "clean", "exit code 0"))
+    assert "The daemon is stopping" in page(asked, "/").text
+    text = page(asked, "/jobs/sla-check").text
+    assert "backing off" not in text
+    assert "stopped" in text
+
+
+def test_every_health_has_a_colour_or_is_quiet() -> None:
+    css = Asked().ask("/static/page.css").body.decode()
+    for health, look in LOOKS.items():
+        if look.is_trouble:
+            assert re.search(rf"\.health\.{health}\b[^{{]*{{ color:", css), health
 
 
 # ---- the pictures

@@ -35,12 +35,14 @@ def test_readiness_says_what_is_missing() -> None:
     asked.tell(LedgerState(up=False, backlog=3, detail="disk full"), ProcessUp("job", "a", 1, NOON))
     assert asked.json("/readyz")[1]["missing"] == [
         "the ledger does not commit: disk full",
-        "job b has no process (starting)",
+        "job b is stalled: its process is being started",
     ]
     asked.tell(LedgerState(up=True, backlog=0), ProcessUp("job", "b", 1, NOON))
     assert asked.json("/readyz") == (200, {"status": "ready", "missing": []})
     asked.tell(ProcessExited("job", "a", "error", "exit code 1"))
-    assert asked.json("/readyz")[1]["missing"] == ["job a has no process (backing off)"]
+    assert asked.json("/readyz")[1]["missing"] == [
+        "job a is stalled: its process ended, and is started again in a moment"
+    ]
     asked.tell(JobRemoved("a"))
     assert asked.json("/readyz")[0] == 200
 
@@ -52,7 +54,7 @@ def test_nothing_is_ready_while_the_parent_is_silent() -> None:
     asked.clock += 16
     assert asked.json("/readyz") == (
         503,
-        {"status": "waiting", "missing": ["nothing heard of the parent for 16 s"]},
+        {"status": "waiting", "missing": ["the daemon is silent: nothing heard of the parent for 16 s"]},
     )
     asked.tell(Heartbeat(NOON))
     assert asked.json("/readyz")[0] == 200
@@ -83,7 +85,16 @@ def test_every_instant_of_a_job_is_rfc_3339_or_null() -> None:
     first, second = asked.json("/api/jobs")[1]
     assert (first["since"], second["since"]) == ("2026-11-21T12:00:00.000Z", None)
     numbers = {key for key, value in first.items() if isinstance(value, float | int)}
-    assert numbers - {"memory"} == {"enabled", "timeout", "grace", "paused", "pid", "consecutive_failures"}
+    assert numbers - {"memory"} == {
+        "enabled",
+        "timeout",
+        "grace",
+        "paused",
+        "pid",
+        "consecutive_failures",
+        "missing",
+        "usual_duration",
+    }
 
 
 def test_api_job_with_its_slots_latest_first() -> None:
@@ -147,7 +158,8 @@ def test_other_methods_are_refused(method: str) -> None:
 )
 def test_nothing_there(path: str) -> None:
     asked = Asked(*world(job()))
-    assert asked.json(path)[0] == 404
+    if not path.startswith("/jobs/"):  # which is a page, whoever asks
+        assert asked.json(path)[0] == 404
     page = asked.ask(path, accept="text/html,*/*")
     assert page.status == 404
     expected = "application/json" if path.startswith("/api/") else "text/html"

@@ -13,6 +13,7 @@ import exporter_rig as rig
 from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
 from tocsin.exporter.refusals import REFUSALS
+from tocsin.health import HEALTHS
 from tocsin.ipc.exporter import ProcessUp
 from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, REPORTED_ERRORS, STATUS_CLASSES
 
@@ -28,6 +29,7 @@ CLOSED = {
     ("tocsin_ledger_process_exits_total", "reason"): EXIT_REASONS,
     ("tocsin_exporter_refused_requests_total", "reason"): REFUSALS,
     ("tocsin_jobs", "state"): JOB_STATES,
+    ("tocsin_job_health", "health"): [health for health in HEALTHS if health != "disabled"],
     ("ALERTS", "alertstate"): ("pending", "firing"),
 }
 TARGET = {"job", "instance"}  # Prometheus adds these to whatever it scrapes
@@ -45,7 +47,7 @@ def published() -> dict[str, dict[str, set[str]]]:
     """The values of each label of each metric that an exporter with a job publishes."""
     status = rig.job(last_success=rig.NOON)
     told = rig.Told(*rig.world(status), ProcessUp("ledger", "", 1, rig.NOON))
-    told.metrics.measure([status])
+    told.measure()
     labels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for family in text_string_to_metric_families(told.metrics.text().decode()):
         for sample in family.samples:

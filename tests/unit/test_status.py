@@ -66,6 +66,7 @@ STATES: list[tuple[Sequence[Message], str]] = [
     ([UP, Started("sla-check", 60.1), ProcessExited("job", "sla-check", "signal", "")], "backing off"),
     ([UP, ProcessExited("job", "sla-check", "signal", ""), run("lost")], "backing off"),
     ([UP, ProcessExited("job", "sla-check", "signal", ""), UP], "starting"),
+    ([UP, ProcessExited("job", "sla-check", "clean", "")], "stopped"),  # told to: at a reload, or in a drain
 ]
 
 
@@ -134,9 +135,25 @@ def test_a_disabled_job_stays_so_while_it_finishes(make_job: MakeJob) -> None:
         assert (found.state, found.next_fire, found.running_since) == ("disabled", None, None)
 
 
+def test_slots_that_did_not_run_count_until_one_does(make_job: MakeJob) -> None:
+    passed = [Skipped("sla-check", 60, 180, 3, "missed"), Skipped("sla-check", 240, 240, 1, "overlap")]
+    others = [
+        Skipped("sla-check", 300, 300, 1, "paused"),
+        Skipped("sla-check", 301.5, 301.5, 1, "overlap", trigger="manual"),
+    ]
+    assert told(make_job, UP, *passed, *others).missing == 4
+    assert told(make_job, UP, *passed, run("success")).missing == 0
+
+
+def test_the_usual_duration_is_that_of_successful_runs(make_job: MakeJob) -> None:
+    took = [replace(run("success"), duration=seconds) for seconds in (1.0, 1.0, 5.0)]
+    assert told(make_job, UP, run("success")).usual_duration is None
+    assert told(make_job, UP, *took, replace(run("timeout"), duration=300.0)).usual_duration == 2.0
+
+
 def test_what_does_not_change_it(make_job: MakeJob) -> None:
     found = told(make_job, UP, run("success"))
-    for event in (Skipped("sla-check", 1, 1, 1, "missed"), Heartbeat(1.0), Committed(1, 0.1)):
+    for event in (Skipped("sla-check", 1, 1, 1, "paused"), Heartbeat(1.0), Committed(1, 0.1)):
         assert status.after(found, event) is found
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.config import Job
+from tocsin.exporter.api import readiness
 from tocsin.exporter.state import State
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -65,6 +66,10 @@ def test_a_new_exporter_hears_what_is_in_use_and_what_was_refused_since() -> Non
         assert [one for one in exporter.heard if isinstance(one, ConfigLoaded)] == expected
 
 
+def _missing(state: State) -> list[str]:
+    return list(readiness(state, T, 0.0)[1]["missing"])
+
+
 def test_a_new_exporter_knows_every_job_before_it_can_call_itself_ready(make_job: Callable[..., Job]) -> None:
     exporter = Exporter(0)
     feed = StatusFeed(exporter.take)
@@ -78,7 +83,7 @@ def test_a_new_exporter_knows_every_job_before_it_can_call_itself_ready(make_job
     for _ in range(20):
         exporter.room = 1
         feed.pump()
-        ready.append(not list(exporter.state.unready()))
+        ready.append(not _missing(exporter.state))
     assert ready[-1]
     assert len(exporter.state.jobs) == 3
     assert isinstance(exporter.heard[ready.index(True)], ConfigLoaded)
@@ -115,7 +120,7 @@ def test_twenty_thousand_jobs_and_an_exporter_that_never_listens(make_job: Calla
     feed.pump()
     assert len(exporter.heard) <= jobs + 10, "each state is told once, as it is now"
     assert exporter.statuses == feed.statuses
-    assert not list(exporter.state.unready())
+    assert not _missing(exporter.state)
 
 
 def test_what_is_counted_waits_and_is_heard_once(make_job: Callable[..., Job]) -> None:

@@ -1,25 +1,27 @@
 """`tocsin jobs`: what the running daemon does."""
 
 import json
+import time
 from pathlib import Path
 
 import click
 
-from tocsin import display
+from tocsin import display, health
 from tocsin.commands.asking import ask
 from tocsin.commands.common import examples, job_file_option
-from tocsin.ipc import status
 from tocsin.ipc.control import ListJobs
-from tocsin.ipc.exporter import JobStatus
 
 
 @click.command(epilog=examples("tocsin jobs", "tocsin jobs --json"))
 @job_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def jobs(file: Path, as_json: bool) -> None:
-    """Show each job's state, next fire, last outcome and process."""
-    statuses = [one for one in ask(file, ListJobs()) if isinstance(one, JobStatus)]
+    """Show each job's health, next fire, last outcome and process."""
+    found = health.answered(ask(file, ListJobs()), time.time())
     if as_json:
-        click.echo(json.dumps([status.as_json(one) for one in statuses], indent=2))
+        shown = [health.as_json(one, found.judged[one.name]) for one in found.statuses]
+        click.echo(json.dumps(shown, indent=2))
     else:
-        click.echo(display.jobs_table(statuses))
+        for trouble in found.troubles:
+            click.echo(display.bad(display.printable(str(trouble))))
+        click.echo(display.jobs_table(found.statuses, found.judged))

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tocsin.doctor.finding import Finding, fail, ok
-from tocsin.ipc.exporter import JobStatus
+from tocsin.health import stands_still
+from tocsin.linux import process_state
 from tocsin.parent.listener import sockets
-from tocsin.timestamps import rfc3339
 
-HANGS = 10.0  # seconds beyond a job's grace that its process may take to act on its instant, or to start
-_STATES = {
-    "T": ("is stopped (SIGSTOP)", "continue it: kill -CONT {pid}"),
-    "t": ("is held by a debugger", "detach the debugger (gdb, strace) from process {pid}"),
-    "Z": ("has ended, and the daemon does not take note", "is the daemon stopped? See its log"),
+_ADVICE = {  # by the state of a process
+    "T": "continue it: kill -CONT {pid}",
+    "t": "detach the debugger (gdb, strace) from process {pid}",
+    "Z": "is the daemon stopped? See its log",
 }
 _LISTENS = "0A"  # the state of a socket in /proc/net/tcp
 _TITLE = "tocsin: "  # how the daemon's children name themselves
@@ -80,32 +79,18 @@ def stopped(daemon: int) -> Iterator[Finding]:
 
 
 def _stopped(pid: int, name: str) -> Finding | None:
-    if (words := _STATES.get(_state(pid))) is None:
+    state = process_state(pid)
+    if (what := stands_still(pid, state)) is None:
         return None
-    what, advice = words
     effect = "nothing is called" if name == "daemon" else "its slots do not run" if name.startswith("job ") else ""
-    detail = f"its process {pid} {what}" + (f": {effect}" if effect else "")
-    return fail("state.processes", name.removeprefix("job "), detail, advice.format(pid=pid))
+    detail = f"its process {what}" + (f": {effect}" if effect else "")
+    return fail("state.processes", name.removeprefix("job "), detail, _ADVICE[state].format(pid=pid))
 
 
-def _state(pid: int) -> str:
-    """One letter; "" where the process is gone or cannot be seen."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
-
-
-def hanging(one: JobStatus, now: float) -> Finding | None:
-    """A process that should have done something by now, by what the daemon says of it."""
-    if not one.enabled or one.pid is None or _state(one.pid) in _STATES:  # these are found above
-        return None
-    late = now - one.grace - HANGS
-    if one.state == "sleeping" and one.next_fire is not None and one.next_fire < late:
-        what = f"was due at {rfc3339(one.next_fire)} and has not woken"
-    elif one.state == "starting" and one.process_started is not None and one.process_started < late:
-        what = f"was started at {rfc3339(one.process_started)} and has not begun"
-    else:
-        return None
-    advice = f"kill -9 {one.pid}: the daemon starts another. Please report it, with the daemon's log"
-    return fail("state.job", one.name, f"its process {one.pid} hangs: it {what}", advice)
+def unstick(pid: int | None) -> str:
+    """What to do about a job that cannot be called."""
+    if pid is None:
+        return "the daemon's log says why"
+    advice = _ADVICE.get(process_state(pid))
+    hangs = f"kill -9 {pid}: the daemon starts another. Please report it, with the daemon's log"
+    return advice.format(pid=pid) if advice else hangs

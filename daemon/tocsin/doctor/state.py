@@ -11,11 +11,13 @@ from pathlib import Path
 from tocsin.config import Config, Job
 from tocsin.doctor import disk, processes
 from tocsin.doctor.finding import Finding, fail, in_number, ok, skipped, warning
+from tocsin.health import Judged, answered
 from tocsin.ipc import channel
 from tocsin.ipc.channel import ChannelClosed, ChannelGarbage
 from tocsin.ipc.control import Done, ListJobs, Refused, decode_answer
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FAILURES
+from tocsin.ipc.types import Message
 from tocsin.ledger import stores
 from tocsin.ledger.store import Absent, Reader, Unreadable
 from tocsin.parent import control
@@ -27,6 +29,13 @@ from tocsin.units import size
 ANSWER = 5.0  # seconds for the daemon to list its jobs: a thousand take 20 ms
 LEDGER = 5.0  # seconds for reading the ledger through: some 2 GB from memory
 LOOKED_AT = 100  # rows of a job in the ledger among which its last failures are sought
+_ADVICE = {
+    "silent": "restart it (supervisorctl restart tocsin)",
+    "stopping": "start it again when it has stopped",
+    "ledger": "its log says why; is there room on the disk of the state folder?",
+    "job file": "tocsin check",
+    "exporter": "is the machine overloaded?",
+}
 OFTEN = 3  # failures in a row: one may be a deployment, three are not
 
 
@@ -81,14 +90,16 @@ def ledger(reader: Reader, state: State) -> Finding:
 
 def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
     try:
-        statuses = list(_listed(config.state_dir))
+        found = answered(_answers(config.state_dir), time.time())
     except (OSError, ChannelClosed, ChannelGarbage) as error:
         why = f"holds the folder, but does not answer: {error}"
         advice = "its log may say why; if it hangs, restart it (supervisorctl restart tocsin)"
         yield fail("state.control", control.NAME, why, advice)
         return
-    yield ok("state.control", control.NAME, f"the daemon answers, with {in_number(len(statuses))}")
-    theirs = {one.name: one for one in statuses}
+    yield ok("state.control", control.NAME, f"the daemon answers, with {in_number(len(found.statuses))}")
+    for trouble in found.troubles:
+        yield fail("state.daemon", config.file.name, str(trouble), _ADVICE[trouble.what])
+    theirs = {one.name: one for one in found.statuses}
     ours = {job.name: of(job) for job in config.jobs.values()}
     names = sorted(
         theirs.keys() ^ ours.keys()
@@ -97,11 +108,11 @@ def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[F
     if names:
         shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         yield warning("state.reload", config.file.name, f"the daemon runs with an older one ({shown})", "tocsin reload")
-    for one in statuses:
+    for one in found.statuses:
         if one.name in jobs:
             state.succeeded -= {one.name} if one.consecutive_failures else set()
             failed = failures(stores.reader(config.state_dir), one) if one.consecutive_failures else ""
-            yield processes.hanging(one, time.time()) or health(one, failed)
+            yield health(one, found.judged[one.name], failed)
 
 
 def _differ(one: JobStatus, other: JobStatus) -> bool:
@@ -110,8 +121,8 @@ def _differ(one: JobStatus, other: JobStatus) -> bool:
     return what[0] != what[1] or not same_schedule(one, other)
 
 
-def _listed(folder: Path) -> Iterator[JobStatus]:
-    """All jobs of the daemon. Raises OSError (TimeoutError too), ChannelClosed, ChannelGarbage."""
+def _answers(folder: Path) -> Iterator[Message]:
+    """What the daemon says of itself and its jobs. Raises OSError (TimeoutError too), ChannelClosed, ChannelGarbage."""
     daemon = channel.connect(folder, control.NAME, decode_answer)
     give_up = time.monotonic() + ANSWER
     try:
@@ -121,12 +132,12 @@ def _listed(folder: Path) -> Iterator[JobStatus]:
             if not ready:
                 raise TimeoutError(f"nothing came within {ANSWER:g} s")
             match daemon.receive():
-                case JobStatus() as status:
-                    yield status
                 case Done():
                     return
                 case Refused(why=why):
                     raise OSError(why)
+                case Message() as answer:
+                    yield answer
     finally:
         daemon.close()
 
@@ -147,21 +158,28 @@ def failures(reader: Reader, one: JobStatus) -> str:
     return f"{many} failures ({', '.join(kinds)})"
 
 
-def health(one: JobStatus, failed: str = "") -> Finding:
+def health(one: JobStatus, judged: Judged, failed: str = "") -> Finding:
     """`failed` says what the failures since the last success were."""
     since = f"since {rfc3339(one.last_success)}" if one.last_success else "and has never succeeded"
     detail = f": {one.last_detail}" if one.last_detail else ""
     said = f"{failed or f'{one.consecutive_failures} × {one.last_outcome}'} {since}{detail}"
-    advice = f"tocsin history {one.name} --failed"
-    if one.enabled and one.state == "backing off":
-        return fail("state.job", one.name, "its process keeps ending", "the daemon's log says why")
-    if one.enabled and one.consecutive_failures >= OFTEN:
-        return fail("state.job", one.name, said, advice)
-    if one.enabled and one.consecutive_failures:
-        return warning("state.job", one.name, said, advice)
-    if one.paused:
-        return warning("state.job", one.name, "is paused: its slots are skipped", f"tocsin resume {one.name}")
-    if not one.enabled:
-        return skipped("state.job", one.name, "is disabled in the job file")
-    last = f"last run {one.last_outcome}" if one.last_outcome else "not run yet"
-    return ok("state.job", one.name, f"{one.state}, {last}")
+    history = f"tocsin history {one.name}"
+    match judged.health:
+        case "stalled":
+            return fail("state.job", one.name, f"is stalled: {judged.why}", processes.unstick(one.pid))
+        case "overdue" if not one.consecutive_failures:
+            return fail("state.job", one.name, f"is overdue: {judged.why}", history)
+        case "overdue" | "failing":
+            how = fail if judged.health == "overdue" or one.consecutive_failures >= OFTEN else warning
+            return how("state.job", one.name, said, f"{history} --failed")
+        case "slow":
+            return warning("state.job", one.name, f"is slow: {judged.why}", "does the app hang? Its log may say why")
+        case "missing":
+            return warning("state.job", one.name, f"misses slots: {judged.why}", history)
+        case "paused":
+            return warning("state.job", one.name, "is paused: its slots are skipped", f"tocsin resume {one.name}")
+        case "disabled":
+            return skipped("state.job", one.name, "is disabled in the job file")
+        case "running" | "well" | "new":
+            last = f"last run {one.last_outcome}" if one.last_outcome else "not run yet"
+            return ok("state.job", one.name, f"{judged.health}, {last}")

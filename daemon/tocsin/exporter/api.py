@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from tocsin import health
 from tocsin.exporter.state import KnownJob, Slot, State
-from tocsin.ipc import status
+from tocsin.health import Judged
 from tocsin.timestamps import rfc3339
 
 _SLOT_INSTANTS = ("due", "last", "started", "finished")
@@ -14,30 +15,32 @@ def instant(seconds: float | None) -> str | None:
     return None if seconds is None else rfc3339(seconds, milliseconds=True)
 
 
-def health(state: State, clock: float) -> tuple[int, dict[str, Any]]:
+def liveness(state: State, clock: float) -> tuple[int, dict[str, Any]]:
     """Liveness: 200 while the parent is heard. A restart mends what this reports. `clock` is the monotonic one."""
-    why = list(state.silent(clock))
+    why = [one.why for one in state.troubles(clock) if one.what == "silent"]
     answer: dict[str, Any] = {"status": "silent" if why else "ok", "heard_seconds_ago": round(state.silence(clock), 3)}
     return (503, answer | {"why": why[0]}) if why else (200, answer)
 
 
-def readiness(state: State, clock: float) -> tuple[int, dict[str, Any]]:
-    """200 while every enabled job can fire: the parent is heard, each job has a live process, the ledger commits."""
-    missing = [*state.silent(clock), *state.unready()]
+def readiness(state: State, now: float, clock: float) -> tuple[int, dict[str, Any]]:
+    """200 while every enabled job can be called: nothing holds the daemon, and no job is stalled."""
+    missing = [*(str(one) for one in state.troubles(clock) if one.holds), *state.stalled(now, clock)]
     return (503 if missing else 200), {"status": "waiting" if missing else "ready", "missing": missing}
 
 
-def job_list(state: State) -> list[dict[str, Any]]:
-    return [_job(job) for _, job in sorted(state.jobs.items())]
+def job_list(state: State, now: float, clock: float) -> list[dict[str, Any]]:
+    judged = state.judged(now, clock)
+    return [_job(job, judged[name]) for name, job in sorted(state.jobs.items())]
 
 
-def one_job(job: KnownJob) -> dict[str, Any]:
+def one_job(state: State, job: KnownJob, now: float, clock: float) -> dict[str, Any]:
     """The job with its last slots, the latest first."""
-    return {**_job(job), "slots": [_slot(slot) for slot in reversed(job.slots)]}
+    shown = _job(job, state.judged(now, clock)[job.status.name])
+    return {**shown, "slots": [_slot(slot) for slot in reversed(job.slots)]}
 
 
-def _job(job: KnownJob) -> dict[str, Any]:
-    return {**status.as_json(job.status), "totals": job.totals}
+def _job(job: KnownJob, judged: Judged) -> dict[str, Any]:
+    return {**health.as_json(job.status, judged), "totals": job.totals}
 
 
 def _slot(slot: Slot) -> dict[str, Any]:

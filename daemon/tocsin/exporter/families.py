@@ -64,6 +64,9 @@ class Families:
         self.info = gauge(
             "tocsin_job_info", "A job of the job file.", "job_name", "schedule", "timezone", "method", "host"
         )
+        self.health = gauge(
+            "tocsin_job_health", "1 for how the job is, else 0; the worst that is true of it.", "job_name", "health"
+        )
         self.runs = counter("tocsin_job_runs_total", "Runs that ended, by outcome.", "job_name", "outcome")
         self.last_outcome = gauge(
             "tocsin_job_last_run_outcome",

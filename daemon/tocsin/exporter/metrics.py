@@ -13,6 +13,8 @@ from tocsin.exporter.families import Families
 from tocsin.exporter.refusals import REFUSALS, Refusal
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
+from tocsin.exporter.state import KnownJob
+from tocsin.health import Health
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
@@ -54,12 +56,12 @@ class Metrics:
         for refusal in REFUSALS:
             f.refused.labels(refusal)
 
-    def hear(self, message: ToExporter, status: JobStatus | None, now: float) -> None:
-        """Take in a message; `status` is that of its job after it, if it has one. `now` is Unix time."""
+    def hear(self, message: ToExporter, job: KnownJob | None, now: float) -> None:
+        """Take in a message; `job` is its job after it, if it has one. `now` is Unix time."""
         f = self.families
         match message:
-            case JobStatus():
-                self._define(message, now)
+            case JobStatus() if job:
+                self._define(job, now)
             case JobRemoved(name=name):
                 self._forget(name)
             case ConfigLoaded():
@@ -80,8 +82,8 @@ class Metrics:
                 f.ledger_exits.labels(reason).inc()
             case Finished(trigger="schedule", attempt=0, lateness=float(lateness)):
                 f.lateness.observe(lateness)
-        series = self._series.get(status.name) if status else None
-        if status and series:
+        series = self._series.get(job.status.name) if job else None
+        if series:
             match message:
                 case Finished():
                     series.finished(message)
@@ -89,13 +91,14 @@ class Metrics:
                     series.skipped(message)
                 case ProcessExited(reason=reason):
                     series.exited(reason)
-            series.show(status, now)
+            series.show(now)
 
     def refused(self, reason: Refusal) -> None:
         self.families.refused.labels(reason).inc()
 
-    def _define(self, status: JobStatus, now: float) -> None:
+    def _define(self, job: KnownJob, now: float) -> None:
         """A disabled job shows its `tocsin_job_info` alone: what does not run can neither stall nor fail."""
+        status = job.status
         known = self._info.get(status.name)
         info = (status.name, status.schedule, status.timezone, status.method, status.host)
         if known != info:
@@ -107,7 +110,7 @@ class Metrics:
             if series := self._series.pop(status.name, None):
                 series.remove()
         elif status.name not in self._series:
-            self._series[status.name] = JobSeries(self.families, status, now)
+            self._series[status.name] = JobSeries(self.families, job, now)
 
     def _forget(self, name: str) -> None:
         if series := self._series.pop(name, None):
@@ -122,13 +125,13 @@ class Metrics:
             self.families.config.clear()
             self.families.config.labels(load.hash).set(1)
 
-    def measure(self, statuses: Iterable[JobStatus]) -> None:
-        """Bring up to date what no message tells: the memory of the jobs' processes, and the jobs' number."""
+    def measure(self, judged: Iterable[tuple[JobStatus, Health]]) -> None:
+        """Bring up to date what no message tells: the jobs' health, the memory of their processes, and their number."""
         number = dict.fromkeys(JOB_STATES, 0)
-        for status in statuses:
+        for status, health in judged:
             number["disabled" if not status.enabled else "paused" if status.paused else "enabled"] += 1
             if series := self._series.get(status.name):
-                series.measured(resident_memory(status.pid) if status.pid else None)
+                series.measured(health, resident_memory(status.pid) if status.pid else None)
         for state, count in number.items():
             self.families.jobs.labels(state).set(count)
 

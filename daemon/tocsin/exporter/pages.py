@@ -1,34 +1,27 @@
 """The status pages, rendered here and read-only. Every string is escaped: a server's words are hostile."""
 
+import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tocsin import __version__
 from tocsin.exporter import charts
-from tocsin.exporter.state import SILENCE, SLOTS_KEPT, KnownJob, Slot, State
-from tocsin.ipc.exporter import JobStatus
+from tocsin.exporter.state import SLOTS_KEPT, KnownJob, Slot, State
+from tocsin.exporter.views import SORTS, View
+from tocsin.health import LOOKS, Judged, headline
 from tocsin.ipc.fates import FATES, Fate
+from tocsin.schedule.zones import load_zone
 from tocsin.units import duration
 
-Mood = Literal["failing", "down", "running", "cancelled", "well", "new", "paused", "disabled"]
-MOODS: dict[Mood, tuple[str, str]] = {  # the sign before the word, and what the word means
-    "failing": ("✕", "it failed, and has not succeeded since"),
-    "down": ("!", "its process is starting or has died"),
-    "running": ("▸", "a run is going on"),
-    "cancelled": ("×", "the daemon stopped during the last run"),
-    "well": ("●", "the last run was a success"),
-    "new": ("○", "it has not run yet"),
-    "paused": ("‖", "scheduled slots are let pass"),
-    "disabled": ("–", "switched off in the job file"),
-}
+NEAREST, NEAR = 5, 0.5  # names that are offered for one that is not there, and how like it they must be
+LONGEST_NAME = 63  # characters: no job's name is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ class Pages:
     def __init__(self, state: State) -> None:
         self._state = state
         self.static = _static()
-        self._rows: dict[str, tuple[KnownJob, int, Markup]] = {}
+        self._rows: dict[str, tuple[KnownJob, tuple[int, Judged], Markup]] = {}
         self._templates = Environment(
             loader=PackageLoader(__package__),
             autoescape=True,
@@ -63,44 +56,60 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters.update(
-            at=_at, seconds=_seconds, number=_number, fate=_fate, instant=_instant, told=_told, among=_among
+            at=_at,
+            in_zone=_in_zone,
+            sentence=_sentence,
+            seconds=_seconds,
+            number=_number,
+            fate=_fate,
+            instant=_instant,
+            told=_told,
+            among=_among,
         )
         self._templates.globals.update(
             version=__version__,
             static={name: file.url for name, file in self.static.items()},
             charts=charts,
             slots_kept=SLOTS_KEPT,
-            moods=MOODS,
+            healths=LOOKS,
             looks=FATES,
         )
         self._row = self._templates.get_template("row.html")
 
-    def overview(self, now: float, clock: float) -> bytes:
+    def overview(self, view: View, now: float, clock: float) -> bytes:
         """The page `/`. `now` is Unix time, `clock` the monotonic one."""
-        jobs = sorted(self._state.jobs.items())
-        moods = Counter(mood(job.status) for _, job in jobs)
-        fires = [job.status.next_fire for _, job in jobs if job.status.enabled and job.status.next_fire]
+        jobs, judged = self._state.jobs, self._state.judged(now, clock)
+        self._rows = {name: row for name, row in self._rows.items() if name in jobs}
+        fires = [job.status.next_fire for job in jobs.values() if job.status.enabled and job.status.next_fire]
+        fitting = [(name, job) for name, job in jobs.items() if view.fits(job)]
+        shown = [row for row in fitting if view.health in ("", judged[row[0]].health)]
+        words, number = headline(self._state.troubles(clock), Counter(one.health for one in judged.values()))
         return self._page(
             "overview.html",
             now,
             clock,
-            rows=self._rendered(jobs),
-            counts=moods,
+            headline=words,
+            number=number,
+            view=view,
+            sorts=SORTS,
+            rows=self._rendered(view.ordered(shown, judged), judged),
+            counts=Counter(judged[name].health for name, _ in fitting),
             total=len(jobs),
             next_fire=min((fire for fire in fires if fire > now), default=None),
         )
 
-    def _rendered(self, jobs: Iterable[tuple[str, KnownJob]]) -> list[Markup]:
+    def _rendered(self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged]) -> list[Markup]:
         """The rows of the table; that of a job to which nothing happened is the one from before."""
-        rows = {}
+        rows = []
         for name, job in jobs:
+            key = job.changes, judged[name]
             row = self._rows.get(name)
-            if row is None or row[0] is not job or row[1] != job.changes:
-                html = self._row.render(job=job, status=job.status, mood=mood(job.status), bars=charts.bars(job.slots))
-                row = (job, job.changes, Markup(html))
-            rows[name] = row
-        self._rows = rows
-        return [html for _, _, html in rows.values()]
+            if row is None or row[0] is not job or row[1] != key:
+                html = self._row.render(job=job, status=job.status, judged=judged[name], bars=charts.bars(job.slots))
+                row = (job, key, Markup(html))
+                self._rows[name] = row
+            rows.append(row[2])
+        return rows
 
     def job(self, job: KnownJob, now: float, clock: float) -> bytes:
         return self._page(
@@ -109,45 +118,27 @@ class Pages:
             clock,
             job=job,
             status=job.status,
-            mood=mood(job.status),
+            next_fire=self._next_fire(job, now),
+            judged=self._state.judged(now, clock)[job.status.name],
             bars=charts.bars(job.slots, apart=True),
             plot=charts.durations(job.slots),
             fates=Counter(slot.fate for slot in job.slots),
         )
 
+    def _next_fire(self, job: KnownJob, now: float) -> float | None:
+        """Of a job that is running its status has the instant that it runs for."""
+        status = job.status
+        return job.expected.next_due(status, now) if status.state == "running" else status.next_fire
+
     def nothing_here(self, path: str, now: float, clock: float) -> bytes:
-        return self._page("nothing.html", now, clock, path=path[:200])
+        name = path.removeprefix("/jobs/")[:LONGEST_NAME]
+        near = difflib.get_close_matches(name, self._state.jobs, NEAREST, NEAR) if path.startswith("/jobs/") else []
+        return self._page("nothing.html", now, clock, path=path[:200], near=near)
 
     def _page(self, template: str, now: float, clock: float, **values: object) -> bytes:
-        state = self._state
-        silence = state.silence(clock)
-        html = self._templates.get_template(template).render(
-            now=now,
-            state=state,
-            silence=silence,
-            is_silent=silence > SILENCE,
-            ledger_down=state.ledger is not None and not state.ledger.up,
-            refused=state.config is not None and state.config.error is not None,
-            **values,
-        )
+        troubles = self._state.troubles(clock)
+        html = self._templates.get_template(template).render(now=now, state=self._state, troubles=troubles, **values)
         return html.encode()
-
-
-def mood(status: JobStatus) -> Mood:
-    """The one word for how a job is: what an operator should know first."""
-    if not status.enabled:
-        return "disabled"
-    if status.pid is None:
-        return "down"
-    if status.paused:
-        return "paused"
-    if status.state == "running":
-        return "running"
-    if status.last_outcome is None:
-        return "new"
-    if status.consecutive_failures:
-        return "failing"
-    return "cancelled" if status.last_outcome == "cancelled" else "well"
 
 
 # ---- filters
@@ -163,6 +154,19 @@ def _at(seconds: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return duration(value, none="–")
+
+
+def _in_zone(seconds: float, zone: str) -> str | None:
+    """The instant in another zone than UTC; None for UTC, and where this process cannot read the zone."""
+    try:
+        moment = datetime.fromtimestamp(seconds, load_zone(zone))
+    except ValueError:
+        return None
+    return None if zone in ("UTC", "Etc/UTC") else f"{moment:%Y-%m-%d %H:%M:%S} {zone}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "…", "!", "?")) else ".")
 
 
 def _number(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tocsin.config.access import Access
-from tocsin.exporter import api
+from tocsin.exporter import api, views
 from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.metrics import TEXT as METRICS_TEXT
@@ -24,7 +24,7 @@ OPEN = ("/healthz", "/readyz")  # to all: load balancers and container engines b
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -42,6 +42,7 @@ KEPT = {"Cache-Control": "public, max-age=86400, immutable"}  # its URL changes 
 class Request:
     method: str
     path: str
+    query: str = ""
     host: str = ""  # the Host header
     accept: str = ""
     authorization: str = field(default="", repr=False)
@@ -92,23 +93,24 @@ class Routes:
             return _json(405, {"error": "GET and HEAD only"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match request.path.split("/"):
             case ["", ""]:
-                return Reply(200, HTML, self._pages.overview(self._now(), self._clock()))
+                return Reply(200, HTML, self._pages.overview(views.read(request.query), self._now(), self._clock()))
             case ["", "metrics"]:
                 return self._scrape(format_for(request.accept))
             case ["", "healthz"]:
-                return _json(*api.health(self._state, self._clock()))
+                return _json(*api.liveness(self._state, self._clock()))
             case ["", "readyz"]:
-                status, said = api.readiness(self._state, self._clock())
+                status, said = api.readiness(self._state, self._now(), self._clock())
                 return _json(status, said if admitted else {"status": said["status"]})
             case ["", "api", "jobs"]:
-                return _json(200, api.job_list(self._state))
+                return _json(200, api.job_list(self._state, self._now(), self._clock()))
             case ["", "api", "jobs", name] if job := self._state.jobs.get(name):
-                return _json(200, api.one_job(job))
+                return _json(200, api.one_job(self._state, job, self._now(), self._clock()))
             case ["", "jobs", name] if job := self._state.jobs.get(name):
                 return Reply(200, HTML, self._pages.job(job, self._now(), self._clock()))
             case ["", "static", name] if file := self._pages.static.get(name):
                 return Reply(200, file.content_type, file.content, KEPT)
-        if wants(request.accept, "text/html") and not request.path.startswith("/api/"):
+        is_page = request.path.startswith("/jobs/") or wants(request.accept, "text/html")
+        if is_page and not request.path.startswith("/api/"):
             return Reply(404, HTML, self._pages.nothing_here(request.path, self._now(), self._clock()))
         return _json(404, {"error": f"there is nothing at {request.path[:200]}"})
 
@@ -118,7 +120,7 @@ class Routes:
         clock = self._clock()
         rendered, body = self._scrapes.get(content_type, (-SCRAPE_SHARED, b""))
         if clock - rendered >= SCRAPE_SHARED:
-            self._metrics.measure(job.status for job in self._state.jobs.values())
+            self._metrics.measure(self._state.healths(self._now(), clock))
             body = self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
             self._scrapes[content_type] = clock, body
         return Reply(200, content_type, body)

@@ -4,8 +4,8 @@ from typing import TypeVar
 
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import Counter, Family, Gauge, Histogram
-from tocsin.exporter.state import addable
-from tocsin.ipc.exporter import JobStatus
+from tocsin.exporter.state import KnownJob, addable
+from tocsin.health import HEALTHS, Health
 from tocsin.ipc.job import Finished, Skipped
 from tocsin.ipc.types import (
     ERROR_KINDS,
@@ -17,15 +17,15 @@ from tocsin.ipc.types import (
     ExitReason,
     Outcome,
 )
-from tocsin.schedule import Schedule, ScheduleError
 
 _F = TypeVar("_F", Counter, Gauge, Histogram)
 
 
 class JobSeries:
-    def __init__(self, families: Families, status: JobStatus, now: float) -> None:
+    def __init__(self, families: Families, job: KnownJob, now: float) -> None:
         """`now` is Unix time: from then on a success is expected of a job of which nothing else is known."""
-        self._name = status.name
+        self._job = job
+        self._name = job.status.name
         self._families = f = families
         self._made: list[tuple[Family, tuple[str, ...]]] = []
         self._runs = {outcome: self._make(f.runs, outcome) for outcome in OUTCOMES}
@@ -48,11 +48,12 @@ class JobSeries:
         self._process_start = self._make(f.process_start)
         self._exits = {reason: self._make(f.process_exits, reason) for reason in EXIT_REASONS}
         self._reported: dict[str, tuple[Counter, Gauge]] = {}
-        self._shown = status
+        self._health = {health: self._make(f.health, health) for health in HEALTHS if health != "disabled"}
+        self._shown_health: Health | None = None
         self._shown_outcome: Outcome | None = None
         self._began = now
-        self._follow(status, now)
-        self.show(status, now)
+        self._first_fire = ("", "", 0)  # schedule, zone, and its first instant from then on
+        self.show(now)
 
     def _make(self, family: _F, *labels: str) -> _F:
         self._made.append((family, (self._name, *labels)))
@@ -63,40 +64,16 @@ class JobSeries:
         for family, labels in self._made:
             family.remove(*labels)
 
-    # ---- what is due
-
-    def _follow(self, status: JobStatus, now: float) -> None:
-        self._reckoned_from = -1.0
-        try:
-            schedule = Schedule(status.schedule, status.timezone)
-            self._schedule: Schedule | None = schedule
-            self._first_fire = schedule.next_due(int(now))
-        except ScheduleError:  # a zone that the parent has and this process cannot read: show what we are told
-            self._schedule = None
-            self._first_fire = 0
-
-    def _reckon(self, status: JobStatus) -> None:
-        """The success deadline: the second fire after the last success, plus timeout and grace."""
-        start = max(status.last_success or 0.0, status.since or 0.0) or self._began
-        if self._schedule is None or start == self._reckoned_from:
-            return
-        self._reckoned_from = start
-        try:
-            second_fire = self._schedule.next_due(self._schedule.next_due(int(start)))
-        except ScheduleError:  # beyond the years that the schedule knows
-            return
-        self._success_deadline.set(second_fire + status.timeout + status.grace)
-
     # ---- what happens
 
-    def show(self, status: JobStatus, now: float) -> None:
-        """Something of the status changed: its definition, or what has happened to the job."""
-        old, self._shown = self._shown, status
-        if (old.schedule, old.timezone) != (status.schedule, status.timezone):
-            self._follow(status, now)
-        elif (old.timeout, old.grace) != (status.timeout, status.grace):
-            self._reckoned_from = -1.0
-        self._reckon(status)
+    def show(self, now: float) -> None:
+        """Something of the job changed: its definition, or what has happened to it."""
+        status, expected = self._job.status, self._job.expected
+        if self._first_fire[:2] != (status.schedule, status.timezone):
+            self._first_fire = status.schedule, status.timezone, expected.next_due(status, now) or 0
+        deadline = expected.deadline(status, self._began)
+        if deadline is not None:
+            self._success_deadline.set(deadline)
         if tuple(self._reported) != status.fields:
             self._report(status.fields)
         if status.last_outcome != self._shown_outcome:
@@ -107,7 +84,7 @@ class JobSeries:
         self._last_success.set(status.last_success or 0.0)
         # Before the job's process has said what it sleeps until, the schedule tells: so a job whose process
         # never comes up is seen to stall.
-        self._next_fire.set(status.next_fire or self._first_fire)
+        self._next_fire.set(status.next_fire or self._first_fire[2])
         self._failures.set(status.consecutive_failures)
         self._running.set(status.state == "running")
         self._paused.set(status.paused)
@@ -150,6 +127,10 @@ class JobSeries:
     def exited(self, reason: ExitReason) -> None:
         self._exits[reason].inc()
 
-    def measured(self, memory: int | None) -> None:
-        """Bytes that the job's process holds; None when there is none."""
+    def measured(self, health: Health, memory: int | None) -> None:
+        """The job's health, and bytes that its process holds; None when there is none."""
+        if health != self._shown_health:
+            self._shown_health = health
+            for word, gauge in self._health.items():
+                gauge.set(word == health)
         self._process_memory.set(memory or 0)

@@ -209,6 +209,7 @@ def _reply(request: web.BaseRequest, answer: Callable[[Request], Reply]) -> Repl
     asked = Request(
         request.method,
         request.path,
+        request.query_string,
         headers.get("Host", ""),
         ", ".join(headers.getall("Accept", [])),  # RFC 9110, 5.3: several lines are one list
         headers.get("Authorization", ""),

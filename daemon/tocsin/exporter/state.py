@@ -8,9 +8,11 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tocsin.health import Expected, Health, Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
 from tocsin.ipc.exporter import (
     ConfigLoaded,
+    DaemonStops,
     EventsDropped,
     Heartbeat,
     JobRemoved,
@@ -26,10 +28,12 @@ from tocsin.ipc.history import Row
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
+from tocsin.linux import process_state
 
 SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
 LARGEST = 2.0**53  # beyond it a float loses whole numbers
-SILENCE = 15.0  # seconds without a heartbeat (one comes every 5) after which the parent is given up
+LOOKED = 1.0  # seconds for which the state of a process counts as known: who asks often costs no more
+LOOKS_AT_ONCE = 2000  # processes looked at for one answer (some 20 ms): the others have their turn at the next
 
 
 def addable(value: float) -> bool:
@@ -100,6 +104,9 @@ class KnownJob:
     slots: deque[Slot] = field(default_factory=lambda: deque(maxlen=SLOTS_KEPT))
     totals: dict[str, float] = field(default_factory=dict)  # sums of what was reported, since this process began
     changes: int = 0  # grows with every message about the job
+    expected: Expected = field(default_factory=Expected)
+    process: str = ""  # the state of its process, as proc(5) writes it
+    looked: float = -LOOKED  # the monotonic clock when that was read
 
 
 class State:
@@ -109,12 +116,14 @@ class State:
         self.jobs: dict[str, KnownJob] = {}
         self.ledger: LedgerState | None = None
         self.config: ConfigLoaded | None = None
-        self._heartbeat = clock  # that we were forked is a sign of life
+        self._stops: DaemonStops | None = None
+        self._heard = clock  # that we were forked is a sign of life
+        self._heartbeat = clock
         self.unread: dict[str, None] = {}  # jobs whose slots from before this process are still to be read, in order
 
-    def hear(self, message: ToExporter, clock: float) -> JobStatus | None:
-        """Take in a message. The status of its job after it, if it is about one that is known."""
-        self._heartbeat = clock  # whatever it says: a heartbeat may wait behind the state of thousands of jobs
+    def hear(self, message: ToExporter, clock: float) -> KnownJob | None:
+        """Take in a message. Its job after it, if it is about one that is known."""
+        self._heard = clock  # whatever it says: a heartbeat may wait behind the state of thousands of jobs
         match message:
             case JobStatus():
                 return self._define(message)
@@ -125,26 +134,30 @@ class State:
                 self.ledger = message
             case ConfigLoaded():
                 self.config = message
+            case DaemonStops():
+                self._stops = message
+            case Heartbeat():
+                self._heartbeat = clock
             case Sleeping() | Started() | Finished() | Skipped() | ProcessUp() | ProcessExited():
                 if job := self.jobs.get(message.job):
                     job.status = statuses.after(job.status, message)
                     job.changes += 1
                     self._remember(job, message)
-                    return job.status
-            case Committed() | EventsDropped() | Heartbeat() | LogLinesDropped() | Stop():
+                    return job
+            case Committed() | EventsDropped() | LogLinesDropped() | Stop():
                 pass
             case _:
                 assert_never(message)
         return None
 
-    def _define(self, status: JobStatus) -> JobStatus:
+    def _define(self, status: JobStatus) -> KnownJob:
         if status.name not in self.jobs:
             self.unread[status.name] = None
         job = self.jobs.setdefault(status.name, KnownJob(status))
         job.status = status
         job.changes += 1
         job.totals = {name: job.totals.get(name, 0.0) for name in status.fields}
-        return status
+        return job
 
     def _remember(self, job: KnownJob, message: ToExporter) -> None:
         match message:
@@ -185,21 +198,38 @@ class State:
 
     def silence(self, clock: float) -> float:
         """Seconds since the last sign of life of the parent."""
-        return clock - self._heartbeat
+        return clock - self._heard
 
-    def silent(self, clock: float) -> Iterator[str]:
-        """That the parent is given up, one sentence; nothing while it is heard."""
-        if (silence := self.silence(clock)) > SILENCE:
-            yield f"nothing heard of the parent for {silence:.0f} s"
+    def troubles(self, clock: float) -> list[Trouble]:
+        """What is wrong with the daemon, worst first."""
+        behind = clock - self._heartbeat
+        return troubles(Known(self.config, self.ledger, self._stops, self.silence(clock), behind))
 
-    def unready(self) -> Iterator[str]:
-        """What is missing before every enabled job can fire, one sentence each."""
-        if self.config is None:
-            yield "the job file is not loaded"
-        if self.ledger is None:
-            yield "the ledger has not answered yet"
-        elif not self.ledger.up:
-            yield f"the ledger does not commit{': ' + self.ledger.detail if self.ledger.detail else ''}"
-        for job in self.jobs.values():
-            if job.status.enabled and job.status.pid is None:
-                yield f"job {job.status.name} has no process ({job.status.state})"
+    def judged(self, now: float, clock: float) -> dict[str, Judged]:
+        """The health of every job, by name. `now` is Unix time."""
+        self._look(clock)
+        why_none = held(self.troubles(clock))
+        return {name: self.judge(job, now, why_none) for name, job in self.jobs.items()}
+
+    def healths(self, now: float, clock: float) -> list[tuple[JobStatus, Health]]:
+        return [(self.jobs[name].status, one.health) for name, one in self.judged(now, clock).items()]
+
+    def judge(self, job: KnownJob, now: float, held: str | None) -> Judged:
+        """`held` says why no job can be called at all. The state of the job's process is the one seen last."""
+        return judge(job.status, now, job.expected.deadline(job.status, self.began), job.process, held)
+
+    def stalled(self, now: float, clock: float) -> Iterator[str]:
+        """Jobs that cannot be called, beside what is wrong with the daemon, one sentence each."""
+        self._look(clock)
+        for name, job in self.jobs.items():
+            if (found := self.judge(job, now, None)).health == "stalled":
+                yield f"job {name} is stalled: {found.why}"
+
+    def _look(self, clock: float) -> None:
+        """See how the jobs' processes are."""
+        old = [job for job in self.jobs.values() if clock - job.looked >= LOOKED]
+        if len(old) > LOOKS_AT_ONCE:
+            old = sorted(old, key=lambda job: job.looked)[:LOOKS_AT_ONCE]
+        for job in old:
+            job.looked = clock
+            job.process = process_state(job.status.pid) if job.status.pid else ""

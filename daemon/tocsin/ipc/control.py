@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
 from tocsin.ipc.job import Finished
 from tocsin.ipc.types import Message
 
 
 class ListJobs(Message, frozen=True):
-    pass
+    """Answered by what is known of the daemon, then by a JobStatus for each job, then Done."""
 
 
 class FireJob(Message, frozen=True):
@@ -46,7 +46,9 @@ class Refused(Message, frozen=True):
 
 
 Request = ListJobs | FireJob | PauseJob | ReloadConfig
-Answer = JobStatus | Note | Finished | Done | Refused  # the last three end it
+Answer = (
+    JobStatus | ConfigLoaded | LedgerState | DaemonStops | Note | Finished | Done | Refused
+)  # the last three end it
 
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
 decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode

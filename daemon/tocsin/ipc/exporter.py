@@ -36,6 +36,8 @@ class JobStatus(Message, frozen=True):
     last_run: float | None = None
     last_success: float | None = None
     consecutive_failures: int = 0
+    missing: int = 0  # slots that did not run since its last run; those that a pause skips are not among them
+    usual_duration: float | None = None  # of its last successful runs, the latest counting most
     since: float | None = None  # from when on a success is expected, where none came later: first seen, resumed
 
 
@@ -76,6 +78,12 @@ class ConfigLoaded(Message, frozen=True):
     error: str | None = None
 
 
+class DaemonStops(Message, frozen=True):
+    """The daemon was told at `now` to stop: running calls may finish, no other begins."""
+
+    now: float
+
+
 class LedgerState(Message, frozen=True):
     up: bool
     backlog: int  # entries not yet committed
@@ -110,6 +118,7 @@ ToExporter = (
     | ProcessUp
     | ProcessExited
     | ConfigLoaded
+    | DaemonStops
     | LedgerState
     | Committed
     | LogLinesDropped

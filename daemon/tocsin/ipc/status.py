@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from tocsin.ipc import record as records
 from tocsin.ipc.exporter import JobStatus, ProcessExited, ProcessUp, Started
-from tocsin.ipc.job import Finished, Pause, Sleeping
+from tocsin.ipc.job import Finished, Pause, Skipped, Sleeping
 from tocsin.ipc.ledger import JobHistory
 from tocsin.ipc.record import JobRecord
-from tocsin.ipc.types import Message
+from tocsin.ipc.types import JobState, Message
 from tocsin.linux import resident_memory
 from tocsin.timestamps import rfc3339
 
+NEWEST = 0.25  # what the last successful run counts for in the usual duration: a change shows after a few
 _INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")
 
 
@@ -37,8 +38,9 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
     match event:
         case ProcessUp(pid=pid, now=now):
             return replace(status, state="starting", pid=pid, process_started=now)
-        case ProcessExited():
-            return replace(status, state="backing off", pid=None, process_started=None, running_since=None)
+        case ProcessExited(reason=reason):  # it ends by itself when it was told to
+            state: JobState = "stopped" if reason == "clean" else "backing off"
+            return replace(status, state=state, pid=None, process_started=None, running_since=None)
         case Sleeping(due=due):
             return replace(status, state="sleeping", next_fire=due, running_since=None)
         case Started(now=now):
@@ -47,15 +49,25 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
             return with_record(status, records.after(record_of(status), event))
         case JobHistory(record=record):
             return with_record(status, record)
+        case Skipped(reason="missed" | "overlap", trigger="schedule" | "catch-up"):
+            return replace(status, missing=status.missing + event.count)
         case Finished():
             status = replace(
                 status,
                 state="sleeping" if status.state in ("starting", "running") else status.state,
                 running_since=None,
                 next_fire=event.next_due or status.next_fire,
+                missing=0,
+                usual_duration=_usual(status.usual_duration, event),
             )
             return with_record(status, records.after(record_of(status), event))
     return status
+
+
+def _usual(before: float | None, run: Finished) -> float | None:
+    if run.outcome != "success" or run.duration is None:
+        return before
+    return run.duration if before is None else before + NEWEST * (run.duration - before)
 
 
 def record_of(status: JobStatus) -> JobRecord:

@@ -26,7 +26,7 @@ NotRunReason = Literal["overlap", "paused", "missed"]
 ReportedError = Literal["missing", "not_a_number"]
 ExitReason = Literal["clean", "error", "signal", "deadline"]
 Trigger = Literal["schedule", "manual", "catch-up"]
-JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopping"]
+JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopped"]
 
 Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # to the year 9999: what datetime can show
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # what SQLite and a float can hold

@@ -11,7 +11,7 @@ from tocsin import log
 from tocsin.config import Config
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
-from tocsin.ipc.exporter import ConfigLoaded, ProcessExited, ProcessUp, Started, ToExporter
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started, ToExporter
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable
 from tocsin.parent import changes, lifecycle
@@ -95,6 +95,7 @@ class Daemon:
             return
         running = sum(map(self.jobs.is_running, self.jobs.supervised))
         log.info("stopping", why=why, running_calls=running, drain=self.config.drain)
+        self.feed.tell(DaemonStops(self._loop.wall()))
         self.jobs.stop(self.config.drain)
         self._loop.at(self._loop.now() + self.config.drain + FINISH, self._end_services)
         self._end_if_idle()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tocsin import linux, log
+from tocsin import health, linux, log
 from tocsin.config import Config, Job
 from tocsin.ipc import record as records
 from tocsin.ipc.channel import Channel
@@ -235,7 +235,7 @@ class Jobs:
 def was_forgotten(job: Job, record: JobRecord, now: float) -> bool:
     """Whether the second fire since a success was expected has passed, with timeout and grace, and nobody ran the job:
     its last run was none that failed, or was cut off with the daemon."""
-    start, spare = max(record.last_success or 0.0, record.since), job.timeout + job.grace
-    if record.consecutive_failures > (record.last_outcome == "lost") or now - start < spare:
+    start = max(record.last_success or 0.0, record.since)
+    if record.consecutive_failures > (record.last_outcome == "lost") or now - start < job.timeout + job.grace:
         return False
-    return job.schedule.next_due(job.schedule.next_due(int(start))) + spare < now
+    return health.success_deadline(job.schedule, start, job.timeout, job.grace) < now

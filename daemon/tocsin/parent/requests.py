@@ -30,7 +30,7 @@ class Commands:
         match request:
             case ListJobs():
                 listed = sorted(self._daemon.feed.statuses.values(), key=lambda one: one.name)
-                client.say_all([*listed, Done()])
+                client.say_all([*self._daemon.feed.of_the_daemon(), *listed, Done()])
             case FireJob() | ReloadConfig() if self._daemon.stopping:
                 client.say(Refused("the daemon is stopping", FAILED))
             case FireJob(job=job):

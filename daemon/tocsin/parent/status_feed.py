@@ -10,6 +10,7 @@ from tocsin.config import Job
 from tocsin.ipc import status
 from tocsin.ipc.exporter import (
     ConfigLoaded,
+    DaemonStops,
     EventsDropped,
     Heartbeat,
     JobRemoved,
@@ -40,6 +41,7 @@ class StatusFeed:
         self._config: ConfigLoaded | None = None  # what is in use
         self._refused: ConfigLoaded | None = None  # since then
         self._ledger = LedgerState(False, 0)
+        self._stops: DaemonStops | None = None
         self._services: dict[str, ProcessUp] = {}  # those that live
         self._dropped = 0  # events for the exporter
         self._lost_entries = 0  # those for the ledger, as told last
@@ -69,6 +71,8 @@ class StatusFeed:
                 self._config, self._refused = (self._config, event) if event.error is not None else (event, None)
             case LedgerState():
                 self._ledger = event
+            case DaemonStops():
+                self._stops = event
         if old := self.statuses.get(name):
             new = status.after(old, event)
             self.statuses[name] = new
@@ -97,10 +101,16 @@ class StatusFeed:
     def repeat(self) -> None:
         """A new exporter knows nothing yet. The configuration comes last: by then it knows every job."""
         self._untold.forget()
-        keys: list[Key] = [LogLinesDropped, EventsDropped, LedgerState, ProcessUp, *self.statuses, ConfigLoaded]
+        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, ProcessUp]
+        keys = [*once, *self.statuses, ConfigLoaded]
         for key in keys:
             self._untold.mark(key)
         self.pump()
+
+    def of_the_daemon(self) -> list[ConfigLoaded | LedgerState | DaemonStops]:
+        """What decides on the health of the whole."""
+        newest = self._refused or self._config
+        return [one for one in (newest, self._ledger, self._stops) if one]
 
     def heartbeat(self, lost_entries: int) -> None:
         self._lost_entries = lost_entries
@@ -139,6 +149,8 @@ class StatusFeed:
             return tuple(self._services.values())
         if key is LedgerState:
             return (self._ledger,)
+        if key is DaemonStops:
+            return (self._stops,) if self._stops else ()
         if key is Heartbeat:
             return (Heartbeat(self._wall()),)
         if key is LogLinesDropped:

@@ -44,6 +44,8 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
             process_started=old.process_started,
             running_since=old.running_since,
             next_fire=old.next_fire if kept else None,
+            missing=old.missing if kept else 0,
+            usual_duration=old.usual_duration,
         )
     counts_on = kept and (old.enabled or not new.enabled)
     return status.with_record(new, records.enrolled(status.record_of(old), now, same_schedule=counts_on))

@@ -1,10 +1,10 @@
-// Ticks the times, filters and sorts the jobs, and swaps in what changed. Without it the pages still read well.
+// Ticks the times, asks anew when a filter changes, and swaps in what changed. Without it the pages still read well.
 "use strict";
 
 const EVERY = 5000; // milliseconds between refreshes; none while nobody looks
 const LATE = EVERY / 1000 + 2; // seconds after its instant from which on a job is overdue: the page may be that old
 const PATIENCE = 10000; // milliseconds for a refresh before it counts as failed
-const TROUBLE = { failing: 0, down: 1, running: 2, cancelled: 3, new: 4, paused: 5, well: 6, disabled: 7 };
+const TYPING = 200; // milliseconds after a key until a filter is asked for: one question for a word, not one for each letter
 
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -26,17 +26,32 @@ function span(seconds) {
 }
 
 function say(time, now) {
-  const { next, ago } = time.dataset;
-  let words;
-  if (next === undefined) {
-    const past = now - Number(ago);
-    words = past < 1 ? "just now" : `${span(past)} ago`;
-  } else {
-    const left = Number(next) - now;
-    words = left > 0 ? `in ${span(Math.ceil(left))}` : left > -LATE ? "now" : `${span(-left)} overdue`;
-    time.classList.toggle("over", left <= -LATE);
+  const kind = ["next", "for", "ago"].find((one) => one in time.dataset);
+  const past = now - Number(time.dataset[kind]);
+  let words = past < 1 ? "just now" : `${span(past)} ago`;
+  if (kind === "for") words = `for ${span(Math.max(0, past))}`;
+  if (kind === "next") {
+    words = past < 0 ? `in ${span(Math.ceil(-past))}` : past < LATE ? "now" : `was due ${span(past)} ago`;
+    time.classList.toggle("over", past >= LATE);
   }
   if (time.textContent !== words) time.textContent = words;
+}
+
+const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const local = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" }); // as the server writes it
+
+// the reader's own time: in each tooltip, and in words where a page has a place for it
+function localise(root) {
+  if (["UTC", "Etc/UTC", undefined].includes(HERE)) return;
+  for (const time of all("time", root)) {
+    const seconds = time.dataset.next ?? time.dataset.for ?? time.dataset.ago;
+    time.title = `${time.title.split("\n")[0]}\n${local.format(Number(seconds) * 1000)} ${HERE}`;
+  }
+  for (const place of all("[data-local]", root)) {
+    if (place.dataset.zone === HERE) continue;
+    place.textContent = `${local.format(Number(place.dataset.local) * 1000)} ${HERE}`;
+    place.hidden = false;
+  }
 }
 
 function tick() {
@@ -44,52 +59,21 @@ function tick() {
   for (const time of all("time")) if (time.closest("[hidden]") === null) say(time, now);
 }
 
-// ---- filter and sort: kept in the address, so that a view can be shared
-
-const ORDER = {
-  name: (a, b) => a.dataset.name.localeCompare(b.dataset.name, "en", { numeric: true }),
-  trouble: (a, b) => TROUBLE[a.dataset.mood] - TROUBLE[b.dataset.mood] || b.dataset.failures - a.dataset.failures || ORDER.name(a, b),
-  next: (a, b) => (Number(a.dataset.next) || Infinity) - (Number(b.dataset.next) || Infinity) || ORDER.name(a, b),
-  last: (a, b) => b.dataset.last - a.dataset.last || ORDER.name(a, b),
-};
-
-function wanted() {
-  return { q: find("#filter").value.trim().toLowerCase(), state: find("#mood").value, sort: find("#sort").value };
-}
-
-function arrange() {
-  const body = find("#jobs");
-  if (!body) return;
-  const { q, state, sort } = wanted();
-  const rows = [...body.children];
-  const sorted = [...rows].sort(ORDER[sort] ?? ORDER.name);
-  if (sorted.some((row, place) => row !== rows[place])) body.append(...sorted);
-  let shown = 0;
-  for (const row of rows) {
-    const fits = (!state || row.dataset.mood === state) && (!q || row.textContent.toLowerCase().includes(q) || row.dataset.name.includes(q));
-    row.hidden = !fits;
-    shown += fits;
-  }
-  find("#shown").textContent = q || state ? `${shown} of ${rows.length}` : "";
-}
-
-function remember() {
-  const address = new URL(location);
-  for (const [key, value] of Object.entries(wanted())) {
-    if (value && !(key === "sort" && value === "name")) address.searchParams.set(key, value);
-    else address.searchParams.delete(key);
-  }
-  history.replaceState(null, "", address);
-  arrange();
-  tick();
-}
+// ---- filter and sort: the server does both, by what stands in the address
 
 function setUpTools() {
-  const asked = new URLSearchParams(location.search);
-  find("#filter").value = asked.get("q") ?? "";
-  find("#mood").value = asked.get("state") ?? "";
-  find("#sort").value = asked.get("sort") ?? "name";
-  for (const tool of all("#filter, #mood, #sort")) tool.addEventListener("input", remember);
+  const form = find("form.tools");
+  let typing;
+  const ask = () => {
+    const said = new URLSearchParams([...new FormData(form)].filter(([key, value]) => value && !(key === "sort" && value === "trouble")));
+    history.replaceState(null, "", String(said) ? `?${said}` : location.pathname);
+    refresh();
+  };
+  form.addEventListener("submit", (event) => event.preventDefault() || ask());
+  form.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(ask, TYPING);
+  });
 }
 
 // ---- refresh: fetch the page anew and swap the parts and rows that differ from what the server sent last
@@ -108,41 +92,61 @@ function parts(main) {
 
 const written = (main) => new Map([...parts(main)].map(([key, node]) => [key, node.outerHTML]));
 
+function inOrder(body, names) {
+  const rows = new Map([...body.children].map((row) => [row.dataset.name, row]));
+  if ([...rows.keys()].join() !== names.join()) body.append(...names.map((name) => rows.get(name)));
+}
+
 function swap(fresh) {
   const main = find("#live");
+  const link = document.activeElement?.getAttribute("href"); // to be found again where its part is swapped
   const [old, now, text] = [parts(main), parts(fresh), written(fresh)];
   const shape = (found) => [...found.keys()].filter((key) => key.startsWith("part ")).join();
   setClock(fresh);
+  const [shown, count] = [find("#shown", main), find("#shown", fresh)];
+  if (shown && count && shown.textContent !== count.textContent) shown.textContent = count.textContent;
   if (shape(old) !== shape(now)) {
     const tools = find("[data-keep]", main);
+    const focus = tools?.contains(document.activeElement) ? document.activeElement : null;
     const place = find("[data-keep]", fresh);
     if (tools && place) place.replaceWith(tools);
     main.replaceChildren(...fresh.childNodes);
+    focus?.focus();
+    localise(main);
   } else {
+    const names = [...all("#jobs > tr", fresh)].map((row) => row.dataset.name);
+    for (const [key, node] of old) if (!now.has(key)) node.remove();
     for (const [key, node] of now) {
       if (text.get(key) === sent.get(key) && old.has(key)) continue;
       if (node.matches("details") && old.get(key)?.open) node.open = true;
+      localise(node);
       if (old.has(key)) old.get(key).replaceWith(node);
       else find("#jobs").append(node);
     }
-    for (const [key, node] of old) if (!now.has(key)) node.remove();
+    if (names.length) inOrder(find("#jobs"), names);
   }
+  if (link && document.activeElement === document.body) find(`a[href="${CSS.escape(link)}"]`, main)?.focus();
   main.dataset.now = fresh.dataset.now;
   sent = text;
-  arrange();
   tick();
 }
 
+let asked = 0; // questions so far: the answer to an older one is no news
+
 async function refresh() {
   const lost = find("#lost");
+  const turn = ++asked;
   try {
     // the origin said outright: a path alone would take over a password of the address, which fetch refuses
-    const reply = await fetch(location.origin + location.pathname, { signal: AbortSignal.timeout(PATIENCE), headers: { Accept: "text/html" }, cache: "no-store" });
+    const address = location.origin + location.pathname + location.search;
+    const reply = await fetch(address, { signal: AbortSignal.timeout(PATIENCE), headers: { Accept: "text/html" }, cache: "no-store" });
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    if (turn !== asked) return;
     document.title = page.title;
     swap(find("#live", page));
     lost.hidden = true;
   } catch {
+    if (turn !== asked) return;
     if (lost.hidden) lost.textContent = `Tocsin does not answer since ${new Date().toLocaleTimeString()}; what stands here is from before.`;
     lost.hidden = false;
   }
@@ -157,8 +161,8 @@ document.documentElement.classList.add("live");
 const main = find("#live");
 setClock(main);
 sent = written(main);
-if (find("#filter")) setUpTools();
-arrange();
+if (find("form.tools")) setUpTools();
+localise(main);
 tick();
 setInterval(tick, 1000);
 setTimeout(keepFresh, EVERY);

@@ -1,0 +1,89 @@
+"""Which jobs the overview shows, and in which order: what stands in its address. Pure."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+from urllib.parse import parse_qs, urlencode
+
+from tocsin.exporter.state import KnownJob
+from tocsin.health import HEALTHS, LOOKS, Health, Judged
+from tocsin.ipc.fates import FATES
+
+LONGEST = 200  # characters of a word in the address: names and details are not longer
+KEYS = 20  # parameters of an address that are looked at
+Sort = Literal["trouble", "name", "next", "last"]
+SORTS: dict[Sort, str] = {
+    "trouble": "trouble first",
+    "name": "by name",
+    "next": "by next fire",
+    "last": "by last run",
+}
+
+Row = tuple[str, KnownJob]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    q: str = ""
+    health: Health | Literal[""] = ""
+    sort: Sort = "trouble"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it shows every job."""
+        return not (self.q or self.health)
+
+    def link(self, **changes: Any) -> str:
+        """The address of this view with changes."""
+        other = replace(self, **changes)
+        query = urlencode({key: value for key, value in asdict(other).items() if value != getattr(PLAIN, key)})
+        return f"/?{query}" if query else "/"
+
+    def fits(self, job: KnownJob) -> bool:
+        """Whether the view shows the job, but for its health."""
+        return self.q.lower() in _words(job)
+
+    def ordered(self, rows: Sequence[Row], judged: Mapping[str, Judged]) -> list[Row]:
+        keys: dict[Sort, Callable[[Row], tuple[Any, ...]]] = {
+            "name": lambda row: _natural(row[0]),
+            "trouble": lambda row: (
+                *_rank(judged[row[0]].health, row[1].status.consecutive_failures),
+                *_natural(row[0]),
+            ),
+            "next": lambda row: (row[1].status.next_fire or float("inf"), *_natural(row[0])),
+            "last": lambda row: (-(row[1].status.last_run or 0.0), *_natural(row[0])),
+        }
+        return sorted(rows, key=keys[self.sort])
+
+
+PLAIN = View()
+
+
+def read(query: str) -> View:
+    """What an address says; what it says wrongly counts as not said."""
+    try:
+        said = {key: values[0][:LONGEST] for key, values in parse_qs(query, max_num_fields=KEYS).items()}
+    except ValueError:
+        said = {}
+    health: Any = said.get("health") if said.get("health") in HEALTHS else ""
+    sort: Any = said.get("sort") if said.get("sort") in get_args(Sort) else "trouble"
+    return View(q=said.get("q", "").strip(), health=health, sort=sort)
+
+
+def _words(job: KnownJob) -> str:
+    """What is searched: what people call a job and what went wrong, no times."""
+    status = job.status
+    outcome = FATES[status.last_outcome].words if status.last_outcome else ""
+    texts = (status.name, status.description, status.schedule, status.words, status.host, outcome, status.last_detail)
+    return "\n".join(texts).lower()
+
+
+def _rank(health: Health, failures: int) -> tuple[int, int]:
+    """Trouble comes worst first. The others are equal: a job that runs now and then is not to jump about."""
+    return (HEALTHS.index(health), -failures) if LOOKS[health].is_trouble else (len(HEALTHS), 0)
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """job-9 before job-10."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split("([0-9]+)", name) if part)

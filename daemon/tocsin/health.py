@@ -1,0 +1,310 @@
+"""How a job is, and how the daemon is: one word each, and why.
+
+The status pages, readiness, `tocsin jobs`, `tocsin doctor` and the metrics all ask here, so that they say the same.
+docs/health.md is for the reader. Pure but for `answered`: time, the state of a process and what is known of the daemon
+are arguments.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+from tocsin.ipc import status as statuses
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
+from tocsin.ipc.fates import FATES
+from tocsin.ipc.types import Message
+from tocsin.linux import process_state
+from tocsin.schedule import Schedule, ScheduleError
+from tocsin.timestamps import rfc3339
+from tocsin.units import duration
+
+Health = Literal["stalled", "overdue", "failing", "slow", "missing", "paused", "running", "well", "new", "disabled"]
+HEALTHS: tuple[Health, ...] = get_args(Health)  # worst first
+
+# Seconds that a fire may be overdue, or a new process silent: a job wakes within milliseconds, but an overloaded
+# machine, or a commit on a slow disk, may take some seconds.
+TOLERANCE = 10.0
+SLOW = 5.0  # times as long as usual that a run may take
+SLOW_FROM = 10.0  # seconds: a run that is shorter than that is not slow, whatever is usual
+
+
+class Look(NamedTuple):
+    """How a word is shown: `sign` stands before it, `colour` is for terminals, `meaning` explains it."""
+
+    sign: str
+    colour: Literal["red", "yellow", "green", "cyan", "white"]
+    meaning: str
+    is_trouble: bool = False
+
+
+LOOKS: dict[Health, Look] = {
+    "stalled": Look("!", "red", "it cannot be called: its process or the daemon stands still", is_trouble=True),
+    "overdue": Look("⧖", "red", "no run has succeeded by its success deadline", is_trouble=True),
+    "failing": Look("✕", "red", "its last runs failed, and none has succeeded since", is_trouble=True),
+    "slow": Look("◔", "yellow", "its run takes much longer than usual", is_trouble=True),
+    "missing": Look("◌", "yellow", "its last slots did not run", is_trouble=True),
+    "paused": Look("‖", "yellow", "its slots are skipped until it is resumed"),
+    "running": Look("▸", "cyan", "a run is going on"),
+    "well": Look("●", "green", "its last run was a success"),
+    "new": Look("○", "white", "it has not run yet"),
+    "disabled": Look("–", "white", "it is switched off in the job file"),
+}
+
+_STANDS_STILL = {  # by the letter of proc(5)
+    "T": "is stopped (SIGSTOP)",
+    "t": "is held by a debugger",
+    "Z": "has ended, and the daemon does not take note",
+}
+_NO_PROCESS = {
+    "starting": "its process is being started",
+    "backing off": "its process ended, and is started again in a moment",
+    "stopped": "its process has ended, as it was told to",
+}
+
+
+class Judged(NamedTuple):
+    """`why` is one sentence without a full stop; empty where the word says all."""
+
+    health: Health
+    why: str = ""
+
+
+# ---- the daemon
+
+
+class Trouble(NamedTuple):
+    """Something wrong with the whole. `words` is a headline, `why` the rest. `holds`: meanwhile no job is called."""
+
+    what: Literal["silent", "stopping", "ledger", "job file", "exporter"]
+    words: str
+    why: str = ""
+    holds: bool = True
+
+    def __str__(self) -> str:
+        return self.words[0].lower() + self.words[1:] + (f": {self.why}" if self.why else "")
+
+
+class Known(NamedTuple):
+    """What is known of the daemon; the seconds are those since the last sign of life, and of the last heartbeat."""
+
+    config: ConfigLoaded | None = None
+    ledger: LedgerState | None = None
+    stops: DaemonStops | None = None
+    silence: float = 0.0
+    behind: float = 0.0
+
+
+SILENCE = 15.0  # seconds without a sign of life (one comes every 5) after which the daemon is given up
+
+
+def troubles(known: Known) -> list[Trouble]:
+    """What is wrong with the daemon, worst first."""
+    return list(_troubles(known))
+
+
+def _troubles(known: Known) -> Iterator[Trouble]:
+    if known.silence > SILENCE:
+        yield Trouble("silent", "The daemon is silent", f"nothing heard of the parent for {known.silence:.0f} s")
+    if known.stops is not None:
+        yield Trouble("stopping", "The daemon is stopping", f"since {rfc3339(known.stops.now)}")
+    if known.config is None:
+        yield Trouble("job file", "The job file is not loaded")
+    if known.ledger is None:
+        yield Trouble("ledger", "The ledger has not answered yet")
+    elif not known.ledger.up:
+        yield Trouble("ledger", "The ledger does not commit", known.ledger.detail)
+    if known.config is not None and known.config.error is not None:
+        yield Trouble("job file", "The job file was refused", known.config.error, holds=False)
+    if known.behind > SILENCE and known.silence <= SILENCE:
+        why = f"what it shows is {known.behind:.0f} s old"
+        yield Trouble("exporter", "The exporter is behind", why, holds=False)
+
+
+def held(found: Iterable[Trouble]) -> str | None:
+    """Why no job can be called at all; None where it can."""
+    return next((str(one) for one in found if one.holds), None)
+
+
+_ARE: dict[Health, str] = {
+    "stalled": "stalled", "overdue": "overdue", "failing": "failing", "slow": "slow", "missing": "missing slots",
+}  # fmt: skip
+
+
+def headline(found: Sequence[Trouble], counts: Mapping[Health, int]) -> tuple[str, int]:
+    """The one sentence for the whole, and how many troubles there are. `counts` are the jobs of each health."""
+    total = sum(counts.values())
+    sick = [health for health in HEALTHS if LOOKS[health].is_trouble and counts.get(health)]
+    if found and found[0].holds:
+        return found[0].words, len(found)  # the jobs are stalled by that, and not by themselves
+    number = sum(counts[health] for health in sick)
+    if sick:
+        what = _ARE[sick[0]] if len(sick) == 1 else "in trouble"
+        jobs = f"{number} of {total} {'job' if total == 1 else 'jobs'} {'is' if number == 1 else 'are'} {what}"
+        return jobs, number + len(found)
+    if found:
+        return found[0].words, len(found)
+    return ("All is well" if total else "No jobs yet"), 0
+
+
+# ---- a job
+
+
+def judge(status: JobStatus, now: float, deadline: float | None, process: str = "", held: str | None = None) -> Judged:
+    """The worst that is true of the job at Unix time `now`. `deadline` is its success deadline, `process` the state of
+    its process as proc(5) writes it ("" where nobody knows), and `held` says why no job can be called at all."""
+    if not status.enabled:
+        return Judged("disabled")
+    if why := _stalled(status, now, process, None if status.paused else held):
+        return Judged("stalled", why)
+    if deadline is not None and now > deadline and not status.paused:
+        return Judged("overdue", _overdue(status, deadline))
+    if status.consecutive_failures:
+        return Judged("failing", _failures(status))
+    if why := _slow(status, now):
+        return Judged("slow", why)
+    if why := _missing(status):
+        return Judged("missing", why)
+    if status.paused:
+        return Judged("paused")
+    if status.state == "running":
+        return Judged("running")
+    return Judged("new" if status.last_outcome is None else "well")
+
+
+def _stalled(status: JobStatus, now: float, process: str, held: str | None) -> str | None:
+    if held:
+        return held
+    if status.pid is None:
+        return _NO_PROCESS.get(status.state, "it has no process")
+    if why := stands_still(status.pid, process):
+        return f"its process {why}"
+    began, due = status.process_started, status.next_fire
+    if status.state == "starting" and began is not None and now > began + TOLERANCE:
+        return f"its process {status.pid} was started at {rfc3339(began)} and has not begun"
+    if status.state == "sleeping" and due is not None and now > due + TOLERANCE:
+        return f"it was due at {rfc3339(due)}, and its process {status.pid} has not called"
+    return None
+
+
+def stands_still(pid: int, process: str) -> str | None:
+    """Of a process in this state, "12 is stopped (SIGSTOP)"; None where it may run."""
+    return f"{pid} {_STANDS_STILL[process]}" if process in _STANDS_STILL else None
+
+
+def _overdue(status: JobStatus, deadline: float) -> str:
+    since = f"no success since {rfc3339(status.last_success)}" if status.last_success else "it has never succeeded"
+    failed = f"; {_failures(status)}" if status.consecutive_failures else ""
+    return f"{since}, and it was to by {rfc3339(deadline)}{failed}"
+
+
+def _failures(status: JobStatus) -> str:
+    many = status.consecutive_failures
+    last = FATES[status.last_outcome].words if status.last_outcome else "not known"
+    failed = f"{many} runs in a row failed, the last: " if many > 1 else "its last run failed: "
+    return failed + last + (f": {status.last_detail}" if status.last_detail else "")
+
+
+def _slow(status: JobStatus, now: float) -> str | None:
+    since, usual = status.running_since, status.usual_duration
+    if status.state != "running" or since is None or usual is None or now - since <= max(SLOW * usual, SLOW_FROM):
+        return None
+    return f"its run has been going on since {rfc3339(since)}; usually one takes {duration(usual)}"
+
+
+def _missing(status: JobStatus) -> str | None:
+    if status.missing:
+        return f"{status.missing} {'slot' if status.missing == 1 else 'slots'} did not run since its last run"
+    return "its last run was cut off when the daemon stopped" if status.last_outcome == "cancelled" else None
+
+
+# ---- its success deadline
+
+
+class Due(Protocol):
+    """The part of `tocsin.schedule.Schedule` that is needed here."""
+
+    def next_due(self, after: int) -> int: ...
+
+
+def success_deadline(schedule: Due, start: float, timeout: float, grace: float) -> float:
+    """By when a job must have succeeded, of which a success is expected since `start`, its last one perhaps: the second
+    fire after that, plus timeout and grace. Raises ScheduleError beyond the years that the schedule knows."""
+    return schedule.next_due(schedule.next_due(int(start))) + timeout + grace
+
+
+class Expected:
+    """What a job's schedule expects of it. It remembers: it is asked much more often than that changes."""
+
+    def __init__(self) -> None:
+        self._read: tuple[str, str] | None = None
+        self._schedule: Schedule | None = None
+        self._of: tuple[float, float, float] | None = None
+        self._deadline: float | None = None
+
+    def deadline(self, status: JobStatus, began: float = 0.0) -> float | None:
+        """Unix time; None where nobody knows. `began` counts where nothing says from when on a success is expected."""
+        schedule = self.schedule(status)
+        start = max(status.last_success or 0.0, status.since or 0.0) or began
+        if schedule is None or not start:
+            return None
+        if self._of != (of := (start, status.timeout, status.grace)):
+            self._of = of
+            try:
+                self._deadline = success_deadline(schedule, *of)
+            except ScheduleError:
+                self._deadline = None
+        return self._deadline
+
+    def next_due(self, status: JobStatus, after: float) -> int | None:
+        """The next instant of the schedule after Unix time `after`; None where nobody knows."""
+        try:
+            return schedule.next_due(int(after)) if (schedule := self.schedule(status)) else None
+        except ScheduleError:
+            return None
+
+    def schedule(self, status: JobStatus) -> Schedule | None:
+        """None where the daemon has a zone that this process cannot read."""
+        if self._read != (read := (status.schedule, status.timezone)):
+            self._read, self._of = read, None
+            try:
+                self._schedule = Schedule(*read)
+            except ScheduleError:
+                self._schedule = None
+        return self._schedule
+
+
+# ---- for who asks the daemon
+
+
+class Answered(NamedTuple):
+    """What the daemon says on its control socket, judged."""
+
+    troubles: list[Trouble]
+    statuses: list[JobStatus]
+    judged: dict[str, Judged]  # by the job's name
+
+
+def answered(answers: Iterable[Message], now: float) -> Answered:
+    """From the answers to ListJobs, and the jobs' processes as they are."""
+    known, listed = Known(), []
+    for one in answers:
+        match one:
+            case JobStatus():
+                listed.append(one)
+            case ConfigLoaded():
+                known = known._replace(config=one)
+            case LedgerState():
+                known = known._replace(ledger=one)
+            case DaemonStops():
+                known = known._replace(stops=one)
+    found = troubles(known)
+    why_none = held(found)
+    judged = {
+        one.name: judge(one, now, Expected().deadline(one), process_state(one.pid) if one.pid else "", why_none)
+        for one in listed
+    }
+    return Answered(found, listed, judged)
+
+
+def as_json(status: JobStatus, judged: Judged) -> dict[str, Any]:
+    """What `tocsin jobs --json` and `/api/jobs` say of a job."""
+    return {"name": status.name, "health": judged.health, "why": judged.why} | statuses.as_json(status)
