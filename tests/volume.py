@@ -14,7 +14,7 @@ class Volume:
 
     def __init__(self, mount: Path, size: str) -> None:
         mount.mkdir(exist_ok=True)
-        script = 'mount -t tmpfs -o "size=$1" tmpfs "$0" && echo mounted && exec sleep infinity'
+        script = 'mount -t tmpfs -o "size=$1,mode=700" tmpfs "$0" && echo mounted && exec sleep infinity'
         self.mount = mount
         self._holder = subprocess.Popen(["unshare", "-m", "sh", "-c", script, mount, size], stdout=subprocess.PIPE)
         assert self._holder.stdout

@@ -46,7 +46,7 @@ async def _look_around(tmp_path: Path) -> None:
             # filter and sort, kept in the address and across refreshes
             await page.choose("#filter", "SLA")
             await page.until(VISIBLE, ["sla-check"].__eq__)
-            await page.until("location.search", "?q=sla".__eq__)
+            await page.until("location.search", "?q=SLA".__eq__)
             await page.value("window.stillHere = true")
             one.send(job("sla-daily"), ProcessUp("job", "sla-daily", 1, now))
             await page.until(VISIBLE, ["sla-check", "sla-daily"].__eq__)
