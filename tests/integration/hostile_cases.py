@@ -377,7 +377,7 @@ replies("redirects to where the secret shows", status(307, "Location: //other/co
 replies("redirects to a URL with a password", status(301, "Location: http://ann:pass@other.example/"))
 replies("redirects to https", status(301, "Location: https://localhost/api"))
 replies("redirects without a target", status(303))
-replies("redirects to what is no URL", status(302, "Location: http://[::bad"))
+replies("redirects to an invalid URL", status(302, "Location: http://[::bad"))
 replies("redirects to a very long URL", status(302, "Location: /" + "a" * 9999))
 replies("answers 304", b"HTTP/1.1 304 Not Modified\r\n\r\n")
 

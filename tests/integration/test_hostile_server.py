@@ -198,7 +198,7 @@ def test_memory_limit_ends_the_call_not_the_process(
     assert free.outcome == "success"
     assert bound
     assert (bound.outcome, bound.status) == ("invalid_response", 200)
-    assert "more memory than there is" in bound.detail
+    assert "more memory than is available" in bound.detail
 
 
 def test_the_process_of_a_job_has_its_memory_limit(running: Callable[[str], Daemon]) -> None:

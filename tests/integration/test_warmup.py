@@ -124,7 +124,7 @@ def test_where_it_cannot_be_done_that_is_said_and_no_more(tmp_path: Path, monkey
     said: list[str] = []
     monkeypatch.setattr(log, "info", lambda text, **_: said.append(text))
     warmup.rehearse(loaded(tmp_path))
-    assert said == ["cannot rehearse a call: the first ones will be slower"]
+    assert said == ["cannot make a warm-up call: the first calls will be slower"]
 
 
 def test_a_parent_that_is_killed_meanwhile_leaves_no_server_behind(tmp_path: Path) -> None:

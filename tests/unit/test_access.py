@@ -117,7 +117,10 @@ def test_secrets_of_the_environment_and_of_files(load: Load, tmp_path: Path) -> 
         ('listen_cert = "cert.pem"\nlisten_key = "other.key"', "cannot use {}/cert.pem: KEY_VALUES_MISMATCH"),
         ('listen_cert = "both.pem"\nlisten_client_ca = "."', "listen_client_ca: cannot use {}: it is a folder"),
         ('listen_cert = "both.pem"\nlisten_client_ca = "cert.key"', "listen_client_ca: cannot use {}/cert.key: "),
-        ('listen_bearer_env = "TOKEN"\nlisten_bearer_file = "x"', "cannot be combined with listen_bearer_env: set one"),
+        (
+            'listen_bearer_env = "TOKEN"\nlisten_bearer_file = "x"',
+            "cannot be combined with listen_bearer_env: use only one",
+        ),
         ('listen_bearer_env = "UNSET"', "listen_bearer_env: environment variable UNSET is not set"),
         ('listen_bearer_env = "EMPTY"', "listen_bearer_env: environment variable EMPTY is empty"),
         ('listen_bearer_env = "LONG"', "listen_bearer_env: LONG holds more than 1024 characters"),

@@ -150,7 +150,7 @@ def test_files_of_tls_are_read_at_load_and_named_once(tmp_path: Path) -> None:
     assert fault.startswith(f"tocsin.toml: [target] ca_file: cannot use {tmp_path}/broken.pem")
     (fault,) = why('client_cert = "ca.pem"')
     assert fault.startswith(f"tocsin.toml: [target] client_cert: cannot use {tmp_path}/ca.pem")
-    assert why('client_key = "client.pem"') == ["tocsin.toml: [target] client_key: stands without client_cert"]
+    assert why('client_key = "client.pem"') == ["tocsin.toml: [target] client_key: needs client_cert"]
 
 
 def test_every_key_of_the_tables_stands_in_a_test() -> None:

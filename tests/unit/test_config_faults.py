@@ -34,10 +34,10 @@ path = "x"
     assert set(found) == {
         'tocsin.toml: [daemon] listen = "nowhere": is not an address: use host:port, for example '
         '"127.0.0.1:9911" or "[::1]:9911"',
-        'tocsin.toml: [target] base_url = "app.example.com": is no URL; write it in full, as '
+        'tocsin.toml: [target] base_url = "app.example.com": is not a URL: write it in full, for example '
         '"https://app.example.com/path"',
         "tocsin.toml: [defaults] retries = 99: must be less than or equal to 20",
-        "tocsin.toml: [jobs.a] schedule: cannot read schedule '* * * *': it has 4 fields; write five (minute hour "
+        "tocsin.toml: [jobs.a] schedule: cannot read schedule '* * * *': it has 4 fields: use five (minute hour "
         "day-of-month month day-of-week) or six, second first",
         'tocsin.toml: [jobs.a] timout = "5s": unknown key; did you mean "timeout"?',
         'tocsin.toml: [jobs.b] path = "x": must start with "/", without spaces or "#", percent-encoded where needed',
@@ -110,23 +110,23 @@ BAD_JOB_KEYS = [
     ("expect = { body = 'x' }", 'expect.body = "x": unknown key'),
     (
         "json = { when = 2026-01-01 }",
-        "json: cannot be written as JSON: put dates and times in quotes; nan and inf have no form",
+        "json: cannot be written as JSON: put dates and times in quotes; JSON has no nan and inf",
     ),
-    ("json = [nan]", "json: cannot be written as JSON: put dates and times in quotes; nan and inf have no form"),
-    ("json = {}\nbody = 'x'", "body: cannot be combined with json: a request has one body"),
+    ("json = [nan]", "json: cannot be written as JSON: put dates and times in quotes; JSON has no nan and inf"),
+    ("json = {}\nbody = 'x'", "body: cannot be combined with json: use only one of them"),
     ('content_type = "text/plain\\r\\nX: y"', None),
     ('send_secret = "cookie"', None),
     (
         'send_secret = "header:a b"',
         'send_secret = "header:a b": "a b" is not a header name (letters, digits and hyphens)',
     ),
-    ('content_type = "text/csv"', 'content_type = "text/csv": has no body to be the type of'),
-    ('every = "90s"', 'every = "90s": cannot be combined with schedule: a job has one of the two'),
-    ('url = "https://x.example/"', "url: cannot be combined with path: a job has one of the two"),
+    ('content_type = "text/csv"', 'content_type = "text/csv": needs a body: set body or json'),
+    ('every = "90s"', 'every = "90s": cannot be combined with schedule: use only one of them'),
+    ('url = "https://x.example/"', "url: cannot be combined with path: use only one of them"),
     ("expect = 200", "expect = 200: must be a table: { … }"),
     (
         "expect = { json = { a = inf } }",
-        "expect.json.a = Infinity: must be a number that JSON knows: nan and inf never match",
+        "expect.json.a = Infinity: must be a JSON number: nan and inf never match",
     ),
     ('headers = "x: y"', 'headers = "x: y": must be a table: { … }'),
     (
@@ -195,7 +195,7 @@ def test_bad_intervals(load: Load, every: str, why: str) -> None:
             "tocsin.toml: [jobs.A]: is not a job name: use a-z, 0-9, '.', '_' and '-', a letter or digit first, "
             "at most 63",
         ),
-        (JOB, "tocsin.toml: [target] base_url: is required by job a, which gives a path"),
+        (JOB, "tocsin.toml: [target] base_url: is required by job a, which has a path"),
         ("jobs = [", "tocsin.toml: is not TOML: Invalid value (at end of document)"),
         (f"target = 1\n{JOB}", "tocsin.toml: [target] = 1: must be a table"),
         (f"[targt]\n{GOOD}", 'tocsin.toml: targt: is not a table of the job file; did you mean "target"?'),
@@ -265,7 +265,7 @@ def test_bad_paths(load: Load, path: str) -> None:
 
 def test_the_base_url_has_no_query(load: Load) -> None:
     (fault,) = faults(load, GOOD.replace(".com", ".com/?a=1"))
-    assert fault.endswith("must end before the query: the path of a job follows it")
+    assert fault.endswith("must not have a query: a job's path is added to it")
 
 
 def test_schedule_or_every_and_path_or_url(load: Load) -> None:
@@ -278,7 +278,7 @@ def test_schedule_or_every_and_path_or_url(load: Load) -> None:
 @pytest.mark.parametrize("url", ["HTTP://app.example.com", "Http://app.example.com"])
 def test_a_public_host_in_the_clear_however_written(load: Load, url: str) -> None:
     (fault,) = faults(load, GOOD.replace("https://app.example.com", url))
-    assert "would go in the clear to a public host" in fault
+    assert "would be sent unencrypted to a public host" in fault
 
 
 @pytest.mark.parametrize(
@@ -298,12 +298,15 @@ def test_hosts_of_a_private_network_may_be_called_in_the_clear(load: Load, host:
 @pytest.mark.parametrize(
     ("host", "why"),
     [
-        *((host, "would go in the clear to a public host") for host in ("app.example.com", "app.example.com.")),
-        *((host, "would go in the clear to a public host") for host in ("8.8.8.8", "134744072", "0x08080808")),
-        *((host, "would go in the clear to a public host") for host in ("100.63.0.1", "100.128.0.1", "[2600::1]")),
-        *((host, "would go in the clear to a public host") for host in ("[::ffff:8.8.8.8]", "local.example.com")),
-        *((host, "would go in the clear to a public host") for host in ("evil-internal.com", "arpa.com", "a.svc.com")),
-        *((host, "may go in the clear beyond this network") for host in ("web.production:3000", "nas.lan:8080")),
+        *((host, "would be sent unencrypted to a public host") for host in ("app.example.com", "app.example.com.")),
+        *((host, "would be sent unencrypted to a public host") for host in ("8.8.8.8", "134744072", "0x08080808")),
+        *((host, "would be sent unencrypted to a public host") for host in ("100.63.0.1", "100.128.0.1", "[2600::1]")),
+        *((host, "would be sent unencrypted to a public host") for host in ("[::ffff:8.8.8.8]", "local.example.com")),
+        *(
+            (host, "would be sent unencrypted to a public host")
+            for host in ("evil-internal.com", "arpa.com", "a.svc.com")
+        ),
+        *((host, "may be sent unencrypted beyond this network") for host in ("web.production:3000", "nas.lan:8080")),
     ],
 )
 def test_hosts_that_may_be_public_need_https(load: Load, host: str, why: str) -> None:
@@ -313,12 +316,12 @@ def test_hosts_that_may_be_public_need_https(load: Load, host: str, why: str) ->
 
 def test_a_host_that_was_meant_to_be_a_reference(load: Load) -> None:
     (fault,) = faults(load, GOOD.replace("app.example.com", "${api-base}"))
-    assert fault.endswith("has a host that is none; a reference to a variable is ${NAME} or ${NAME:-default}")
+    assert fault.endswith("has an invalid host: a reference to a variable is ${NAME} or ${NAME:-default}")
 
 
 def test_the_name_of_a_variable_that_is_empty(load: Load) -> None:
     (fault,) = faults(load, GOOD.replace("[jobs.a]", 'secret_env = ""\n[jobs.a]'))
-    assert fault == 'tocsin.toml: [target] secret_env: names no variable; to send none, write send_secret = "none"'
+    assert fault == 'tocsin.toml: [target] secret_env: names no variable; to send no secret, set send_secret = "none"'
 
 
 def test_a_number_that_is_too_long_to_be_read(load: Load) -> None:

@@ -65,7 +65,7 @@ def test_values(tmp_path: Path, written: str, value: str) -> None:
         ("X=${Y}\nY=1", "line 1: X refers to ${Y}, which is not set; set Y, or put the value in single quotes"),
         ("X=${Y-d}", "line 1: X has a ${ that is not ${NAME} or ${NAME:-default}; put the value in single quotes"),
         ("X=${Y", "line 1: X has a ${ that is not ${NAME} or ${NAME:-default}; put the value in single quotes"),
-        ("X=${Y:-${Z}}", "line 1: X has a default of Y that holds another reference, and must be plain text"),
+        ("X=${Y:-${Z}}", "line 1: X has a default of Y that contains another reference: use plain text"),
         ("X='it\\'s'", "line 1: is not NAME=VALUE"),
         ("X=a\0b", "line 1: is not NAME=VALUE"),
         ("X: a", "line 1: is not NAME=VALUE"),
@@ -85,11 +85,11 @@ def test_what_has_no_certain_value_is_a_fault(tmp_path: Path, written: str, faul
     [
         ("X=pa$word", "pa$word", "line 1: X has a $ before a word"),
         ('X="pa$word"', "pa$word", "line 1: X has a $ before a word"),
-        ("X=a#b", "a#b", "line 1: X has a # in it"),
-        ("X=`a`", "`a`", "line 1: X stands between backticks"),
+        ("X=a#b", "a#b", "line 1: X contains a #"),
+        ("X=`a`", "`a`", "line 1: X is in backticks"),
         ('X="C:\\dir"', "C:\\dir", "line 1: X has a backslash in double quotes"),
         ('X="a\\tb"', "a\tb", "line 1: X has a backslash in double quotes"),
-        ("X=1\nY=2\nX=3", "3", "line 3: X is set in line 1 too; this one counts"),
+        ("X=1\nY=2\nX=3", "3", "line 3: X is also set in line 1; this one counts"),
     ],
 )
 def test_what_other_programs_read_in_another_way_is_a_warning(
@@ -152,5 +152,5 @@ def test_warnings_reach_the_config(load: Load) -> None:
 def test_a_secret_that_nobody_made_is_a_warning(load: Load, value: str) -> None:
     (warning,) = load(GOOD, {**ENVIRONMENT, "CRON_SECRET": value}).warnings
     assert warning.startswith("the secret from CRON_SECRET is ")
-    assert "the same for everybody who copied it" in warning
+    assert "the same for everyone who copied it" in warning
     assert value not in warning

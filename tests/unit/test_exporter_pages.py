@@ -167,7 +167,7 @@ def test_job_page() -> None:
         *world(job(description="Unassigns", last_success=NOON)),
         run(reported={"unassigned": 3.0}),
         run(outcome="timeout", detail="no complete reply within 300 s", duration=300.0, trigger="manual"),
-        Skipped("sla-check", NOON + 120, NOON + 300, 4, "overlap", "the run before was still going"),
+        Skipped("sla-check", NOON + 120, NOON + 300, 4, "overlap", "the previous run was still running"),
     )
     elements = page(asked, "/jobs/sla-check")
     for words in (

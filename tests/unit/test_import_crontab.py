@@ -216,7 +216,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         ("5 * * * * curl -H -g http://a.example/{a,b}", "a header that is not NAME: VALUE"),
         ("5 * * * * curl -A -g 'http://a.example/{a,b}'", "a pattern for several"),
         ("5 * * * * curl -s", "names no address"),
-        ("5 * * * * curl ftp://a.example/x", "url: is no URL"),
+        ("5 * * * * curl ftp://a.example/x", "url: is not a URL"),
         (f"5 * * * * curl {URL}/ü", "url: must be plain ASCII"),
         (f"@reboot curl {URL}", "Tocsin fires by the clock"),
         (f"0~9 * * * * curl {URL}", "minute '0~9'"),

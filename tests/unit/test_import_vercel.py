@@ -119,7 +119,7 @@ LONG = "maxDuration is 800 s"
         ("0 0 9 * * *", "must have five fields"),
         ("@daily", "must have five fields"),
         ("", "must have five fields"),
-        ("60 * * * *", "cannot read schedule '60 * * * *': minute '60': write 0 to 59"),
+        ("60 * * * *", "cannot read schedule '60 * * * *': minute '60': use 0 to 59"),
         ("0 0 30 2 *", "it would never fire"),
         (5, "must be text"),
         (None, "must be text"),

@@ -116,7 +116,7 @@ def test_what_is_invalid(kind: str, body: bytes, detail: str) -> None:
 WRONG_STATUS: list[tuple[int, str, bytes, str, str]] = [
     (401, JSON, b'{"error":"no"}', "unauthorized", '401: {"error":"no"}'),
     (401, "", b"", "unauthorized", "401"),
-    (403, "", b"", "http_error", "403 (is the secret right, and may this machine call?)"),
+    (403, "", b"", "http_error", "403 (is the secret right, and is this machine allowed to call?)"),
     (404, HTML, PAGE, "http_error", '404 titled "Sign in - App" (is the path right, and is the app deployed?)'),
     (405, "", b"", "http_error", "405 (is the method right?)"),
     (429, "text/plain", b"slow down", "http_error", "429: slow down (the server asks to be called less often)"),

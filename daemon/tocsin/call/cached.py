@@ -31,7 +31,7 @@ def told(hit: bytes, method: str) -> str:
     """What a run says of such a reply."""
     post = ' or method = "POST"' if method == "GET" else ""
     return (
-        f"the reply came from a cache ({one_line(hit.decode('iso-8859-1'))}), so the handler did not run; let it send "
+        f"the reply came from a cache ({one_line(hit.decode('iso-8859-1'))}), so the handler did not run; make it send "
         f'"Cache-Control: no-store" (Next.js: export const dynamic = "force-dynamic"){post}, '
-        "or allow it with expect.cached = true"
+        "or set expect.cached = true"
     )

@@ -25,7 +25,7 @@ Retry = Literal["", "unprocessed", "busy", "reset", "5xx"]
 LONGEST_WAIT = 86400.0  # seconds of Retry-After that are believed: what matters is only that it is too long
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
 _BY_PROXY: frozenset[ErrorKind] = frozenset({"dns", "refused", "connect_timeout", "unreachable"})  # where one may help
-_SHORT: dict[ErrorKind, str] = {"connect_timeout": "no answer", "unreachable": "no way there"}
+_SHORT: dict[ErrorKind, str] = {"connect_timeout": "no answer", "unreachable": "unreachable"}
 SHOWN = 4  # addresses of a host that a detail names
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")  # how OpenSSL names an answer without TLS
 _TLS_ALERT = "\x15\x03"  # what a TLS server sends to a client that speaks plain HTTP (RFC 8446, 6)
@@ -68,7 +68,7 @@ def _unreached(error: Exception, job: Job) -> NoReply:
     if isinstance(root, socket.gaierror | UnicodeError):
         return NoReply("dns", f"cannot resolve the host name of {job.public_url}: {words(root)}", "unprocessed")
     if isinstance(root, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError | BrokenPipeError):
-        return NoReply("reset", f"{host} dropped the connection while it was made: {words(root)}", "unprocessed")
+        return NoReply("reset", f"{host} dropped the connection while it was being made: {words(root)}", "unprocessed")
     if isinstance(root, ssl.SSLError):
         return _tls(root, host)
     if isinstance(root, TimeoutError):
@@ -78,7 +78,7 @@ def _unreached(error: Exception, job: Job) -> NoReply:
     if isinstance(root, ConnectionRefusedError):
         return NoReply("refused", f"{host} refuses connections: does the app run there?", "unprocessed")
     if isinstance(root, OSError) and root.errno in _UNREACHABLE:
-        return NoReply("unreachable", f"there is no way to {host}: {words(root)}", "unprocessed")
+        return NoReply("unreachable", f"{host} is unreachable: {words(root)}", "unprocessed")
     return NoReply("other", f"cannot connect to {host}: {words(root)}", "unprocessed")
 
 
@@ -123,12 +123,12 @@ def broken(error: Exception) -> Invalid:
 def redirected(status: int, location: str, job: Job) -> str:
     """What to tell of a redirect, which is never followed: its target, without query, and what may be meant."""
     if not location:
-        return f"{status}: neither a reply nor a redirect that names its target"
+        return f"{status}: neither a final reply nor a redirect with a target"
     try:
         target = urlsplit(urljoin(job.url, location))
         there, here = _place(target), _place(urlsplit(job.url))
     except ValueError:
-        return f"{status}: redirects to what is no URL: {one_line(location.partition('?')[0].rpartition('@')[2])}"
+        return f"{status}: redirects to an invalid URL: {one_line(location.partition('?')[0].rpartition('@')[2])}"
     there_to = target._replace(netloc=target.netloc.rpartition("@")[2], query="", fragment="").geturl()
     shown = one_line(job.without_hidden(there_to))
     if there[:3] == here[:3] and there[3] != here[3] and there[3].rstrip("/") == here[3].rstrip("/"):
@@ -160,7 +160,7 @@ def words(error: BaseException) -> str:
     if isinstance(root, http.client.IncompleteRead):
         came: bytes | int = root.partial  # urllib3 counts what http.client keeps
         came = came if isinstance(came, int) else len(came)
-        return f"{came} bytes came, {root.expected} were still to come" if root.expected else "no end of it came"
+        return f"{came} bytes came, {root.expected} are missing" if root.expected else "its end is missing"
     text = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
     return one_line(_OPENSSL.sub("", text)) or type(root).__name__
 

@@ -27,7 +27,7 @@ class NoneAnswered(OSError):
     """None of a host's addresses took a connection. `errors` are in the order in which the addresses were tried."""
 
     def __init__(self, errors: list[tuple[Address, OSError]]) -> None:
-        super().__init__("no address of the host took a connection")
+        super().__init__("no address of the host accepted a connection")
         self.errors = errors
 
 

@@ -118,7 +118,7 @@ class Caller:
         except Invalid as error:
             return Attempt(Verdict("invalid_response", redact(str(error))), retry=error.retry)
         except MemoryError:
-            why = "the reply takes more memory than there is (memory_limit, max_reply)"
+            why = "the reply needs more memory than is available (memory_limit, max_reply)"
             return Attempt(Verdict("invalid_response", why))
 
     def _connected(self, timeout: float) -> connections.Connection:
@@ -178,7 +178,7 @@ class Caller:
         limit = 1 if coding else self.job.max_reply
         body, error = connections.read_body(response, limit)
         if coding and (body or error):
-            raise Invalid(f"the reply is encoded as {one_line(coding)}, which was not asked for")
+            raise Invalid(f"the reply has the encoding {one_line(coding)}, which was not requested")
         if error:
             raise broken(error) from error
         if len(body) > limit:

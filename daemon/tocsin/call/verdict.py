@@ -124,7 +124,7 @@ def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
     if status == 401:
         return Verdict("unauthorized", f"401{words}")
     hints = {
-        403: " (is the secret right, and may this machine call?)",
+        403: " (is the secret right, and is this machine allowed to call?)",
         404: " (is the path right, and is the app deployed?)",
         405: " (is the method right?)",
         429: " (the server asks to be called less often)",

@@ -101,7 +101,7 @@ def warning(listen: tuple[str, int], access: Access) -> str:
     if is_loopback(listen[0]) or access.challenge or (access.tls and access.tls.asks_clients):
         return ""
     return (
-        "`listen` is beyond loopback, where whoever connects may read the pages and metrics; set listen_bearer_env, "
+        "`listen` is beyond loopback, so anyone who can connect can read the pages and metrics; set listen_bearer_env, "
         "listen_user with listen_password_env, or listen_client_ca in [daemon]"
     )
 
@@ -146,7 +146,7 @@ def _tls(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> ServerT
 def _secret(daemon: DaemonTable, reader: Reader, what: str, sent: str) -> Secret | None:
     variable, file = getattr(daemon, f"{what}_env"), getattr(daemon, f"{what}_file")
     if variable and file:
-        reader.fault("daemon", f"{what}_file", f"cannot be combined with {what}_env: set one of the two")
+        reader.fault("daemon", f"{what}_file", f"cannot be combined with {what}_env: use only one of them")
         return None
     if (not variable and not file) or (not file and variable in reader.unknown):
         return None

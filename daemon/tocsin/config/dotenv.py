@@ -29,7 +29,7 @@ _LINE = re.compile(
 _SPECIAL = re.compile(r"\\(?P<escape>.)|(?P<open>\$\{)|\$[A-Za-z_]", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}  # in double quotes
 _AGREED = {"n", "r", '"', "$"}  # of these: what Node's dotenv and Next.js make the same of
-_QUOTE = "put the value in single quotes to keep it as it stands"
+_QUOTE = "put the value in single quotes to keep it unchanged"
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def read(job_file: Path, environment: Mapping[str, str], used: Set[str] = frozen
                 found.faults.append(Fault(".env", "", f"line {entry.line}", "", f"{entry.name} {fault}"))
             before = found.values.get(entry.name)
             if before not in (None, value):
-                warnings.append(f"is set in line {lines[entry.name]} too; this one counts")
+                warnings.append(f"is also set in line {lines[entry.name]}; this one counts")
             found.warnings += [f".env: line {entry.line}: {entry.name} {warning}" for warning in warnings]
         lines[entry.name] = entry.line
         if value is None:
@@ -139,9 +139,9 @@ def _value(
     if entry.quotes == "single":
         return text, "", []
     if entry.quotes == "bare" and "#" in text:
-        warnings.append("has a # in it, where some programs begin a comment; put the value in quotes")
+        warnings.append("contains a #, where some programs start a comment; put the value in quotes")
     if entry.quotes == "bare" and len(text) > 1 and text[0] == text[-1] == "`":
-        warnings.append(f"stands between backticks, which only some programs take for quotes; {_QUOTE}")
+        warnings.append(f"is in backticks, which only some programs treat as quotes; {_QUOTE}")
     parts: list[str] = []
     end = 0
     for one in _SPECIAL.finditer(text):
@@ -158,7 +158,7 @@ def _value(
                     warnings.append(f"has a backslash in double quotes, which programs read differently; {_QUOTE}")
         elif not one["open"]:
             parts.append(one[0])
-            warnings.append(f"has a $ before a word, where some programs fill in a variable; {_QUOTE}")
+            warnings.append(f"has a $ before a word, where some programs expand a variable; {_QUOTE}")
         elif not (reference := REFERENCE.match(text, one.start())):
             return None, f"has a ${{ that is not ${{NAME}} or ${{NAME:-default}}; {_QUOTE}", warnings
         else:
@@ -168,7 +168,7 @@ def _value(
                 return None, "", warnings
             held = environment.get(name) or values.get(name) or default
             if default is not None and "${" in default:
-                return None, f"has a default of {name} that holds another reference, and must be plain text", warnings
+                return None, f"has a default of {name} that contains another reference: use plain text", warnings
             if held is None or (not held and default is None):
                 state = "empty" if name in environment or name in values else "not set"
                 return None, f"refers to ${{{name}}}, which is {state}; set {name}, or {_QUOTE}", warnings

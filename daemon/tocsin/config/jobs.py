@@ -112,7 +112,7 @@ class _Maker:
     def schedule(self) -> Schedule | None:
         model = self.model
         if model.schedule and model.every:
-            self.fault("every", "cannot be combined with schedule: a job has one of the two", shown=True)
+            self.fault("every", "cannot be combined with schedule: use only one of them", shown=True)
         if not model.schedule and not model.every:
             if self.right("schedule", "every"):
                 self.fault("schedule", 'is missing: set schedule = "* * * * *" or every = "90s"')
@@ -129,7 +129,7 @@ class _Maker:
             return Schedule(expression, self.model.timezone)
         except ScheduleError as error:
             if REFERENCE.search(self.whole[key]):  # the reason quotes pieces of what the variable holds
-                self.fault(key, "is not a schedule with what its variables hold", shown=True)
+                self.fault(key, "is not a schedule with the values of its variables", shown=True)
             else:
                 self.fault(key, str(error))
             return None
@@ -138,7 +138,7 @@ class _Maker:
         """Where it calls; "" where that cannot be known."""
         model = self.model
         if model.path and model.url:
-            self.fault("url", "cannot be combined with path: a job has one of the two")
+            self.fault("url", "cannot be combined with path: use only one of them")
             return ""
         if not model.path and not model.url:
             if self.right("path", "url"):
@@ -169,10 +169,10 @@ class _Maker:
         model = self.model
         is_json = "json_" in model.model_fields_set
         if is_json and model.body is not None:
-            self.fault("body", "cannot be combined with json: a request has one body")
+            self.fault("body", "cannot be combined with json: use only one of them")
         if not is_json and model.body is None:
             if self.own_content_type and self.right("content_type", "json", "body"):
-                self.fault("content_type", "has no body to be the type of", shown=True)
+                self.fault("content_type", "needs a body: set body or json", shown=True)
             return None
         kind = model.content_type or ("application/json" if is_json else "text/plain; charset=utf-8")
         if "content-type" not in {name.lower() for name in headers}:
@@ -182,7 +182,7 @@ class _Maker:
         try:
             return json.dumps(model.json_, separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError):  # a date, a NaN, a list in a list in a list …
-            self.fault("json", "cannot be written as JSON: put dates and times in quotes; nan and inf have no form")
+            self.fault("json", "cannot be written as JSON: put dates and times in quotes; JSON has no nan and inf")
             return None
 
     # ---- what must not be shown

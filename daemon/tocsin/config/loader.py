@@ -136,7 +136,7 @@ class Loader(Reader):
                     wrong.add(key)
         daemon, faulty = self.read(DaemonTable, written, "daemon")
         if daemon.ledger != "sqlite":
-            self.fault("daemon", "ledger", 'must be "sqlite" in this version (PostgreSQL is not there yet)')
+            self.fault("daemon", "ledger", 'must be "sqlite" in this version (PostgreSQL is not supported yet)')
         return daemon, faulty | wrong
 
     def defaults(self) -> Defaults:
@@ -183,12 +183,12 @@ class Loader(Reader):
         for one in sorted(used, key=lambda s: s.source):
             if what := placeholder(one.value):
                 self.warnings.append(
-                    f"the secret from {one.source} is {what}, the same for everybody who copied it; "
+                    f"the secret from {one.source} is {what}, the same for everyone who copied it; "
                     "make one with: openssl rand -hex 32"
                 )
             elif len(one.value) < secrets.SHORT:
                 self.warnings.append(
-                    f"the secret from {one.source} has fewer than {secrets.SHORT} characters and can be guessed; "
+                    f"the secret from {one.source} has fewer than {secrets.SHORT} characters, so it can be guessed; "
                     "make one with: openssl rand -hex 32"
                 )
 

@@ -1,4 +1,4 @@
-"""What stands in a secret's place: what a template left there, or what another program was to make the secret from.
+"""What stands in a secret's place: a placeholder from a template, or what another program was to make the secret from.
 
 Everybody who copied the same template has the same one, so it protects nothing.
 """
@@ -12,16 +12,16 @@ _TEMPLATE = re.compile(
     r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder|^<.*>$|^\[.*\]$|^(?P<same>.)(?P=same){3,}$"
 )
 _NOT_MADE = (
-    (re.compile(r"\$\(.+\)|`.+`"), "a command that no shell has run"),
-    (re.compile(r"\$\{\{.*\}\}|\{\{.*\}\}|\{%.*%\}|<%.*%>|#\{.*\}|@@.+@@"), "a template that nothing has filled in"),
-    (re.compile(r"^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{[^{}]*\}$"), "a variable that nothing has filled in"),
-    (re.compile(r"^%[A-Za-z_][A-Za-z0-9_]*%$|^%\([A-Za-z0-9_]+\)s$"), "a variable that nothing has filled in"),
+    (re.compile(r"\$\(.+\)|`.+`"), "a command that was not run"),
+    (re.compile(r"\$\{\{.*\}\}|\{\{.*\}\}|\{%.*%\}|<%.*%>|#\{.*\}|@@.+@@"), "a template that was not filled in"),
+    (re.compile(r"^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{[^{}]*\}$"), "a variable that was not filled in"),
+    (re.compile(r"^%[A-Za-z_][A-Za-z0-9_]*%$|^%\([A-Za-z0-9_]+\)s$"), "a variable that was not filled in"),
     (
         re.compile(
             r"^(op|vault|secretref|encrypted|doppler|ssm|aws-ssm|gcp-sm|awssm|ref\+[a-z]+):"
             r"|^arn:aws:(secretsmanager|ssm):|^projects/[^/]+/secrets/|^@Microsoft\.KeyVault\(|^ENC\[",
         ),
-        "a reference that no program has looked up",
+        "a reference that was not resolved",
     ),
 )
 
@@ -33,5 +33,5 @@ def placeholder(value: str) -> str:
             return what
     plain = re.sub(r"[^a-z0-9]", "", value.lower())
     if not plain or plain in _LEFT or plain.rstrip("0123456789") in _LEFT or _TEMPLATE.search(value.lower()):
-        return "what a template left there"
+        return "a placeholder from a template"
     return ""

@@ -67,7 +67,7 @@ class Secret:
 
 def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
     if not variable:
-        raise SecretError('names no variable; to send none, write send_secret = "none"')
+        raise SecretError('names no variable; to send no secret, set send_secret = "none"')
     if variable not in environment:  # one in small letters may be the secret itself, written there by mistake
         named = f"environment variable {variable}" if variable.isupper() else "the environment variable it names"
         raise SecretError(f"{named} is not set (set it, or put it into .env)")
@@ -86,7 +86,7 @@ def for_signing(variable: str, environment: Mapping[str, str]) -> Secret:
         key = b""
     if not 24 <= len(key) <= 64:
         make = 'echo "whsec_$(openssl rand -base64 32)"'
-        raise SecretError(f"environment variable {variable} is no base64 of 24 to 64 bytes; make one with: {make}")
+        raise SecretError(f"environment variable {variable} is not base64 of 24 to 64 bytes; make one with: {make}")
     return secret
 
 

@@ -11,8 +11,8 @@ from tocsin.jobfile.tables import JobTable, TargetTable
 from tocsin.jobfile.urls import is_public, may_be_private, origin
 
 _REMEDY = "use https://, or set allow_insecure = true in [target]"
-_IN_THE_CLEAR = f"would go in the clear to a public host; {_REMEDY}"
-_PERHAPS_IN_THE_CLEAR = f"may go in the clear beyond this network, as far as its host's name tells; {_REMEDY}"
+_IN_THE_CLEAR = f"would be sent unencrypted to a public host; {_REMEDY}"
+_PERHAPS_IN_THE_CLEAR = f"may be sent unencrypted beyond this network, by its host name; {_REMEDY}"
 
 
 class Target:
@@ -36,7 +36,7 @@ class Target:
         if model.path and "base_url" in self.faulty:
             return ""
         if model.path and not self.table.base_url:
-            self._fault("base_url", f"is required by job {table.removeprefix('jobs.')}, which gives a path")
+            self._fault("base_url", f"is required by job {table.removeprefix('jobs.')}, which has a path")
             return ""
         url = model.url or self.table.base_url.rstrip("/") + model.path
         insecure = self.table.allow_insecure or "allow_insecure" in self.faulty

@@ -78,7 +78,7 @@ def _context(of: TlsFiles) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             raise TlsError("ca_file", _why(of.ca_file, error)) from None
     if of.client_key is not None and of.client_cert is None:
-        raise TlsError("client_key", "stands without client_cert")
+        raise TlsError("client_key", "needs client_cert")
     if of.client_cert is not None:
         try:
             context.load_cert_chain(of.client_cert, of.client_key, password=_no_password)
@@ -132,7 +132,7 @@ def _content(key: str, file: Path) -> bytes:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted, and there is nobody to ask for its password")
+    raise ValueError("the key is encrypted, and Tocsin cannot ask for its password")
 
 
 def _why(file: Path, error: Exception) -> str:

@@ -59,7 +59,7 @@ def secret(one: Secret) -> Finding:
         return fail(
             "configuration.secret",
             one.source,
-            f"holds {what}, which is the same for everybody who copied it",
+            f"holds {what}, which is the same for everyone who copied it",
             "make one with openssl rand -hex 32, here and in the app",
         )
     if len(one.value) >= secrets.SHORT and entropy(one.value) < LEAST_ENTROPY:

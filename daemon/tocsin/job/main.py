@@ -44,7 +44,7 @@ ARMED_BY = 0.01  # seconds before the instant when arming must be over
 ARMED_BY_IN_A_CROWD = 0.1  # seconds: a thousand processes also read their grants
 OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule again; slots are a second apart at least
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
-TOO_LATE = "later than its grace (was the machine suspended, or overloaded?)"
+TOO_LATE = "later than its grace (was the machine suspended or overloaded?)"
 GARBAGE = 5_000  # objects more than after the last collection: only then one is due, and never before a call
 
 
@@ -120,7 +120,7 @@ class JobProcess:
         if woken == "message":
             self.hear()
         elif woken == "stepped":
-            log.info("the clock was set: computing the next fire time anew", job=self.job.name)
+            log.info("the clock was set: computing the next fire again", job=self.job.name)
             self.why_missed = "the clock was set forward"
         elif not late and self.clock.now() > due + OVERSLEPT:
             pass  # the machine was suspended, say: plan anew, there may be a later slot by now
@@ -231,7 +231,7 @@ class JobProcess:
         if schedule.latest(last, int(self.behind_until)) is not None:
             return
         if passed := passed_between(schedule, last, int(self.clock.now()), "overlap"):
-            self.skip(passed.first, passed.last, passed.count, "overlap", "the run before was still going")
+            self.skip(passed.first, passed.last, passed.count, "overlap", "the previous run was still running")
 
     def rest(self, seconds: float) -> bool:
         """Wait before a retry; False when told to stop."""

@@ -73,7 +73,7 @@ def rehearse(config: Config) -> None:
                 os.kill(server, signal.SIGKILL)
                 os.waitpid(server, 0)
     except OSError as error:
-        log.info("cannot rehearse a call: the first ones will be slower", why=str(error))
+        log.info("cannot make a warm-up call: the first calls will be slower", why=str(error))
 
 
 class _Nobody(TlsFiles):

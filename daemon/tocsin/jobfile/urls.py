@@ -26,9 +26,9 @@ def check_url(url: str) -> str:
         port_ok = False
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
-        raise ValueError('is no URL; write it in full, as "https://app.example.com/path"')
+        raise ValueError('is not a URL: write it in full, for example "https://app.example.com/path"')
     if set(parts.netloc) & set("${}"):
-        raise ValueError("has a host that is none; a reference to a variable is ${NAME} or ${NAME:-default}")
+        raise ValueError("has an invalid host: a reference to a variable is ${NAME} or ${NAME:-default}")
     if parts.username is not None:
         raise ValueError(
             'must be plain ASCII without user, password, spaces or fragment: put "Basic " and the base64 of '

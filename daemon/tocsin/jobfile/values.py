@@ -166,7 +166,7 @@ def _path(path: str) -> str:
 
 def _base_url(url: str) -> str:
     if "?" in check_url(url):
-        raise ValueError("must end before the query: the path of a job follows it")
+        raise ValueError("must not have a query: a job's path is added to it")
     return url
 
 
@@ -204,7 +204,7 @@ def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise ValueError("must be text, a number, true or false")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must be a number that JSON knows: nan and inf never match")
+        raise ValueError("must be a JSON number: nan and inf never match")
     return value
 
 

@@ -52,10 +52,10 @@ class Field:
         if not text:
             raise Refused(f"{self.name} {shown(item)}: a number is missing ({right})")
         if "?" in text:
-            raise Refused(f"{self.name} {shown(item)}: '?' stands alone, and only in a day field; write '*'")
+            raise Refused(f"{self.name} {shown(item)}: '?' must be the whole field, and only a day field: use '*'")
         if re.match(r"[HR](\(|$)", text):
-            raise Refused(f"{self.name} {shown(item)}: no hashed or random values here; write {right}")
-        raise Refused(f"{self.name} {shown(item)}: write {right}")
+            raise Refused(f"{self.name} {shown(item)}: hashed and random values are not supported: use {right}")
+        raise Refused(f"{self.name} {shown(item)}: use {right}")
 
     def wrapped(self, value: int) -> int:
         """A Sunday written 7 is 0."""
@@ -79,7 +79,7 @@ class Field:
         high = self.number(high_text, item)
         if low >= high:
             meant = self._meant(low, high, low_text)
-            raise Refused(f"{self.name} {shown(item)}: a range goes from low to high; write {meant}")
+            raise Refused(f"{self.name} {shown(item)}: a range goes from low to high: use {meant}")
         return range(low, high + 1, step)
 
     def _step(self, text: str, item: str) -> int:
@@ -88,7 +88,7 @@ class Field:
             return int(text)
         hint = ""
         if text.isdigit() and text.strip("0"):
-            hint = "; for an interval that does not fit there is '@every 90m'"
+            hint = "; for an interval that does not fit, use '@every 90m'"
         raise Refused(f"{self.name} {shown(item)}: a step is a number from 1 to {most}{hint}")
 
     def _meant(self, low: int, high: int, low_text: str) -> str:

@@ -95,14 +95,14 @@ def _parse(expression: object) -> Cron | Every:
         raise Refused(f"{len(expression)} characters; a schedule has at most {LONGEST_EXPRESSION}")
     strange = next((c for c in expression if not (" " <= c <= "~" or c == "\t")), None)
     if strange is not None:
-        raise Refused(f"the character {strange!a} has no place in it; use plain ASCII on one line")
+        raise Refused(f"the character {strange!a} is not allowed: use plain ASCII on one line")
     plain, zone = rewritten(expression)
     if zone:
         apart = f'timezone = "{zone}" (--timezone {zone})'
-        raise Refused(f"its zone stands apart; write {shown(plain, _SHOWN_EXPRESSION)} with {apart}")
+        raise Refused(f"the zone is a separate setting: use {shown(plain, _SHOWN_EXPRESSION)} with {apart}")
     words = expression.split()
     if plain.split() != words:
-        raise Refused(f"this is another program's form; write {shown(plain, _SHOWN_EXPRESSION)}")
+        raise Refused(f"this is another program's syntax: use {shown(plain, _SHOWN_EXPRESSION)}")
     if words and words[0].startswith("@"):
         return _nickname(words[0].lower(), words[1:])
     if len(words) == 6:
@@ -112,7 +112,7 @@ def _parse(expression: object) -> Cron | Every:
             raise Refused(f"{refused} (the first of six fields is the second)") from None
     if len(words) != 5:
         what = f"it has {len(words)} field{'s' * (len(words) != 1)}" if words else "it is empty"
-        raise Refused(f"{what}; write five (minute hour day-of-month month day-of-week) or six, second first")
+        raise Refused(f"{what}: use five (minute hour day-of-month month day-of-week) or six, second first")
     return _cron("0", *words)
 
 
@@ -121,19 +121,19 @@ def _nickname(name: str, rest: list[str]) -> Cron | Every:
         return _interval(" ".join(rest))
     if name not in _NICKNAMES:
         known = ", ".join(_NICKNAMES)
-        raise Refused(f"there is no {shown(name)}; write one of {known} or '@every 90s'")
+        raise Refused(f"there is no {shown(name)}: use one of {known} or '@every 90s'")
     if rest:
-        raise Refused(f"{name} stands alone, without {shown(' '.join(rest))}")
+        raise Refused(f"{name} must be the whole schedule, without {shown(' '.join(rest))}")
     return _cron("0", *_NICKNAMES[name].split())
 
 
 def _interval(text: str) -> Every:
     parts = _INTERVAL.fullmatch(text.lower())
     if not text or parts is None:
-        raise Refused(f"interval {shown(text)}: write whole seconds, minutes, hours or days: 90s, 1h30m, 2d")
+        raise Refused(f"interval {shown(text)}: use whole seconds, minutes, hours or days: 90s, 1h30m, 2d")
     seconds = sum(int(n or 0) * unit for n, unit in zip(parts.groups(), _UNITS, strict=True))
     if not 1 <= seconds <= LONGEST_INTERVAL:
-        raise Refused(f"interval {shown(text)}: at least 1s, at most {LONGEST_INTERVAL // 86_400}d")
+        raise Refused(f"interval {shown(text)}: must be at least 1s and at most {LONGEST_INTERVAL // 86_400}d")
     return Every(seconds)
 
 
@@ -180,14 +180,14 @@ def _days(text: str) -> tuple[tuple[int, ...], bool, int | None]:
     if text.endswith("W"):
         day = DAY.number(text[:-1], text)
         if day > 28:
-            raise Refused(f"day-of-month {shown(text)}: not in every month; the last Monday to Friday is LW")
+            raise Refused(f"day-of-month {shown(text)}: not in every month; for the last Monday to Friday use LW")
         return DAY.all, False, day
     if "W" in text:
-        raise Refused(f"day-of-month {shown(text)}: W ends a single day, alone in its field: 15W or LW")
+        raise Refused(f"day-of-month {shown(text)}: W must follow a single day, alone in its field: 15W or LW")
     items = text.split(",")
     numbers = [item for item in items if item != "L"]
     if any("L" in item for item in numbers):
-        raise Refused(f"day-of-month {shown(text)}: L is a day by itself, the last one: L or 1,15,L")
+        raise Refused(f"day-of-month {shown(text)}: L is the last day, alone or in a list: L or 1,15,L")
     return (DAY.values(",".join(numbers)) if numbers else ()), len(numbers) < len(items), None
 
 
@@ -198,16 +198,16 @@ def _weekdays(text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
     if not counted:
         return WEEKDAY.values(text), ()
     if len(counted) < len(items):
-        raise Refused(f"day-of-week {shown(text)}: '#' and 'L' do not mix with plain weekdays; make two jobs")
+        raise Refused(f"day-of-week {shown(text)}: '#' and 'L' cannot be combined with plain weekdays: use two jobs")
     return WEEKDAY.all, tuple(sorted({_counted(item) for item in counted}))
 
 
 def _counted(item: str) -> tuple[int, int]:
     if item == "L":
-        raise Refused("day-of-week 'L': say which weekday, as in 5L, the last Friday of the month")
+        raise Refused("day-of-week 'L': name the weekday, for example 5L, the last Friday of the month")
     if item.endswith("L"):
         return WEEKDAY.wrapped(WEEKDAY.number(item[:-1], item)), LAST
     name, _, which = item.partition("#")
     if which not in ("1", "2", "3", "4", "5"):
-        raise Refused(f"day-of-week {shown(item)}: after '#' comes which one of the month, 1 to 5")
+        raise Refused(f"day-of-week {shown(item)}: after '#', say which one of the month it is, 1 to 5")
     return WEEKDAY.wrapped(WEEKDAY.number(name, item)), int(which)

@@ -12,7 +12,7 @@ from tocsin.schedule.fields import shown
 from tocsin.schedule.grammar import ScheduleError
 
 NO_DATA = (
-    "this machine has no time zone data at all: install tzdata, the system's package or Python's "
+    "this machine has no time zone data: install tzdata, as a system package or from PyPI "
     "(apt-get install tzdata, apk add tzdata, pip install tzdata)"
 )
 _DAY = 86_400
@@ -46,7 +46,7 @@ def _nearest(name: object) -> str:
     near = [wanted] if wanted in zones else get_close_matches(wanted, zones, n=3, cutoff=0.7)
     if near:
         return f"no such zone; did you mean {' or '.join(dict.fromkeys(zones[key] for key in near))}?"
-    return "no such zone; write an IANA name such as UTC or Europe/Berlin"
+    return "no such zone: use an IANA name such as UTC or Europe/Berlin"
 
 
 class Span(NamedTuple):
