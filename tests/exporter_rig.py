@@ -22,10 +22,11 @@ from harness import free_port, until
 from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
-from tocsin.exporter.routes import Reply, Request, Routes
+from tocsin.exporter.routes import Reply, Request, Routes, Wanted
 from tocsin.exporter.state import State
 from tocsin.ipc.channel import Channel, pair
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, LedgerState, ProcessUp, ToExporter, decode_from_exporter
+from tocsin.ipc.history import Answer, NoAnswer, Question
 from tocsin.ipc.job import Finished, Stop
 from tocsin.ipc.types import Outcome
 from tocsin.parent.listener import shown
@@ -143,6 +144,8 @@ class Asked:
 
     def __init__(self, *history: ToExporter, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
         self.clock, self.now = 100.0, NOON
+        self.asked: list[Question] = []  # about the past
+        self.past: Answer = NoAnswer(1, "nobody is there")  # what is answered
         self.state = State(NOON, self.clock)
         self.metrics = Metrics()
         self.routes = Routes(self.state, self.metrics, host, access, lambda: self.now, lambda: self.clock)
@@ -161,7 +164,11 @@ class Asked:
         authorization: str = "",
     ) -> Reply:
         path, _, query = path.partition("?")
-        return self.routes.answer(Request(method, path, query, host, accept, authorization))
+        reply = self.routes.answer(Request(method, path, query, host, accept, authorization))
+        if isinstance(reply, Wanted):
+            self.asked.append(reply.question)
+            return reply.then(self.past)
+        return reply
 
     def json(self, path: str) -> tuple[int, Any]:
         reply = self.ask(path)

@@ -74,7 +74,9 @@ async def _run(
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
     recalling = asyncio.create_task(_recall(state, past, news))
-    server = asyncio.create_task(serve(listener, routes.answer, access.tls.context if access.tls else None, refusals))
+    server = asyncio.create_task(
+        serve(listener, routes.answer, past.ask, access.tls.context if access.tls else None, refusals)
+    )
     await asyncio.wait((stopped, server, recalling), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():
         next(one for one in (stopped, server, recalling) if one.done()).result()

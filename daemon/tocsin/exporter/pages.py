@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -12,12 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tocsin import __version__
-from tocsin.exporter import charts
+from tocsin.exporter import charts, runs
 from tocsin.exporter.state import SLOTS_KEPT, KnownJob, Slot, State
 from tocsin.exporter.views import SORTS, View
 from tocsin.health import LOOKS, Judged, headline
 from tocsin.ipc.fates import FATES, Fate
+from tocsin.ipc.history import TRIGGERS, WANTED, Row, Rows, Slots
 from tocsin.schedule.zones import load_zone
+from tocsin.timestamps import rfc3339
 from tocsin.units import duration
 
 NEAREST, NEAR = 5, 0.5  # names that are offered for one that is not there, and how like it they must be
@@ -129,6 +131,33 @@ class Pages:
         """Of a job that is running its status has the instant that it runs for."""
         status = job.status
         return job.expected.next_due(status, now) if status.state == "running" else status.next_fire
+
+    def runs(self, wanted: Slots, job: str | None, found: Rows | None, why: str, now: float, clock: float) -> bytes:
+        """The history: of one job where `job` is given. `why` says why there is nothing to show."""
+        path = f"/jobs/{job}/runs" if job else "/runs"
+        more = found.more if found else None
+        from_instant = rfc3339(wanted.before.due) if wanted.before and not wanted.before.job else None
+        return self._page(
+            "runs.html",
+            now,
+            clock,
+            wanted=wanted,
+            job=job,
+            path=path,
+            rows=found.rows if found else (),
+            more=runs.link(wanted, more, path) if more else None,
+            reached=more.due if more else None,
+            newest=runs.link(wanted, None, path),
+            is_filtered=wanted not in (Slots(job), Slots(job, before=wanted.before)),
+            from_instant=from_instant,
+            outcomes=("failed", *(one for one in WANTED if one != "failed")),
+            triggers=TRIGGERS,
+            why=why,
+        )
+
+    def run(self, rows: Sequence[Row], now: float, clock: float) -> bytes:
+        """One run; each delivery of it, the latest first."""
+        return self._page("run.html", now, clock, run=rows[0], rows=rows, meaning=runs.meaning(rows[0]))
 
     def nothing_here(self, path: str, now: float, clock: float) -> bytes:
         name = path.removeprefix("/jobs/")[:LONGEST_NAME]

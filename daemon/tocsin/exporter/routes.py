@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 
 from tocsin.config.access import Access
-from tocsin.exporter import api, views
+from tocsin.exporter import api, runs, views
 from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.metrics import TEXT as METRICS_TEXT
 from tocsin.exporter.pages import Pages
 from tocsin.exporter.refusals import Refusal
 from tocsin.exporter.state import State
+from tocsin.ipc.history import Answer, NoAnswer, OneRun, Question, Rows, Slots
+from tocsin.jobfile.values import JOB_NAME
 
 SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: a crowd of them costs one rendering
 JSON = "application/json; charset=utf-8"
@@ -59,6 +61,14 @@ class Reply:
     refused: Refusal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The reply follows from what the ledger's process answers."""
+
+    question: Question
+    then: Callable[[Answer], Reply]
+
+
 class Routes:
     def __init__(
         self,
@@ -79,7 +89,7 @@ class Routes:
         self._clock = clock
         self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format; there are two
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: Request) -> Reply | Wanted:
         if not self._access.answers_as(request.host, self._listen_host):
             return Reply(421, TEXT, NOT_OUR_NAME, refused="host")
         admitted = self._access.admits(request.authorization)
@@ -107,12 +117,55 @@ class Routes:
                 return _json(200, api.one_job(self._state, job, self._now(), self._clock()))
             case ["", "jobs", name] if job := self._state.jobs.get(name):
                 return Reply(200, HTML, self._pages.job(job, self._now(), self._clock()))
+            case ["", "api", "runs"]:
+                return self._runs(request, None, as_json=True)
+            case ["", "runs"]:
+                return self._runs(request, None)
+            case ["", "jobs", name, "runs"] if JOB_NAME.fullmatch(name):
+                return self._runs(request, name)
+            case ["", "api", "runs", run_id] if JOB_NAME.fullmatch(run_id):
+                return Wanted(OneRun(run_id), lambda answer: self._run(request, answer, as_json=True))
+            case ["", "runs", run_id] if JOB_NAME.fullmatch(run_id):
+                return Wanted(OneRun(run_id), lambda answer: self._run(request, answer))
             case ["", "static", name] if file := self._pages.static.get(name):
                 return Reply(200, file.content_type, file.content, KEPT)
+        return self._nothing(request)
+
+    def _nothing(self, request: Request) -> Reply:
         is_page = request.path.startswith("/jobs/") or wants(request.accept, "text/html")
         if is_page and not request.path.startswith("/api/"):
             return Reply(404, HTML, self._pages.nothing_here(request.path, self._now(), self._clock()))
         return _json(404, {"error": f"there is nothing at {request.path[:200]}"})
+
+    # ---- the history
+
+    def _runs(self, request: Request, job: str | None, *, as_json: bool = False) -> Reply | Wanted:
+        try:
+            wanted = runs.read(request.query, job)
+        except runs.BadQuery as error:
+            if as_json:
+                return _json(400, {"error": str(error)})
+            page = self._pages.runs(Slots(job), job, None, f"{error}.", self._now(), self._clock())
+            return Reply(400, HTML, page)
+
+        def then(answer: Answer) -> Reply:
+            rows = answer if isinstance(answer, Rows) else None
+            why = f"The history cannot be read now: {answer.why}." if isinstance(answer, NoAnswer) else ""
+            status = 200 if rows else 503
+            if as_json:
+                return _json(status, runs.list_as_json(wanted, rows) if rows else {"error": why})
+            return Reply(status, HTML, self._pages.runs(wanted, job, rows, why, self._now(), self._clock()))
+
+        return Wanted(wanted, then)
+
+    def _run(self, request: Request, answer: Answer, *, as_json: bool = False) -> Reply:
+        if isinstance(answer, NoAnswer):
+            return _json(503, {"error": f"The history cannot be read now: {answer.why}."})
+        if not answer.rows:
+            return self._nothing(request)
+        if as_json:
+            return _json(200, runs.run_as_json(answer.rows))
+        return Reply(200, HTML, self._pages.run(answer.rows, self._now(), self._clock()))
 
     def _scrape(self, content_type: str | None) -> Reply:
         if content_type is None:

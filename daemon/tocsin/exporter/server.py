@@ -8,7 +8,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from tocsin import log
 from tocsin.exporter.refusals import LATE_AT_ONCE, Refusal, Refusals
-from tocsin.exporter.routes import SECURITY_HEADERS, TEXT, Reply, Request
+from tocsin.exporter.routes import SECURITY_HEADERS, TEXT, Reply, Request, Wanted
+from tocsin.ipc.history import Answer, Question
 
 CONNECTIONS = 64  # at once; one more sheds another
 PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus' own timeout is 10 s
@@ -160,14 +161,18 @@ class Guard:
 
 
 async def serve(
-    listener: socket.socket, answer: Callable[[Request], Reply], tls: ssl.SSLContext | None, refusals: Refusals
+    listener: socket.socket,
+    answer: Callable[[Request], Reply | Wanted],
+    ask: Callable[[Question], Awaitable[Answer]],
+    tls: ssl.SSLContext | None,
+    refusals: Refusals,
 ) -> None:
-    """Answer until cancelled."""
+    """Answer until cancelled. `ask` asks about the past; it answers in a bounded time."""
     loop = asyncio.get_running_loop()
     guard = Guard()
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        reply = _reply(request, answer) if request.version >= HttpVersion10 else TOO_OLD
+        reply = await _reply(request, answer, ask) if request.version >= HttpVersion10 else TOO_OLD
         if reply.refused:
             await guard.refuse(request, reply.refused, refusals)
         guard.answering(request.protocol)
@@ -204,7 +209,11 @@ async def serve(
             await asyncio.sleep(0)  # that waiting connections do not keep this one from its turn
 
 
-def _reply(request: web.BaseRequest, answer: Callable[[Request], Reply]) -> Reply:
+async def _reply(
+    request: web.BaseRequest,
+    answer: Callable[[Request], Reply | Wanted],
+    ask: Callable[[Question], Awaitable[Answer]],
+) -> Reply:
     headers = request.headers
     asked = Request(
         request.method,
@@ -215,7 +224,8 @@ def _reply(request: web.BaseRequest, answer: Callable[[Request], Reply]) -> Repl
         headers.get("Authorization", ""),
     )
     try:
-        return answer(asked)
+        reply = answer(asked)
+        return reply.then(await ask(reply.question)) if isinstance(reply, Wanted) else reply
     except Exception:  # noqa: BLE001 - a fault in one page must not take the others with it
         log.logger.error("cannot answer %s", asked.path[:200], exc_info=True)
         return Reply(500, TEXT, b"cannot answer: see the log\n")

@@ -1,0 +1,131 @@
+"""The history as /api/runs and the pages show it: what an address asks for, and what the ledger answers."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from tocsin.ipc.fates import FATES
+from tocsin.ipc.history import AT_MOST, TRIGGERS, WANTED, Place, Row, Rows, Slots
+from tocsin.timestamps import rfc3339
+
+PAGE = 50  # rows where the address does not say how many
+KEYS = ("job", "outcome", "trigger", "node", "since", "before", "limit")
+LONGEST = 200  # characters of a value in the address: no name or instant is longer
+LAST = 253_402_300_799  # Unix seconds: the year 9999, as far as an instant goes
+
+_INSTANTS = ("due", "last", "started", "finished")
+_PLACE = re.compile(r"([0-9.]{1,20})_(\d{1,9})_([a-z0-9._-]{0,63})")
+
+
+class BadQuery(Exception):
+    """What is wrong with the address, in words."""
+
+
+def read(query: str, job: str | None = None) -> Slots:
+    """What the query part of an address asks for; `job` where its path names one. Raises BadQuery."""
+    given: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True, max_num_fields=20, errors="replace"):
+        if key not in KEYS or (key == "job" and job is not None):
+            raise BadQuery(f"{key[:LONGEST]!r} is not a parameter: use {', '.join(KEYS)}")
+        if key in given:
+            raise BadQuery(f"{key} is given twice")
+        if len(value) > LONGEST:
+            raise BadQuery(f"{key} is longer than {LONGEST} characters")
+        if value:  # a form sends the fields that were left empty, too
+            given[key] = value
+    limit = given.get("limit", str(PAGE))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= AT_MOST):
+        raise BadQuery(f"limit={limit!r} is not a number from 1 to {AT_MOST}")
+    return Slots(
+        job=job or given.get("job"),
+        outcome=_one_of("outcome", given.get("outcome"), WANTED),
+        trigger=_one_of("trigger", given.get("trigger"), TRIGGERS),
+        node=given.get("node"),
+        since=_instant("since", given["since"]) if "since" in given else None,
+        before=_place(given["before"]) if "before" in given else None,
+        limit=int(limit),
+    )
+
+
+def _one_of(key: str, value: str | None, known: tuple[str, ...]) -> Any:
+    if value is not None and value not in known:
+        raise BadQuery(f"{key}={value!r} is not known: use one of {', '.join(known)}")
+    return value
+
+
+def _instant(key: str, text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if 0 <= seconds <= LAST:
+            return seconds
+    except (ValueError, OverflowError):
+        pass
+    raise BadQuery(f"{key}={text!r} is not an instant: write it like 2026-11-28T12:00:00Z")
+
+
+def _place(text: str) -> Place:
+    """A place as `next` of an answer gave it, or an instant."""
+    if not (found := _PLACE.fullmatch(text)):
+        return Place(_instant("before", text), "", 0)
+    due, attempt, job = found.groups()
+    try:
+        return msgspec.convert((float(due), job, int(attempt)), Place)
+    except (ValueError, msgspec.ValidationError):
+        raise BadQuery(f"before={text!r} is not what `next` of an answer said") from None
+
+
+def place_as_text(place: Place) -> str:
+    return f"{place.due!r}_{place.attempt}_{place.job}"
+
+
+def link(wanted: Slots, before: Place | None, path: str) -> str:
+    """The address of the same question from another place on."""
+    values = {
+        "job": None if path.startswith("/jobs/") else wanted.job,
+        "outcome": wanted.outcome,
+        "trigger": wanted.trigger,
+        "node": wanted.node,
+        "since": rfc3339(wanted.since) if wanted.since is not None else None,
+        "limit": wanted.limit if wanted.limit != PAGE else None,
+        "before": place_as_text(before) if before else None,
+    }
+    query = urlencode({key: value for key, value in values.items() if value is not None})
+    return f"{path}?{query}" if query else path
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """One slot, or several in a row that did not run. Instants are RFC 3339 in UTC, durations seconds."""
+    shown = {name: getattr(row, name) for name in Row.__struct_fields__ if name != "fate"}
+    instants = {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
+    return {**shown, **instants, "outcome": row.fate}
+
+
+def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
+    """`next` is the address that goes on; null at the end. There may be more also where no run was found: a search
+    looks through the ledger for a bounded time."""
+    return {
+        "runs": [as_json(row) for row in answer.rows],
+        "next": link(wanted, answer.more, "/api/runs") if answer.more else None,
+    }
+
+
+def run_as_json(rows: tuple[Row, ...]) -> dict[str, Any]:
+    """The run as it ended, and each delivery of it: several where it was cut off and repeated."""
+    return {**as_json(rows[0]), "deliveries": [as_json(row) for row in rows]}
+
+
+def meaning(row: Row) -> str:
+    """What was judged, in a sentence; the detail says why."""
+    if row.fate == "running":
+        return "The run is going on, or its end is not written yet."
+    if row.run_id is None:
+        slots = "slot was" if row.count == 1 else f"{row.count} slots were"
+        return f"The {slots} not run: {FATES[row.fate].words}."
+    look = FATES[row.fate]
+    if look.is_failure:
+        return f"It counts as a failure: {look.words}."
+    return "It counts as a success." if row.fate == "success" else f"It counts neither way: {look.words}."

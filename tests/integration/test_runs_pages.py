@@ -1,0 +1,72 @@
+"""The history over HTTP from a real daemon: a failed run is found and opened, also after a restart of everything."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from harness import Daemon, Endpoint, until
+
+Start = Callable[[str], Daemon]
+OPENAPI = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
+JOBS = """
+[jobs.good]
+every = "1s"
+path = "/good"
+[jobs.bad]
+schedule = "0 0 * * *"
+path = "/bad"
+retries = 0
+"""
+
+
+def found(daemon: Daemon, path: str, schema: str = "Runs") -> Any:
+    said = json.loads(daemon.get(path))
+    document = {**OPENAPI, "$ref": f"#/components/schemas/{schema}", "unevaluatedProperties": False}
+    jsonschema.Draft202012Validator(document, format_checker=jsonschema.FormatChecker()).validate(said)
+    return said
+
+
+def test_a_failed_run_is_found_and_opened_after_a_restart(running: Start, endpoint: Endpoint) -> None:
+    daemon = running(JOBS)
+    right = endpoint.answer
+    endpoint.answer = lambda call: (500, {}, b"out of order") if call.path == "/bad" else right(call)
+    daemon.child("job bad")
+    assert daemon.run("fire", "bad").returncode == 1
+    until(lambda: len(found(daemon, "/api/runs?job=good&outcome=success")["runs"]) > 3, "runs of the other job")
+    until(lambda: found(daemon, "/api/runs?outcome=failed")["runs"], "the failed run")
+    [failed] = found(daemon, "/api/runs?outcome=failed&trigger=manual")["runs"]
+    assert (failed["job"], failed["outcome"], failed["status"]) == ("bad", "http_error", 500)
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.child("exporter")
+
+    def again() -> Any:
+        return found(daemon, "/api/runs?outcome=failed&trigger=manual")["runs"]
+
+    until(lambda: again() == [failed], "the failed run in the next daemon")
+    assert f"/runs/{failed['run_id']}" in daemon.get("/runs?job=bad")
+    one = found(daemon, f"/api/runs/{failed['run_id']}", "OneRun")
+    assert {key: value for key, value in one.items() if key != "deliveries"} == failed
+    assert "out of order" in daemon.get(f"/runs/{failed['run_id']}")
+
+    pages, path = [], "/api/runs?job=good&limit=2"
+    while path:
+        page = found(daemon, path)
+        pages.append([(run["due"], run["attempt"]) for run in page["runs"]])
+        path = page["next"]
+    flat = [one for page in pages for one in page]
+    assert len(pages) > 1
+    assert len(set(flat)) == len(flat)
+    assert flat == sorted(flat, reverse=True)
+
+
+def test_pages_are_there_while_the_ledger_is_not(running: Start) -> None:
+    daemon = running(JOBS)
+    daemon.child("exporter")
+    until(lambda: found(daemon, "/api/runs")["runs"], "a run")
+    ledger = daemon.kill("ledger")
+    daemon.child("ledger", other_than=ledger)
+    until(lambda: found(daemon, "/api/runs?outcome=success")["runs"], "an answer of the next ledger")
