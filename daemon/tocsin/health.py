@@ -6,14 +6,14 @@ are arguments.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from tocsin.ipc import status as statuses
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.types import Message
 from tocsin.linux import process_state
-from tocsin.schedule import Schedule, ScheduleError
+from tocsin.schedule.expected import Expected
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration
 
@@ -214,62 +214,6 @@ def _missing(status: JobStatus) -> str | None:
     if status.missing:
         return f"{status.missing} {'slot' if status.missing == 1 else 'slots'} did not run since its last run"
     return "its last run was cut off when the daemon stopped" if status.last_outcome == "cancelled" else None
-
-
-# ---- its success deadline
-
-
-class Due(Protocol):
-    """The part of `tocsin.schedule.Schedule` that is needed here."""
-
-    def next_due(self, after: int) -> int: ...
-
-
-def success_deadline(schedule: Due, start: float, timeout: float, grace: float) -> float:
-    """By when a job must have succeeded, of which a success is expected since `start`, its last one perhaps: the second
-    fire after that, plus timeout and grace. Raises ScheduleError beyond the years that the schedule knows."""
-    return schedule.next_due(schedule.next_due(int(start))) + timeout + grace
-
-
-class Expected:
-    """What a job's schedule expects of it. It remembers: it is asked much more often than that changes."""
-
-    def __init__(self) -> None:
-        self._read: tuple[str, str] | None = None
-        self._schedule: Schedule | None = None
-        self._of: tuple[float, float, float] | None = None
-        self._deadline: float | None = None
-
-    def deadline(self, status: JobStatus, began: float = 0.0) -> float | None:
-        """Unix time; None where nobody knows. `began` counts where nothing says from when on a success is expected."""
-        schedule = self.schedule(status)
-        start = max(status.last_success or 0.0, status.since or 0.0) or began
-        if schedule is None or not start:
-            return None
-        if self._of != (of := (start, status.timeout, status.grace)):
-            self._of = of
-            try:
-                self._deadline = success_deadline(schedule, *of)
-            except ScheduleError:
-                self._deadline = None
-        return self._deadline
-
-    def next_due(self, status: JobStatus, after: float) -> int | None:
-        """The next instant of the schedule after Unix time `after`; None where nobody knows."""
-        try:
-            return schedule.next_due(int(after)) if (schedule := self.schedule(status)) else None
-        except ScheduleError:
-            return None
-
-    def schedule(self, status: JobStatus) -> Schedule | None:
-        """None where the daemon has a zone that this process cannot read."""
-        if self._read != (read := (status.schedule, status.timezone)):
-            self._read, self._of = read, None
-            try:
-                self._schedule = Schedule(*read)
-            except ScheduleError:
-                self._schedule = None
-        return self._schedule
 
 
 # ---- for who asks the daemon

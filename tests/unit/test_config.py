@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trustme
 
-from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, SIGNING, Load, faults, job
+from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, SIGNING, TARGET, Load, faults, job
 from tocsin import config
 from tocsin.config.access import Access
 from tocsin.jobfile.faults import ConfigError
@@ -62,6 +62,7 @@ method = "PUT"
 totals = { unassigned = "unassignedCount", deep = "summary.breached" }
 enabled = false
 description = "what it is for"
+labels = { team = "billing" }
 headers = { X-One = "1" }
 json = { a = [1, 2.5, true, "x"] }
 timeout = "1h30m"
@@ -93,6 +94,7 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
     assert one.url == "https://app.example.com/base/api?a=%20b&c"
     assert one.public_url == "https://app.example.com/base/api"
     assert (one.method, one.enabled, one.description) == ("PUT", False, "what it is for")
+    assert one.labels == (("team", "billing"),)
     assert one.totals == (("unassigned", "unassignedCount"), ("deep", "summary.breached"))
     assert dict(one.headers) == {"X-One": "1", "Content-Type": "application/json"}
     assert one.body == b'{"a":[1,2.5,true,"x"]}'
@@ -207,6 +209,24 @@ def test_defaults_are_merged(load: Load) -> None:
     text = f"[defaults]\ntimeout = '5s'\nretries = 1\nheaders = {{ X-A = 'a' }}\n{GOOD}retries = 2\n"
     one = load(text).jobs["a"]
     assert (one.timeout, one.retries, one.headers) == (5.0, 2, (("X-A", "a"),))
+
+
+def test_labels_of_a_job_are_added_to_those_of_the_defaults(load: Load) -> None:
+    defaults = '[defaults]\nlabels = { team = "billing", tier = "1" }\n'
+    assert load(defaults + GOOD).jobs["a"].labels == (("team", "billing"), ("tier", "1"))
+    own = load(defaults + GOOD + 'labels = { team = "ops", app = "web" }\n').jobs["a"]
+    assert own.labels == (("app", "web"), ("team", "ops"), ("tier", "1"))
+
+
+def test_the_names_of_labels_are_few_in_all(load: Load) -> None:
+    def jobs(many: int) -> str:
+        return "".join(
+            f'[jobs.j{n}]\nschedule = "@daily"\npath = "/x"\nlabels = {{ l{n} = "x" }}\n' for n in range(many)
+        )
+
+    assert len(load(TARGET + jobs(16)).jobs) == 16
+    (fault,) = faults(load, TARGET + jobs(17))
+    assert "labels: have 17 names in all (l0, l1, l10, l11, l12, …); at most 16" in fault
 
 
 @pytest.mark.parametrize(

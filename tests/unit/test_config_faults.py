@@ -105,6 +105,18 @@ BAD_JOB_KEYS = [
         "has 9 names; at most 8",
     ),
     ('expect = { status = ["6xx"] }', 'expect.status.0 = "6xx": is not a status: use for example "2xx" or "204"'),
+    (
+        'labels = { "a-b" = "x" }',
+        "labels.a-b: is not a name for a label: use letters, digits and _ (at most 40, no digit and no __ first)",
+    ),
+    ('labels = { host = "x" }', "labels.host: is a label that the metrics have already"),
+    ('labels = { a = "" }', 'labels.a = "": must be printable text of 1 to 100 characters'),
+    ("labels = { a = 1 }", "labels.a = 1: must be text, in quotes"),
+    (
+        "labels = { " + ", ".join(f'l{n} = "x"' for n in range(9)) + " }",
+        'labels = {"l0": "x", "l1": "x", "l2": "x", "l3": "x", "l4": "x", "l5": "x", "l6": "x", "…: '
+        "has 9 names, with those of [defaults]; at most 8",
+    ),
     ("expect = { status = [] }", 'expect.status = []: is empty: list the statuses that are right, for example ["2xx"]'),
     ("expect = { json = { a = [1] } }", "expect.json.a = [1]: must be text, a number, true or false"),
     ("expect = { body = 'x' }", 'expect.body = "x": unknown key'),

@@ -366,3 +366,22 @@ def test_who_refuses_both_formats_gets_none(accept: str) -> None:
 )
 def test_html_for_who_names_it(accept: str, html: bool) -> None:
     assert wants(accept, "text/html") == html
+
+
+def test_labels_of_the_job_file_are_labels_of_the_info() -> None:
+    told = History(*world(job("a", labels=(("team", "billing"),)), job("b")))
+
+    own = {"schedule": "* * * * *", "timezone": "UTC", "method": "POST", "host": "app.example"}
+    assert told.value("tocsin_job_info", "a", **own, team="billing") == 1
+    assert told.value("tocsin_job_info", "b", **own, team="") == 1
+    told.assert_equal()
+    told.tell(job("b", labels=(("app", "web"), ("team", "ops"))))
+    assert told.value("tocsin_job_info", "a", **own, team="billing", app="") == 1
+    assert told.value("tocsin_job_info", "b", **own, team="ops", app="web") == 1
+    assert told.value("tocsin_job_info", "b", **own, team="") is None
+    told.assert_equal()
+    told.tell(job("b"), ConfigLoaded("other", NOON))
+    assert told.value("tocsin_job_info", "b", **own, team="") == 1, "a label that nobody has any more is gone"
+    told.tell(JobRemoved("a"), ConfigLoaded("third", NOON))
+    assert told.value("tocsin_job_info", "b", **own) == 1
+    told.assert_equal()

@@ -290,6 +290,37 @@ def test_every_health_has_a_colour_or_is_quiet() -> None:
             assert re.search(rf"\.health\.{health}\b[^{{]*{{ color:", css), health
 
 
+def labelled() -> Asked:
+    billing = (("team", "billing"), ("tier", "a:b&c"))
+    return Asked(*world(job("a", labels=billing), job("b", labels=(("team", "ops"),)), job("c")))
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("?label=team:billing", ["a"]),
+        ("?label=team%3Aops", ["b"]),
+        ("?label=tier:a:b%26c", ["a"]),
+        ("?label=team:nobody", []),
+        ("?label=nonsense", []),
+        ("?q=billing", ["a"]),
+    ],
+)
+def test_jobs_are_filtered_by_label(query: str, names: list[str]) -> None:
+    assert shown(labelled(), f"/{query}") == names
+
+
+def test_labels_are_links_on_both_pages() -> None:
+    asked = labelled()
+    for path in ("/", "/jobs/a"):
+        links = [attributes.get("href") for tag, attributes in page(asked, path).found if tag == "a"]
+        assert {"/?label=team%3Abilling", "/?label=tier%3Aa%3Ab%26c"} <= set(links), path
+    assert shown(asked, "/?label=tier%3Aa%3Ab%26c") == ["a"]
+    options = [attributes["value"] for tag, attributes in page(asked, "/").found if tag == "option"]
+    assert "team:ops" in options
+    assert asked.json("/api/jobs")[1][0]["labels"] == {"team": "billing", "tier": "a:b&c"}
+
+
 # ---- the pictures
 
 

@@ -10,7 +10,6 @@ from tocsin.health import (
     LOOKS,
     SLOW_FROM,
     TOLERANCE,
-    Expected,
     Health,
     Judged,
     Known,
@@ -18,11 +17,11 @@ from tocsin.health import (
     headline,
     held,
     judge,
-    success_deadline,
     troubles,
 )
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
 from tocsin.schedule import Schedule
+from tocsin.schedule.expected import Expected, success_deadline
 
 NO_LEDGER = "the ledger does not commit: disk full"
 CONFIG, LEDGER = ConfigLoaded("hash", NOON), LedgerState(True, 0)

@@ -52,8 +52,9 @@ class _Maker:
         self.reader = reader
         own = written.keys() | {other for pair in ONE_OF for key in pair if key in written for other in pair}
         self.whole = {**{key: value for key, value in defaults.keys.items() if key not in own}, **written}
-        if isinstance(expect := written.get("expect"), dict) and "expect" in defaults.keys:
-            self.whole["expect"] = {**defaults.keys["expect"], **expect}  # keys of a job that stand in one table
+        for key in ("expect", "labels"):  # of which a job's own table is added to that of the defaults
+            if isinstance(table := written.get(key), dict) and key in defaults.keys:
+                self.whole[key] = {**defaults.keys[key], **table}
         self.model, faulty = reader.read(JobTable, self.whole, self.table)
         self.own_content_type = "content_type" in written
         self.faulty = faulty | (defaults.faulty - own)
@@ -86,6 +87,7 @@ class _Maker:
             schedule=schedule,
             method=model.method,
             url=url,
+            labels=tuple(sorted(model.labels.items())),
             headers=tuple(headers.items()),
             body=body,
             secret=secret,

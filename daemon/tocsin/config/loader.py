@@ -20,6 +20,7 @@ from tocsin.jobfile.faults import nearest
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable, JobTable
 
+MAX_LABEL_NAMES = 16  # of all jobs together: every job has each of them in tocsin_job_info
 DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment wins
     "TOCSIN_STATE_DIR": "state_dir",
     "TOCSIN_LISTEN": "listen",
@@ -83,6 +84,10 @@ class Loader(Reader):
         if not (self.written.get("jobs") or self.adopted or (named and self.faults)):  # they may be in a faulty file
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, faulty, self)
+        names = sorted({name for job in made.values() for name, _ in job.labels})
+        if len(names) > MAX_LABEL_NAMES:
+            why = f"have {len(names)} names in all ({', '.join(names[:5])}, …); at most {MAX_LABEL_NAMES}"
+            self.fault("", "labels", f"{why}, since each is a label of tocsin_job_info")
         if self.faults:
             return None
         of_jobs = (job.secret for job in made.values())

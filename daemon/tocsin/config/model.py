@@ -43,6 +43,7 @@ class Job:
     memory_limit: int | None
     tls: TlsFiles
     signing_secret: Secret | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # sorted by name
     hidden: tuple[str, ...] = field(default=(), repr=False)  # what variables hold, where that may be a secret by itself
     source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
 

@@ -18,6 +18,9 @@ LATENESS_BUCKETS = (
 COMMIT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
+INFO_LABELS = ("job_name", "schedule", "timezone", "method", "host")  # and the labels of the job file
+
+
 class Families:
     """The families, registered in the order in which they are shown."""
 
@@ -61,9 +64,7 @@ class Families:
             LATENESS_BUCKETS,
         )
 
-        self.info = gauge(
-            "tocsin_job_info", "A job of the job file.", "job_name", "schedule", "timezone", "method", "host"
-        )
+        self.info = gauge("tocsin_job_info", "A job of the job file, with the `labels` it has there.", *INFO_LABELS)
         self.health = gauge(
             "tocsin_job_health", "1 for how the job is, else 0; the worst that is true of it.", "job_name", "health"
         )

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from tocsin import __version__
 from tocsin.exporter import accept as accepts
-from tocsin.exporter.families import Families
+from tocsin.exporter.families import INFO_LABELS, Families
 from tocsin.exporter.refusals import REFUSALS, Refusal
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
@@ -42,6 +42,7 @@ class Metrics:
         self.registry = f.registry
         self._series: dict[str, JobSeries] = {}
         self._info: dict[str, tuple[str, ...]] = {}
+        self._labels: list[str] = []  # of tocsin_job_info, from the job file
         self._ledger_pid: int | None = None
         self._drops: dict[type, int] = {}  # as the parent said last: it tells sums, from its own start
         self._processes = CollectorRegistry()
@@ -99,18 +100,36 @@ class Metrics:
     def _define(self, job: KnownJob, now: float) -> None:
         """A disabled job shows its `tocsin_job_info` alone: what does not run can neither stall nor fail."""
         status = job.status
-        known = self._info.get(status.name)
-        info = (status.name, status.schedule, status.timezone, status.method, status.host)
-        if known != info:
-            if known:
-                self.families.info.remove(*known)
-            self.families.info.labels(*info).set(1)
-            self._info[status.name] = info
+        self._show_info(status)
         if not status.enabled:
             if series := self._series.pop(status.name, None):
                 series.remove()
         elif status.name not in self._series:
             self._series[status.name] = JobSeries(self.families, job, now)
+
+    def _show_info(self, status: JobStatus) -> None:
+        """Every job has the labels that one of them has in the job file: to Prometheus an empty label is none."""
+        labels = dict(status.labels)
+        if new := labels.keys() - set(self._labels):
+            self._relabel([*self._labels, *sorted(new)])
+        own = (status.name, status.schedule, status.timezone, status.method, status.host)
+        values = (*own, *(labels.get(name, "") for name in self._labels))
+        known = self._info.get(status.name)
+        if known != values:
+            if known:
+                self.families.info.remove(*known)
+            self.families.info.labels(*values).set(1)
+            self._info[status.name] = values
+
+    def _relabel(self, names: list[str]) -> None:
+        """Show these labels of the job file, with the values that are known."""
+        info, fixed = self.families.info, len(INFO_LABELS)
+        before, self._labels = self._labels, names
+        info.relabel(*INFO_LABELS, *names)
+        for job, values in self._info.items():
+            held = dict(zip(before, values[fixed:], strict=True))
+            self._info[job] = (*values[:fixed], *(held.get(name, "") for name in names))
+            info.labels(*self._info[job]).set(1)
 
     def _forget(self, name: str) -> None:
         if series := self._series.pop(name, None):
@@ -124,6 +143,10 @@ class Metrics:
             self.families.reload_success_time.set(load.now)
             self.families.config.clear()
             self.families.config.labels(load.hash).set(1)
+            rows = [values[len(INFO_LABELS) :] for values in self._info.values()]
+            used = [name for at, name in enumerate(self._labels) if any(row[at] for row in rows)]
+            if used != self._labels:
+                self._relabel(used)
 
     def measure(self, judged: Iterable[tuple[JobStatus, Health]]) -> None:
         """Bring up to date what no message tells: the jobs' health, the memory of their processes, and their number."""

@@ -94,6 +94,7 @@ class Pages:
             number=number,
             view=view,
             sorts=SORTS,
+            labels=sorted({f"{name}:{value}" for job in jobs.values() for name, value in job.status.labels}),
             rows=self._rendered(view.ordered(shown, judged), judged),
             counts=Counter(judged[name].health for name, _ in fitting),
             total=len(jobs),

@@ -50,6 +50,10 @@ class Memory:
         self.fresh.clear()
         return "".join(self.texts.values())
 
+    def forget_form(self) -> None:
+        """The family has other labels."""
+        self._form = ""
+
     def header(self, openmetrics: bool) -> str:
         name, kind = self.family._name, self.family._type
         text = self.family._documentation.replace("\\", r"\\").replace("\n", r"\n")
@@ -100,6 +104,13 @@ class _Remembered(MetricWrapperBase):
         self.memory.fresh.clear()
         self.memory.texts.clear()
         super().clear()
+
+    def relabel(self, *names: str) -> None:
+        """Give the family other labels. Its series are gone."""
+        assert self.memory
+        self.clear()
+        self._labelnames = names
+        self.memory.forget_form()
 
     def values(self) -> tuple[float, ...]:
         """The values of the samples, in the order of `_child_samples`."""

@@ -8,7 +8,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tocsin.health import Expected, Health, Judged, Known, Trouble, held, judge, troubles
+from tocsin.health import Health, Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -29,6 +29,7 @@ from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.linux import process_state
+from tocsin.schedule.expected import Expected
 
 SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
 LARGEST = 2.0**53  # beyond it a float loses whole numbers

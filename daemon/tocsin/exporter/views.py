@@ -27,12 +27,13 @@ Row = tuple[str, KnownJob]
 class View:
     q: str = ""
     health: Health | Literal[""] = ""
+    label: str = ""  # "name:value"
     sort: Sort = "trouble"
 
     @property
     def is_whole(self) -> bool:
         """Whether it shows every job."""
-        return not (self.q or self.health)
+        return not (self.q or self.health or self.label)
 
     def link(self, **changes: Any) -> str:
         """The address of this view with changes."""
@@ -42,7 +43,8 @@ class View:
 
     def fits(self, job: KnownJob) -> bool:
         """Whether the view shows the job, but for its health."""
-        return self.q.lower() in _words(job)
+        name, _, value = self.label.partition(":")
+        return (not self.label or (name, value) in job.status.labels) and self.q.lower() in _words(job)
 
     def ordered(self, rows: Sequence[Row], judged: Mapping[str, Judged]) -> list[Row]:
         keys: dict[Sort, Callable[[Row], tuple[Any, ...]]] = {
@@ -68,7 +70,7 @@ def read(query: str) -> View:
         said = {}
     health: Any = said.get("health") if said.get("health") in HEALTHS else ""
     sort: Any = said.get("sort") if said.get("sort") in get_args(Sort) else "trouble"
-    return View(q=said.get("q", "").strip(), health=health, sort=sort)
+    return View(said.get("q", "").strip(), health, said.get("label", ""), sort)
 
 
 def _words(job: KnownJob) -> str:
@@ -76,7 +78,8 @@ def _words(job: KnownJob) -> str:
     status = job.status
     outcome = FATES[status.last_outcome].words if status.last_outcome else ""
     texts = (status.name, status.description, status.schedule, status.words, status.host, outcome, status.last_detail)
-    return "\n".join(texts).lower()
+    labels = (f"{name}: {value}" for name, value in status.labels)
+    return "\n".join((*texts, *labels)).lower()
 
 
 def _rank(health: Health, failures: int) -> tuple[int, int]:

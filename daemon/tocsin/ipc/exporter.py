@@ -36,6 +36,7 @@ class JobStatus(Message, frozen=True):
     last_run: float | None = None
     last_success: float | None = None
     consecutive_failures: int = 0
+    labels: tuple[tuple[str, str], ...] = ()  # sorted by name
     missing: int = 0  # slots that did not run since its last run; those that a pause skips are not among them
     usual_duration: float | None = None  # of its last successful runs, the latest counting most
     since: float | None = None  # from when on a success is expected, where none came later: first seen, resumed

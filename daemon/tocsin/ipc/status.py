@@ -21,7 +21,11 @@ _INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_
 def as_json(status: JobStatus) -> dict[str, Any]:
     """What `tocsin jobs --json` and `/api/jobs` say of a job: instants in RFC 3339, `memory` of its
     process in bytes, null for what there is none of."""
-    shown = {**structs.asdict(status), "memory": resident_memory(status.pid) if status.pid else None}
+    shown = {
+        **structs.asdict(status),
+        "labels": dict(status.labels),
+        "memory": resident_memory(status.pid) if status.pid else None,
+    }
     return shown | {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
 
 

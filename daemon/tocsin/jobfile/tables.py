@@ -17,6 +17,7 @@ from tocsin.jobfile.values import (
     Headers,
     Host,
     Interval,
+    Labels,
     MemoryLimit,
     OwnSendSecret,
     Path,
@@ -116,6 +117,11 @@ class JobTable(Table):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field("POST", description="Method of the request.")
     enabled: Switch = Field(True, description="false: no process, no fires.")
     description: str = Field("", max_length=500, description="Shown on the status page.")
+    labels: Labels = Field(
+        {},
+        description='Groups of the job, as { team = "billing" }, at most 8: filters of the status page, and labels of '
+        "tocsin_job_info. A job's own are added to those of [defaults].",
+    )
     headers: Headers = Field({}, description="More request headers, printable ASCII.")
     json_: Any = Field(None, alias="json", description="JSON body of the request.")
     body: str | None = Field(None, description="Text body of the request, instead of json.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tocsin import health, linux, log
+from tocsin import linux, log
 from tocsin.config import Config, Job
 from tocsin.ipc import record as records
 from tocsin.ipc.channel import Channel
@@ -19,6 +19,7 @@ from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.loop import Clock
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
+from tocsin.schedule.expected import success_deadline
 from tocsin.timestamps import rfc3339
 
 # Jobs from which on those that have sent give way to those that have not, and connect early: fewer take milliseconds.
@@ -238,4 +239,4 @@ def was_forgotten(job: Job, record: JobRecord, now: float) -> bool:
     start = max(record.last_success or 0.0, record.since)
     if record.consecutive_failures > (record.last_outcome == "lost") or now - start < job.timeout + job.grace:
         return False
-    return health.success_deadline(job.schedule, start, job.timeout, job.grace) < now
+    return success_deadline(job.schedule, start, job.timeout, job.grace) < now

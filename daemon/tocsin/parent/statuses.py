@@ -21,6 +21,7 @@ def of(job: Job) -> JobStatus:
         host=job.host,
         enabled=job.enabled,
         description=job.description,
+        labels=job.labels,
         timeout=job.timeout,
         grace=job.grace,
         fields=tuple(name for name, _ in job.totals),
