@@ -2,6 +2,8 @@
 
     python scripts/grafana_alerts.py            write grafana/provisioning/alerting/tocsin.yaml
     python scripts/grafana_alerts.py --check    exit code 1 when that file is not what would be written
+    python scripts/grafana_alerts.py --runbooks https://wiki.example.org/tocsin.md
+                                                before that, have every runbook_url begin with this in the rules
 
 A Prometheus rule fires for every series its expression returns, whatever the value: `up == 0` returns 0. In
 Grafana a condition must be non-zero, hence the two expressions behind each query, the same that Grafana's own
@@ -129,10 +131,24 @@ def text(rules: str) -> str:
     return HEADER + yaml.dump(content, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=120)
 
 
+def with_runbooks(rules: str, base: str) -> str:
+    """The text of the rules file with another page behind every runbook_url; the anchors stay."""
+    return re.sub(r"(?<=runbook_url: )\S+(?=#)", lambda _: base, rules)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write Grafana's alert rules from the Prometheus rules.")
     parser.add_argument("--check", action="store_true", help="only say whether the file is up to date")
-    check = parser.parse_args(arguments).check
+    parser.add_argument("--runbooks", metavar="URL", help="the page that every runbook_url is to point into")
+    given = parser.parse_args(arguments)
+    check = given.check
+    if given.runbooks is not None:
+        base = given.runbooks.rstrip("#")
+        if not re.fullmatch(r"https?://[^\s#]+", base):
+            raise SystemExit(
+                f"{base!r} is not a URL for --runbooks: use for example https://wiki.example.org/tocsin.md"
+            )
+        RULES.write_text(with_runbooks(RULES.read_text(), base))
     wanted = text(RULES.read_text())
     shown = PROVISIONED.relative_to(ROOT)
     if not check:

@@ -127,6 +127,7 @@ def metrics(*, of_jobs: bool) -> str:
         grace=60.0,
         fields=("unassigned",),
         state="sleeping",
+        counts={},
     )
     told.hear(ConfigLoaded("hash", 0.0), None, 0.0)
     told.hear(job, KnownJob(job), 0.0)

@@ -87,6 +87,7 @@ def job(name: str = "sla-check", **changes: Any) -> JobStatus:
         grace=60.0,
         fields=("unassigned",),
         state="starting",
+        counts={},
     )
     return replace(status, **changes)
 

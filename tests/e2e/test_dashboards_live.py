@@ -64,6 +64,7 @@ def jobs(now: float) -> list[ToExporter]:
         rig.job("overlapping"),
         rig.job("flaky"),
         rig.job("paused"),
+        rig.job("forgotten"),
         rig.job("off", enabled=False, state="disabled"),
         *(rig.job(f"unreachable-{number}", host="gone.example") for number in range(3)),
         rig.job("no-success-for-now", schedule="0 0 1 1 *", fields=()),
@@ -109,7 +110,9 @@ def troubles(now: float) -> Iterator[ToExporter]:
     for reason in (*EXIT_REASONS, *EXIT_REASONS):
         yield ProcessExited("job", JOB, reason, "")
         yield ProcessExited("ledger", "", reason, "")
-    yield rig.job("paused", paused=True, last_outcome="unauthorized", last_success=now - 7200, consecutive_failures=5)
+    paused = {"paused": True, "paused_since": now - 60}
+    yield rig.job("paused", **paused, last_outcome="unauthorized", last_success=now - 7200, consecutive_failures=5)
+    yield rig.job("forgotten", paused=True, paused_since=now - 2 * 86_400)
     yield Sleeping("stalled", now - 600)
     yield Committed(1, 0.002)
     for count in (0, 2):
@@ -352,7 +355,8 @@ def test_alerts_without_a_wait_fire_and_name_their_job(scene: Scene) -> None:
         "TocsinJobFlaky flaky",
         f"TocsinChildCrashLooping {JOB}",
         "TocsinChildCrashLooping ",
-        f"TocsinUnassignedSurge {JOB}",
+        "TocsinSlotsMissed overlapping",
+        "TocsinPauseForgotten forgotten",
     }
     until(lambda: expected <= set(firing()), f"{expected} to fire")
     assert firing()[f"TocsinJobFailing {JOB}"].startswith(f"{JOB} on {scene.instance} failed ")

@@ -30,7 +30,7 @@ def test_the_defaults_of_every_key(load: Load, tmp_path: Path) -> None:
     assert (one.name, one.method, one.url) == ("a", "POST", "https://app.example.com/x")
     assert (one.enabled, one.description, one.headers, one.body) == (True, "", (), None)
     assert (one.timeout, one.connect_timeout, one.grace, one.catch_up) == (300.0, 10.0, 60.0, "last")
-    assert (one.retries, one.retry_on, one.delivery) == (3, (), "at-most-once")
+    assert (one.retries, one.retry_on, one.delivery, one.alert_after) == (3, (), "at-most-once", 0)
     assert (one.expect_status, one.expect_json, one.totals) == (("2xx",), (), ())
     assert (one.max_reply, one.memory_limit) == (1024**2, None)
     assert one.secret is not None
@@ -71,6 +71,7 @@ grace = "0s"
 arm = false
 catch_up = "all"
 retries = 0
+alert_after = 2
 retry_on = ["timeout", "5xx", "reset"]
 delivery = "at-least-once"
 expect = { status = ["204", "3xx"], json = { success = true, n = 1 }, html = true }
@@ -100,6 +101,7 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
     assert one.body == b'{"a":[1,2.5,true,"x"]}'
     assert (one.timeout, one.connect_timeout, one.grace, one.catch_up) == (5400.0, 0.5, 0.0, "all")
     assert (one.retries, one.retry_on, one.delivery) == (0, ("timeout", "5xx", "reset"), "at-least-once")
+    assert one.alert_after == 2
     assert one.expect_status == ("204", "3xx")
     assert dict(one.expect_json) == {"success": True, "n": 1}
     assert one.expect_html

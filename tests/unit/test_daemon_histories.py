@@ -84,7 +84,7 @@ def test_a_run(parent: Parent) -> None:
     assert parent.sent("exporter", Finished) == [RUN]
     assert parent.daemon.feed.statuses["tick"].last_outcome == "success"
     assert parent.daemon.jobs.supervised["tick"].record == JobRecord(
-        int(DUE), int(T), last_outcome="success", last_run=DUE + 1, last_success=DUE + 1
+        int(DUE), int(T), last_outcome="success", last_run=DUE + 1, last_success=DUE + 1, counts={"success": 1}
     )
 
 

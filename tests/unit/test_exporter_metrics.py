@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from exporter_rig import NOON, Told, job, run, world
 from tocsin import __version__
@@ -135,6 +136,51 @@ def test_slots_that_did_not_run() -> None:
     assert told.value("tocsin_job_slots_not_run_total", reason="missed") == 5
 
 
+def test_counts_go_on_from_the_ledger_and_are_not_shown_before() -> None:
+    """After a restart: from 0 to what the ledger knows would be an increase that never was."""
+    told = History(*world(job(counts=None)), Skipped("sla-check", NOON, NOON, 1, "missed"), run())
+    assert told.value("tocsin_job_runs_total", outcome="success") is None
+    assert told.value("tocsin_job_slots_not_run_total", reason="missed") is None
+    told.tell(job(counts={"success": 500, "missed": 21}))
+    assert told.value("tocsin_job_runs_total", outcome="success") == 500
+    assert told.value("tocsin_job_runs_total", outcome="timeout") == 0
+    assert told.value("tocsin_job_slots_not_run_total", reason="missed") == 21
+    told.tell(run(), Skipped("sla-check", NOON, NOON, 2, "missed", at=NOON + 9))
+    assert told.value("tocsin_job_runs_total", outcome="success") == 501
+    assert told.value("tocsin_job_slots_not_run_total", reason="missed") == 23
+    assert told.value("tocsin_job_last_missed_timestamp_seconds") == NOON + 9
+
+
+@pytest.mark.parametrize(
+    ("schedule", "last_run", "own", "failures"),
+    [
+        ("* * * * *", NOON, 0, 3),
+        ("0 * * * *", NOON, 0, 3),
+        ("0 */2 * * *", NOON, 0, 1),
+        ("@daily", NOON, 0, 1),
+        ("0 0 1 * *", NOON, 0, 1),
+        ("*/5 9-12 * * *", NOON + 30 * 60, 0, 3),
+        ("*/5 9-12 * * *", NOON + 55 * 60, 0, 1),  # the last of the day: the next comes tomorrow
+        ("@daily", NOON, 2, 2),
+        ("* * * * *", NOON, 1, 1),
+    ],
+)
+def test_how_many_failures_alert(schedule: str, last_run: float, own: int, failures: int) -> None:
+    told = History(*world(job(schedule=schedule, alert_after=own)), run(outcome="timeout", finished=last_run + 1))
+    assert told.value("tocsin_job_alert_after_failures") == failures
+
+
+def test_whether_the_app_answered_and_since_when_it_is_paused() -> None:
+    told = History(*world(job()), run(outcome="http_error", status=502))
+    assert told.value("tocsin_job_unreachable") == 1
+    told.tell(run(outcome="http_error", status=500))
+    assert told.value("tocsin_job_unreachable") == 0
+    told.tell(job(paused=True, paused_since=NOON))
+    assert told.value("tocsin_job_paused_since_timestamp_seconds") == NOON
+    told.tell(job())
+    assert told.value("tocsin_job_paused_since_timestamp_seconds") == 0
+
+
 def test_the_jobs_process() -> None:
     told = History(*world(job()))
     told.measure()
@@ -234,7 +280,8 @@ def test_a_disabled_job_shows_its_info_only() -> None:
 
 def test_a_changed_job_keeps_its_counts() -> None:
     told = History(*world(job()), run(reported={"unassigned": 3.0}))
-    told.tell(job(schedule="@hourly", method="GET", fields=("unassigned", "breached"), last_outcome="success"))
+    changed = job(schedule="@hourly", method="GET", fields=("unassigned", "breached"), last_outcome="success")
+    told.tell(replace(changed, counts={"success": 1}))
     assert told.value("tocsin_job_runs_total", outcome="success") == 1
     assert told.value("tocsin_job_reported_total", field="unassigned") == 3
     assert told.value("tocsin_job_reported_total", field="breached") == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana_files import ROOT, rules
+from grafana_files import ROOT, RULES, rules
 
 _spec = spec_from_file_location("grafana_alerts", ROOT / "scripts/grafana_alerts.py")
 assert _spec
@@ -42,6 +42,21 @@ def test_check_tells_of_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyP
     copy.write_text(copy.read_text().replace("> 120", "> 121"))
     with pytest.raises(SystemExit, match="differs"):
         grafana_alerts.main(["--check"])
+
+
+def test_runbooks_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rules.yml").write_text(RULES.read_text())
+    for name, value in (("ROOT", tmp_path), ("RULES", tmp_path / "rules.yml"), ("PROVISIONED", tmp_path / "g.yaml")):
+        monkeypatch.setattr(grafana_alerts, name, value)
+    with pytest.raises(SystemExit, match="'wiki' is not a URL for --runbooks"):
+        grafana_alerts.main(["--runbooks", "wiki"])
+    assert (tmp_path / "rules.yml").read_text() == RULES.read_text()
+    grafana_alerts.main(["--runbooks", r"https://wiki.example.org/a\1.md"])
+    for file in (tmp_path / "rules.yml", tmp_path / "g.yaml"):
+        text = file.read_text()
+        assert text.count(r"runbook_url: https://wiki.example.org/a\1.md#tocsindown") == 1
+        assert "runbooks.example" not in text
+    grafana_alerts.main(["--check"])
 
 
 def test_every_alert_is_there_with_its_expression_its_wait_and_its_labels() -> None:

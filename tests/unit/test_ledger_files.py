@@ -19,6 +19,7 @@ from harness import Ends, until
 from ledger_rig import Ledger, T, ask, finished, history, serve, skipped
 from tocsin.ipc.job import Finished, Grant, Stop
 from tocsin.ipc.ledger import Body, Enroll, Entry, LedgerReady, LedgerUnusable
+from tocsin.ledger.schema import VERSION
 from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, SqliteLedger
 from tocsin.ledger.store import Absent, Moved, Passing, Unreadable, Unusable
 
@@ -148,7 +149,7 @@ def test_a_power_cut_loses_no_commit(ledger: Ledger) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
     ledger.put(finished())
     ledger.ledger._db.execute("PRAGMA user_version = 99")
-    with pytest.raises(Unusable, match=r"was written by a newer Tocsin \(schema 99, this one knows 3\)"):
+    with pytest.raises(Unusable, match=rf"was written by a newer Tocsin \(schema 99, this one knows {VERSION}\)"):
         again("s2")
     assert len(history(ledger.folder)) == 1
 
@@ -180,6 +181,9 @@ def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
         INSERT INTO jobs (job, schedule, roster, last_due, paused) VALUES ('a', '* * * * * UTC', 1, 60.0, 1);
         INSERT INTO slots (job, due, last, state, owner, run_id, trigger)
             VALUES ('a', 60.0, 60.0, 'started', 's0/1', 'r', 'schedule');
+        INSERT INTO slots (job, due, last, count, state, outcome, reason) VALUES
+            ('a', 0.0, 0.0, 1, 'finished', 'success', NULL), ('a', 10.0, 30.0, 3, 'missed', NULL, 'missed'),
+            ('b', 0.0, 0.0, 1, 'finished', 'timeout', NULL);
         PRAGMA user_version = 1;
     """)
     db.close()
@@ -189,12 +193,29 @@ def test_a_ledger_of_the_first_schema_goes_on(tmp_path: Path) -> None:
         assert len(ledger.ledger.recover(120.0)) == (session == "s1")
         past = ledger.past(generation=2)
         assert (past.accounted, past.paused) == (60.0, True)
+        assert past.counts == {"success": 1, "missed": 3, "lost": 1}, "what is there is counted"
+        assert past.paused_since
+        assert before <= past.paused_since <= time.time()
         assert before <= past.since <= time.time()
         ledger.close()
     fresh = Ledger(tmp_path / "fresh")
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute(INDEXES).fetchall() == fresh.ledger._db.execute(INDEXES).fetchall()
     fresh.close()
+
+
+def test_what_is_pruned_stays_counted(ledger: Ledger) -> None:
+    ledger.past()
+    ledger.put(ask(), finished(), *(finished(T + 60 * number, "timeout") for number in range(1, 4)))
+    ledger.put(skipped(T + 600, T + 720, 3))
+    counts = {"success": 1, "timeout": 3, "missed": 3}
+    assert ledger.past(generation=2).counts == counts
+    assert ledger.ledger.prune(T + 10_000) == 5
+    assert ledger.rows() == []
+    ledger.close()
+    again = Ledger(ledger.folder, "s2")
+    assert again.past(generation=3).counts == counts
+    again.close()
 
 
 def _overwrite(file: Path, page: int) -> None:

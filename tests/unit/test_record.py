@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger_rig import Ledger, T, ask, finished
 from tocsin.config import Job
@@ -62,11 +63,58 @@ def test_a_run_counts(outcome: Outcome) -> None:
 
 def test_a_pause_counts_from_its_end() -> None:
     paused = records.after(NEW, Pause("a", True, T + 60.0))
-    assert paused == JobRecord(T, T, paused=True)
-    assert records.after(paused, Pause("a", True, T + 120.0)) == paused
+    assert paused == JobRecord(T, T, paused=True, paused_since=T + 60.0)
+    assert records.after(paused, Pause("a", True, T + 120.0)) == paused, "asked for twice, it began once"
     resumed = records.after(paused, Pause("a", False, T + 180.0))
     assert resumed == JobRecord(T, T + 180.0)
     assert records.after(resumed, Pause("a", False, T + 240.0)) == resumed
+
+
+@pytest.mark.parametrize(
+    ("outcome", "http_status", "unreachable"),
+    [
+        ("connection_error", None, True),
+        ("timeout", None, True),
+        ("http_error", 502, True),
+        ("http_error", 503, True),
+        ("http_error", 504, True),
+        ("http_error", 500, False),
+        ("http_error", 404, False),
+        ("success", 200, False),
+        ("lost", None, False),
+        ("invalid_response", 200, False),
+    ],
+)
+def test_whether_the_app_answered(outcome: Outcome, http_status: int | None, unreachable: bool) -> None:
+    run = replace(finished(T, outcome), status=http_status)
+    assert records.after(NEW, run).unreachable == unreachable
+    assert not records.after(records.after(NEW, run), finished(T + 60)).unreachable
+
+
+def test_every_fate_is_counted_and_what_is_enrolled_anew_counts_on() -> None:
+    record = NEW
+    for event in (
+        finished(T),
+        finished(T + 60),
+        finished(T + 120, "lost"),
+        Skipped("a", T + 180, T + 300, 3, "missed"),
+    ):
+        record = records.after(record, event)
+    assert record.counts == {"success": 2, "lost": 1, "missed": 3}
+    assert records.enrolled(record, T + 400.0, same_schedule=False).counts == record.counts
+
+
+def test_when_slots_were_found_to_be_missed() -> None:
+    """Not when they were due: a daily slot that passed while nobody watched is found hours later."""
+    late = records.after(NEW, Skipped("a", T + 60, T + 60, 1, "missed", at=T + 7200.0))
+    assert late.missed_at == T + 7200.0
+    assert records.after(late, Skipped("a", T + 120, T + 120, 1, "overlap", at=T + 7260.0)).missed_at == T + 7200.0
+    assert records.after(late, finished(T + 7260)).missed_at == T + 7200.0
+    for harmless in (
+        Skipped("a", T + 60, T + 61, 2, "missed", at=T + 63.0, made_up=True),
+        Skipped("a", T + 60.5, T + 60.5, 1, "missed", "", "manual", T + 63.0),
+    ):
+        assert records.after(NEW, harmless).missed_at is None
 
 
 def test_a_job_that_is_named_again() -> None:

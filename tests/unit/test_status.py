@@ -153,7 +153,7 @@ def test_the_usual_duration_is_that_of_successful_runs(make_job: MakeJob) -> Non
 
 def test_what_does_not_change_it(make_job: MakeJob) -> None:
     found = told(make_job, UP, run("success"))
-    for event in (Skipped("sla-check", 1, 1, 1, "paused"), Heartbeat(1.0), Committed(1, 0.1)):
+    for event in (Heartbeat(1.0), Committed(1, 0.1)):
         assert status.after(found, event) is found
 
 
@@ -163,8 +163,20 @@ def test_a_definition_that_disables_keeps_the_history_and_the_pause_alone(make_j
     kept = statuses.carried_over(old, new, 70.0)
     assert (kept.last_outcome, kept.last_detail, kept.last_run, kept.consecutive_failures) == ("timeout", "why", 9.0, 1)
     assert kept.paused
+    assert (kept.unreachable, kept.paused_since) == (True, 60.0)
     blank = {"last_outcome": None, "last_detail": "", "last_run": None, "last_success": None, "paused": False}
-    assert replace(kept, **blank, consecutive_failures=0) == new
+    assert replace(kept, **blank, consecutive_failures=0, unreachable=False, paused_since=None) == new
+
+
+def test_counts_are_not_known_before_the_ledger_tells(make_job: MakeJob) -> None:
+    """From 0 they would seem to jump by all that happened before a restart."""
+    found = told(make_job, run("lost"), Skipped("sla-check", 1, 1, 1, "missed"), Pause("sla-check", True, 60.0))
+    assert found.counts is None
+    assert statuses.carried_over(found, statuses.of(make_job(timeout=5.0)), 61.0).counts is None
+    past = JobHistory("sla-check", JobRecord(60, counts={"success": 7, "lost": 1}))
+    known = status.after(status.after(found, past), run("lost"))
+    assert known.counts == {"success": 7, "lost": 2}
+    assert statuses.carried_over(known, statuses.of(make_job(timeout=5.0)), 61.0).counts == known.counts
 
 
 def test_a_new_definition_of_a_running_job_keeps_its_process_too(make_job: MakeJob) -> None:

@@ -99,6 +99,7 @@ class _Maker:
             retries=model.retries,
             retry_on=tuple(model.retry_on),
             delivery=model.delivery,
+            alert_after=model.alert_after,
             expect_status=tuple(model.expect.status),
             expect_json=tuple(model.expect.json_.items()),
             expect_html=model.expect.html,

@@ -34,6 +34,7 @@ class Job:
     retries: int
     retry_on: tuple[str, ...]
     delivery: Literal["at-most-once", "at-least-once"]
+    alert_after: int  # failures in a row; 0: by the schedule
     expect_status: tuple[str, ...]
     expect_json: tuple[tuple[str, Any], ...]
     expect_html: bool

@@ -68,7 +68,12 @@ class Families:
         self.health = gauge(
             "tocsin_job_health", "1 for how the job is, else 0; the worst that is true of it.", "job_name", "health"
         )
-        self.runs = counter("tocsin_job_runs_total", "Runs that ended, by outcome.", "job_name", "outcome")
+        self.runs = counter(
+            "tocsin_job_runs_total",
+            "Runs that ended, by outcome, since the ledger knows the job: a restart does not reset it.",
+            "job_name",
+            "outcome",
+        )
         self.last_outcome = gauge(
             "tocsin_job_last_run_outcome",
             "1 for the outcome of the last run, else 0; all 0 before the first.",
@@ -76,7 +81,10 @@ class Families:
             "outcome",
         )
         self.not_run = counter(
-            "tocsin_job_slots_not_run_total", "Due slots that did not run, by reason.", "job_name", "reason"
+            "tocsin_job_slots_not_run_total",
+            "Due slots that did not run, by reason, since the ledger knows the job: a restart does not reset it.",
+            "job_name",
+            "reason",
         )
         self.responses = counter(
             "tocsin_job_responses_total", "Attempts that were answered, by HTTP status.", "job_name", "status"
@@ -127,8 +135,29 @@ class Families:
             "Runs that failed since the last success; a cancelled run counts neither way.",
             "job_name",
         )
+        self.alert_after = gauge(
+            "tocsin_job_alert_after_failures",
+            "Failures in a row from which on the job alerts: alert_after, or 1 where the next fire after its last run "
+            "is over an hour away, else 3.",
+            "job_name",
+        )
+        self.unreachable = gauge(
+            "tocsin_job_unreachable",
+            "Whether the last run got no answer from the app: connection_error, timeout, or 502, 503 or 504.",
+            "job_name",
+        )
+        self.missed = gauge(
+            "tocsin_job_last_missed_timestamp_seconds",
+            "When slots of the job were last found to be missed beyond their grace, in Unix time; 0: never.",
+            "job_name",
+        )
         self.running = gauge("tocsin_job_running", "Whether a run is going on.", "job_name")
         self.paused = gauge("tocsin_job_paused", "Whether scheduled slots are let pass.", "job_name")
+        self.paused_since = gauge(
+            "tocsin_job_paused_since_timestamp_seconds",
+            "When the job was paused, in Unix time; 0: it is not paused.",
+            "job_name",
+        )
         self.process_up = gauge("tocsin_job_process_up", "Whether the job's process lives.", "job_name")
         self.process_memory = gauge(
             "tocsin_job_process_resident_memory_bytes",

@@ -26,7 +26,7 @@ from tocsin.ipc.exporter import (
     ProcessUp,
     ToExporter,
 )
-from tocsin.ipc.job import Finished, Skipped
+from tocsin.ipc.job import Finished
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import EXIT_REASONS
 from tocsin.linux import resident_memory
@@ -88,8 +88,6 @@ class Metrics:
             match message:
                 case Finished():
                     series.finished(message)
-                case Skipped():
-                    series.skipped(message)
                 case ProcessExited(reason=reason):
                     series.exited(reason)
             series.show(now)

@@ -128,6 +128,12 @@ class Counter(_Remembered, prometheus_client.Counter):
         super().inc(amount, exemplar)
         self.touch()
 
+    def reach(self, total: float) -> None:
+        """Take over a total that is kept elsewhere."""
+        if total != self._value.get():
+            self._value.set(total)
+            self.touch()
+
     def values(self) -> tuple[float, ...]:
         return (self._value.get(),)
 

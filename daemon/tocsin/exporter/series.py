@@ -1,12 +1,15 @@
 """The series of one enabled job: filled with zeros when it is defined, kept up by its events, taken away."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import Counter, Family, Gauge, Histogram
 from tocsin.exporter.state import KnownJob, addable
 from tocsin.health import HEALTHS, Health
-from tocsin.ipc.job import Finished, Skipped
+from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.fates import Fate
+from tocsin.ipc.job import Finished
 from tocsin.ipc.types import (
     ERROR_KINDS,
     EXIT_REASONS,
@@ -17,6 +20,7 @@ from tocsin.ipc.types import (
     ExitReason,
     Outcome,
 )
+from tocsin.patience import alert_after
 
 _F = TypeVar("_F", Counter, Gauge, Histogram)
 
@@ -28,9 +32,7 @@ class JobSeries:
         self._name = job.status.name
         self._families = f = families
         self._made: list[tuple[Family, tuple[str, ...]]] = []
-        self._runs = {outcome: self._make(f.runs, outcome) for outcome in OUTCOMES}
         self._last_outcome = {outcome: self._make(f.last_outcome, outcome) for outcome in OUTCOMES}
-        self._not_run = {reason: self._make(f.not_run, reason) for reason in NOT_RUN_REASONS}
         self._responses = {status: self._make(f.responses, status) for status in STATUS_CLASSES}
         self._errors = {kind: self._make(f.connection_errors, kind) for kind in ERROR_KINDS}
         self._retries = self._make(f.retries)
@@ -41,8 +43,12 @@ class JobSeries:
         self._next_fire = self._make(f.next_fire)
         self._success_deadline = self._make(f.success_deadline)
         self._failures = self._make(f.failures)
+        self._alert_after = self._make(f.alert_after)
+        self._unreachable = self._make(f.unreachable)
+        self._missed = self._make(f.missed)
         self._running = self._make(f.running)
         self._paused = self._make(f.paused)
+        self._paused_since = self._make(f.paused_since)
         self._process_up = self._make(f.process_up)
         self._process_memory = self._make(f.process_memory)
         self._process_start = self._make(f.process_start)
@@ -50,6 +56,7 @@ class JobSeries:
         self._reported: dict[str, tuple[Counter, Gauge]] = {}
         self._health = {health: self._make(f.health, health) for health in HEALTHS if health != "disabled"}
         self._shown_health: Health | None = None
+        self._fates: dict[Fate, Counter] = {}  # none until what is counted is known: from 0 it would seem to jump
         self._shown_outcome: Outcome | None = None
         self._began = now
         self._first_fire = ("", "", 0)  # schedule, zone, and its first instant from then on
@@ -86,10 +93,29 @@ class JobSeries:
         # never comes up is seen to stall.
         self._next_fire.set(status.next_fire or self._first_fire[2])
         self._failures.set(status.consecutive_failures)
+        self._alert_after.set(self._patience(status, now))
+        self._unreachable.set(status.unreachable)
+        self._missed.set(status.missed_at or 0.0)
+        self._count(status.counts)
         self._running.set(status.state == "running")
         self._paused.set(status.paused)
+        self._paused_since.set(status.paused_since or 0.0)
         self._process_up.set(status.pid is not None)
         self._process_start.set(status.process_started or 0.0)
+
+    def _patience(self, status: JobStatus, now: float) -> int:
+        last_run = status.last_run or now
+        return alert_after(status.alert_after, last_run, self._job.expected.next_due(status, last_run))
+
+    def _count(self, counts: Mapping[Fate, int] | None) -> None:
+        if counts is None:
+            return
+        if not self._fates:
+            f = self._families
+            self._fates.update({outcome: self._make(f.runs, outcome) for outcome in OUTCOMES})
+            self._fates.update({reason: self._make(f.not_run, reason) for reason in NOT_RUN_REASONS})
+        for fate, counter in self._fates.items():
+            counter.reach(counts.get(fate, 0))
 
     def _report(self, fields: tuple[str, ...]) -> None:
         """Have series of exactly these fields; those that stay keep their sum."""
@@ -104,7 +130,6 @@ class JobSeries:
                 self._reported[field] = f.reported.labels(*labels), f.reported_value.labels(*labels)
 
     def finished(self, run: Finished) -> None:
-        self._runs[run.outcome].inc()
         for status in run.responses:
             self._responses[status].inc()
         for kind in run.connection_errors:
@@ -120,9 +145,6 @@ class JobSeries:
                 last.set(value)
         for reason in run.reported_errors.values():
             self._reported_errors[reason].inc()
-
-    def skipped(self, slots: Skipped) -> None:
-        self._not_run[slots.reason].inc(slots.count)
 
     def exited(self, reason: ExitReason) -> None:
         self._exits[reason].inc()

@@ -5,6 +5,7 @@ from typing import Never
 
 import msgspec
 
+from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import ExitReason, JobState, Message, Outcome
@@ -39,6 +40,11 @@ class JobStatus(Message, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()  # sorted by name
     missing: int = 0  # slots that did not run since its last run; those that a pause skips are not among them
     usual_duration: float | None = None  # of its last successful runs, the latest counting most
+    unreachable: bool = False  # whether the last run got no answer from the app
+    paused_since: float | None = None
+    missed_at: float | None = None  # when slots were last found to be missed, in whose place none was caught up
+    alert_after: int = 0  # failures in a row from which on someone should hear of it; 0: by the schedule
+    counts: dict[Fate, int] | None = None  # runs and slots by fate; None until the ledger has told
     since: float | None = None  # from when on a success is expected, where none came later: first seen, resumed
 
 

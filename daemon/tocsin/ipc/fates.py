@@ -42,4 +42,13 @@ FATES: dict[Fate, Look] = {
     "missed": _not_run("m", "thirds", "red", logging.WARNING, "missed"),
 }
 
+# Of an HTTP error, the statuses by which a proxy says that it does not reach the app behind it.
+GATEWAY_STATUSES = frozenset({502, 503, 504})
+
+
+def is_unreachable(outcome: Outcome, status: int | None) -> bool:
+    """Whether a run that ended like this got no answer from the app: nobody answered, or only a proxy before it."""
+    return outcome in ("connection_error", "timeout") or (outcome == "http_error" and status in GATEWAY_STATUSES)
+
+
 FAILURES = frozenset(fate for fate, look in FATES.items() if look.is_failure)

@@ -102,6 +102,8 @@ class Skipped(Message, frozen=True):
     reason: NotRunReason
     detail: str = ""
     trigger: Trigger = "schedule"  # a manual run says nothing of the schedule's slots before it
+    at: Instant = 0.0  # when that became known: for slots missed while nobody watched, long after `last`
+    made_up: bool = False  # all were within their grace, and the slot after them is caught up in their place
 
 
 class Release(Message, frozen=True):

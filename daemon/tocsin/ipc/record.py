@@ -4,10 +4,10 @@ The ledger stores the record as a row and hands it to the next daemon; the paren
 same functions.
 """
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tocsin.ipc.fates import FATES
+from tocsin.ipc.fates import FATES, Fate, is_unreachable
 from tocsin.ipc.job import Ask, Finished, Pause, Release, Skipped
 from tocsin.ipc.types import Count, Instant, Outcome
 from tocsin.timestamps import CLOCK_SET_BACK
@@ -22,6 +22,10 @@ class JobRecord(Struct, frozen=True):
     last_run: Instant | None = None
     last_success: Instant | None = None
     consecutive_failures: Count = 0
+    unreachable: bool = False  # whether the last run got no answer from the app
+    paused_since: Instant | None = None
+    missed_at: Instant | None = None  # when slots were last found to be missed, in whose place none was caught up
+    counts: dict[Fate, Count] = field(default_factory=dict)  # runs and slots by fate, since the ledger knows the job
 
 
 def enrolled(record: JobRecord | None, now: float, *, same_schedule: bool) -> JobRecord:
@@ -44,7 +48,11 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
             set_back = not attempt and record.accounted > due + CLOCK_SET_BACK
             return _accounted(record, int(due) if set_back else max(record.accounted, int(due)))
         case Skipped(last=last):
-            return record if event.trigger == "manual" else _accounted(record, max(record.accounted, int(last)))
+            known = record if event.trigger == "manual" else _accounted(record, max(record.accounted, int(last)))
+            counts = _counted(record, event.reason, event.count)
+            if event.reason == "missed" and not event.made_up and event.trigger != "manual":
+                return replace(known, counts=counts, missed_at=event.at or last)
+            return replace(known, counts=counts)
         case Release(due=due, attempt=0):
             return _accounted(record, min(record.accounted, int(due) - 1))
         case Release():  # a slot that is delivered again has its fate
@@ -58,10 +66,17 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
                 last_run=finished,
                 last_success=finished if outcome == "success" else record.last_success,
                 consecutive_failures=failures,
+                unreachable=is_unreachable(outcome, event.status),
+                counts=_counted(record, outcome, 1),
             )
         case Pause(paused=paused, at=at):
             resumed = record.paused and not paused  # what it let pass is not held against it
-            return replace(record, paused=paused, since=at if resumed else record.since)
+            since = (record.paused_since or at) if paused else None
+            return replace(record, paused=paused, paused_since=since, since=at if resumed else record.since)
+
+
+def _counted(record: JobRecord, fate: Fate, count: int) -> dict[Fate, Count]:
+    return {**record.counts, fate: record.counts.get(fate, 0) + count}
 
 
 def _accounted(record: JobRecord, until: int) -> JobRecord:

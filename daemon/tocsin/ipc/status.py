@@ -15,7 +15,10 @@ from tocsin.linux import resident_memory
 from tocsin.timestamps import rfc3339
 
 NEWEST = 0.25  # what the last successful run counts for in the usual duration: a change shows after a few
-_INSTANTS = ("process_started", "next_fire", "running_since", "last_run", "last_success", "since")
+_INSTANTS = (
+    *("process_started", "next_fire", "running_since", "last_run", "last_success"),
+    *("since", "paused_since", "missed_at"),
+)
 
 
 def as_json(status: JobStatus) -> dict[str, Any]:
@@ -50,11 +53,13 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
         case Started(now=now):
             return replace(status, state="running", running_since=now)
         case Pause():
-            return with_record(status, records.after(record_of(status), event))
+            return _recorded(status, event)
         case JobHistory(record=record):
             return with_record(status, record)
-        case Skipped(reason="missed" | "overlap", trigger="schedule" | "catch-up"):
-            return replace(status, missing=status.missing + event.count)
+        case Skipped():
+            if event.reason != "paused" and event.trigger != "manual":
+                status = replace(status, missing=status.missing + event.count)
+            return _recorded(status, event)
         case Finished():
             status = replace(
                 status,
@@ -64,7 +69,7 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
                 missing=0,
                 usual_duration=_usual(status.usual_duration, event),
             )
-            return with_record(status, records.after(record_of(status), event))
+            return _recorded(status, event)
     return status
 
 
@@ -72,6 +77,11 @@ def _usual(before: float | None, run: Finished) -> float | None:
     if run.outcome != "success" or run.duration is None:
         return before
     return run.duration if before is None else before + NEWEST * (run.duration - before)
+
+
+def _recorded(status: JobStatus, event: Finished | Skipped | Pause) -> JobStatus:
+    after = with_record(status, records.after(record_of(status), event))
+    return after if status.counts is not None else replace(after, counts=None)  # what was before is not known yet
 
 
 def record_of(status: JobStatus) -> JobRecord:
@@ -85,6 +95,10 @@ def record_of(status: JobStatus) -> JobRecord:
         last_run=status.last_run,
         last_success=status.last_success,
         consecutive_failures=status.consecutive_failures,
+        unreachable=status.unreachable,
+        paused_since=status.paused_since,
+        missed_at=status.missed_at,
+        counts=status.counts or {},
     )
 
 
@@ -98,4 +112,8 @@ def with_record(status: JobStatus, record: JobRecord) -> JobStatus:
         last_run=record.last_run,
         last_success=record.last_success,
         consecutive_failures=record.consecutive_failures,
+        unreachable=record.unreachable,
+        paused_since=record.paused_since,
+        missed_at=record.missed_at,
+        counts=record.counts,
     )

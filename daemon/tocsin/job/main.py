@@ -139,7 +139,8 @@ class JobProcess:
         else:
             planned = plan(self.job.schedule, self.last, now, self.job.grace, self.catch_up)
             if passed := planned.passed:
-                self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed)
+                made_up = planned.late and now - passed.first <= self.job.grace
+                self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed, made_up=made_up)
             due, late = planned.due, planned.late
         self.why_missed = TOO_LATE
         self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
@@ -216,7 +217,7 @@ class JobProcess:
         return None
 
     def unrun(self, ask: Ask, reason: NotRunReason, detail: str) -> Skipped:
-        return Skipped(self.job.name, ask.due, ask.due, 1, reason, detail, ask.trigger)
+        return Skipped(self.job.name, ask.due, ask.due, 1, reason, detail, ask.trigger, self.clock.now())
 
     def withdrawn(self, ask: Ask) -> Release | Skipped:
         """Told to stop before the call: a successor within the slot's grace may run it, but for a manual run."""
@@ -267,9 +268,12 @@ class JobProcess:
             self.told = due
             self.channel.send(Sleeping(self.job.name, due))
 
-    def skip(self, first: float, last: float, count: int, reason: NotRunReason, detail: str) -> None:
+    def skip(
+        self, first: float, last: float, count: int, reason: NotRunReason, detail: str, *, made_up: bool = False
+    ) -> None:
         self.last = max(self.last, int(last))
-        self.channel.send(Skipped(self.job.name, first, last, count, reason, detail))
+        now = self.clock.now()
+        self.channel.send(Skipped(self.job.name, first, last, count, reason, detail, at=now, made_up=made_up))
 
 
 def program(job: Job) -> Callable[[Channel[FromJob, ToJob], Beginning], None]:

@@ -63,7 +63,7 @@ def rehearse(config: Config) -> None:
                     for url in _URLS[scheme]:
                         nobody = replace(
                             job, url=url % listener.getsockname()[1], headers=(), body=None, secret=None,
-                            signing_secret=None, tls=_Nobody(), timeout=PATIENCE, retries=0, arm=True,
+                            signing_secret=None, tls=_Nobody(), timeout=PATIENCE, retries=0, alert_after=0, arm=True,
                             expect_status=("2xx",), expect_json=(), expect_html=False, expect_cached=False,
                         )  # fmt: skip
                         with log.muted():  # no job runs here

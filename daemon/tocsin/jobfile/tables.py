@@ -150,6 +150,9 @@ class JobTable(Table):
     delivery: Literal["at-most-once", "at-least-once"] = Field(
         "at-most-once", description="Whether a run that was cut off is repeated, with the same Idempotency-Key."
     )
+    alert_after: Annotated[int, Field(ge=0, le=1000), BeforeValidator(whole)] = Field(
+        0, description="Failures in a row that alert; 0: 1 where the next fire is over an hour away, else 3."
+    )
     expect: ExpectTable = Field(default_factory=ExpectTable.model_construct, description="What counts as success.")
     totals: Totals = Field({}, description="Counts to sum up, name = place in the JSON reply; at most 8.")
     max_reply: Size = Field(1024**2, description="A larger reply is a failure.")

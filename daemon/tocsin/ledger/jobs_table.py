@@ -1,23 +1,29 @@
 """The table `jobs`: a record for each job. It is held in memory too, since this process alone writes it."""
 
 import sqlite3
+from typing import Any
 
+from msgspec.json import Decoder, encode
 from msgspec.structs import astuple
 
 from tocsin.ipc import record as records
+from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Ask, Finished, Pause, Release, Skipped
 from tocsin.ipc.ledger import Enroll
 from tocsin.ipc.record import JobRecord
+from tocsin.ipc.types import Count
 from tocsin.schedule import same
 
 _READ = (
     "SELECT job, schedule, last_due, since, paused, last_outcome, last_detail, last_run, last_success,"
-    " consecutive_failures FROM jobs"
+    " consecutive_failures, unreachable, paused_since, missed_at, counts FROM jobs"
 )
 _WRITE = (  # the fields of JobRecord, in their order
     "UPDATE jobs SET last_due = ?, since = ?, paused = ?, last_outcome = ?, last_detail = ?, last_run = ?,"
-    " last_success = ?, consecutive_failures = ? WHERE job = ?"
+    " last_success = ?, consecutive_failures = ?, unreachable = ?, paused_since = ?, missed_at = ?, counts = ?"
+    " WHERE job = ?"
 )
+_counts = Decoder(dict[Fate, Count])
 
 
 class JobsTable:
@@ -34,15 +40,15 @@ class JobsTable:
         if not self._as_stored:
             self._changed.clear()
             self._schedules, self._records = {}, {}
-            for job, schedule, last_due, since, paused, *rest in self._db.execute(_READ):
+            for job, schedule, *row in self._db.execute(_READ):
                 self._schedules[job] = schedule
-                self._records[job] = JobRecord(int(last_due), since, bool(paused), *rest)
+                self._records[job] = _record(*row)
         self._as_stored = False
 
     def write(self) -> None:
         """What changed. One statement for each job, however much happened to it."""
         if self._changed:
-            self._db.executemany(_WRITE, [(*astuple(self._records[job]), job) for job in self._changed])
+            self._db.executemany(_WRITE, [(*_row(self._records[job]), job) for job in self._changed])
             self._changed.clear()
 
     def committed(self) -> None:
@@ -76,3 +82,14 @@ class JobsTable:
         for (job,) in self._db.execute("DELETE FROM jobs WHERE roster != ? RETURNING job", (generation,)).fetchall():
             del self._schedules[job], self._records[job]
             self._changed.discard(job)
+
+
+def _row(record: JobRecord) -> tuple[Any, ...]:
+    *fields, counts = astuple(record)
+    return *fields, encode(counts).decode()
+
+
+def _record(last_due: float, since: float, paused: int, *rest: Any) -> JobRecord:
+    *others, unreachable, paused_since, missed_at, counts = rest
+    known = _counts.decode(counts)
+    return JobRecord(int(last_due), since, bool(paused), *others, bool(unreachable), paused_since, missed_at, known)  # type: ignore[call-arg]

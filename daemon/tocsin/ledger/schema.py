@@ -1,6 +1,6 @@
 """The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
 
-VERSION = 3  # kept in user_version
+VERSION = 4  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
@@ -31,7 +31,11 @@ CREATE TABLE jobs (
     paused INTEGER NOT NULL DEFAULT 0,
     last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
     consecutive_failures INTEGER NOT NULL DEFAULT 0,
-    since REAL NOT NULL DEFAULT 0         -- from when on a success is expected: first seen, defined anew, resumed
+    since REAL NOT NULL DEFAULT 0,        -- from when on a success is expected: first seen, defined anew, resumed
+    unreachable INTEGER NOT NULL DEFAULT 0,  -- whether the last run got no answer from the app
+    paused_since REAL,
+    missed_at REAL,                       -- when slots were last found to be missed, in whose place none was caught up
+    counts TEXT NOT NULL DEFAULT '{}'     -- runs and slots by fate, as JSON; what is pruned stays counted
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE progress (                   -- entries of this session up to seq are in
     one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
@@ -52,5 +56,15 @@ ALTER TABLE progress ADD COLUMN began REAL;
 CREATE INDEX slots_run ON slots (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX slots_trouble ON slots (due) WHERE state != 'started' AND outcome IS NOT 'success';
 CREATE INDEX slots_trouble_of ON slots (job, due) WHERE state != 'started' AND outcome IS NOT 'success';
+""",
+    3: """
+ALTER TABLE jobs ADD COLUMN unreachable INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN paused_since REAL;
+UPDATE jobs SET paused_since = strftime('%s', 'now') WHERE paused;
+ALTER TABLE jobs ADD COLUMN missed_at REAL;
+ALTER TABLE jobs ADD COLUMN counts TEXT NOT NULL DEFAULT '{}';
+UPDATE jobs SET counts = coalesce((SELECT json_group_object(fate, number) FROM (
+    SELECT coalesce(outcome, reason) AS fate, sum(count) AS number FROM slots
+    WHERE slots.job = jobs.job AND state != 'started' GROUP BY fate)), '{}');
 """,
 }

@@ -185,7 +185,8 @@ def _not_called(ask: Ask, status: ExitStatus) -> Release | Skipped:
     """The slot of a child that died before the call: free for its successor, but for a manual run."""
     if ask.trigger != "manual":
         return Release(ask.job, ask.due, ask.attempt, ask.owner)
-    return Skipped(ask.job, ask.due, ask.due, 1, "missed", f"its process died before the call ({status})", "manual")
+    detail = f"its process died before the call ({status})"
+    return Skipped(ask.job, ask.due, ask.due, 1, "missed", detail, "manual", ask.due)
 
 
 def _reason(child: Child, status: ExitStatus) -> ExitReason:

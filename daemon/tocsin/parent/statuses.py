@@ -25,6 +25,7 @@ def of(job: Job) -> JobStatus:
         timeout=job.timeout,
         grace=job.grace,
         fields=tuple(name for name, _ in job.totals),
+        alert_after=job.alert_after,
         state="starting" if job.enabled else "disabled",
     )
 
@@ -49,4 +50,5 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
             usual_duration=old.usual_duration,
         )
     counts_on = kept and (old.enabled or not new.enabled)
-    return status.with_record(new, records.enrolled(status.record_of(old), now, same_schedule=counts_on))
+    record = records.enrolled(status.record_of(old), now, same_schedule=counts_on)
+    return replace(status.with_record(new, record), counts=old.counts)  # which nobody may know yet
