@@ -84,7 +84,7 @@ FAULTS = [
     ("daemon", "drain", 5, "drain"),
     ("daemon", "listen_user", "me", "listen_user"),
     ("daemon", "listen_bearer_env", "NOT_SET", "listen_bearer_env"),
-    ("daemon", "keep", "${UNSET}", "keep"),
+    ("daemon", "retention", "${UNSET}", "retention"),
     ("target", "base_url", "app.example.com", "base_url"),
     ("target", "secret_env", "NOT_SET", "secret_env"),
     ("target", "signing_secret_env", "NOT_SET", "signing_secret_env"),

@@ -30,7 +30,7 @@ JOB_SCHEMA = next(iter(SCHEMA["properties"]["jobs"]["patternProperties"].values(
 SHIPPED = sorted(file for file in [*ROOT.glob("*.toml"), *ROOT.glob("*/**/tocsin.toml")] if "tocsin" in file.name)
 
 UNSEEN = {  # what `config.load` refuses and a schema does not see
-    *('timeout = "0s"', 'timeout = "367d"', 'max_reply = "0B"', 'keep = "0s"'),  # what their parts add up to
+    *('timeout = "0s"', 'timeout = "367d"', 'max_reply = "0B"', 'retention = "0s"'),  # what their parts add up to
     *('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:65536"', 'timezone = "Europe/Berln"', 'listen_cert = "a\\u0000b"'),
     *('content_type = "text/csv"', "retries = 3.0", "expect = { json = { a = inf } }", 'headers = { b = "${UNSET}" }'),
     *("json = {}\nbody = 'x'", "json = { when = 2026-01-01 }", "json = [nan]", 'ledger = "postgresql://u@h/db"'),
@@ -75,13 +75,13 @@ def test_its_defaults_are_the_defaults(load: Load) -> None:
         table: [f"{key} = {json.dumps(one['default'])}" for key, one in properties(found) if "default" in one]
         for table, found in SCHEMA["properties"].items()
     }
-    assert {'drain = "30s"', 'listen = "127.0.0.1:9911"', 'keep = "90d"'} < set(lines["daemon"])
+    assert {'drain = "30s"', 'listen = "127.0.0.1:9911"', 'retention = "90d"'} < set(lines["daemon"])
     assert {'timeout = "5m"', 'max_reply = "1MiB"', "retries = 3", "enabled = true"} < set(lines["defaults"])
     text = "\n".join(["[daemon]", *lines["daemon"], TARGET, *lines["target"], "[defaults]", *lines["defaults"], JOB])
     assert accepts(text)
     written, plain = load(text), load(GOOD)
     assert written.jobs == plain.jobs
-    assert (written.listen, written.drain, written.keep) == (plain.listen, plain.drain, plain.keep)
+    assert (written.listen, written.drain, written.retention) == (plain.listen, plain.drain, plain.retention)
 
 
 def test_files_that_hold(load: Load) -> None:

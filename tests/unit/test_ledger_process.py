@@ -98,7 +98,7 @@ def test_pruning_that_fails_is_no_failure(ledger: Ledger) -> None:
 
 
 def test_what_is_old_is_deleted_while_nothing_else_is_to_do(ledger: Ledger) -> None:
-    ledger.ledger._keep = 60.0
+    ledger.ledger._retention = 60.0
     ledger.put(*[finished(T + number) for number in range(PRUNE_AT_ONCE + 5)])
     after = T + 2 * PRUNE_AT_ONCE + 60
     assert ledger.ledger.idle(after) == 0, "there is more of it"

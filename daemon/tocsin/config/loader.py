@@ -106,7 +106,7 @@ class Loader(Reader):
             log_level=daemon.log_level,
             log_format=daemon.log_format,
             drain=daemon.drain,
-            keep=daemon.keep,
+            retention=daemon.retention,
             jobs=made,
             hash=digest.hexdigest()[:12],
             warnings=tuple(self.warnings),

@@ -84,7 +84,7 @@ class Config:
     log_level: str
     log_format: str
     drain: float
-    keep: float
+    retention: float
     jobs: Mapping[str, Job]
     hash: str
     warnings: tuple[str, ...]

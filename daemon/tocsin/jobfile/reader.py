@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tocsin.jobfile.faults import REFERENCE, Fault, nearest, shown
-from tocsin.jobfile.tables import ExpectTable, Table
+from tocsin.jobfile.tables import RENAMED, ExpectTable, Table
 
 SHORTEST_HIDDEN = 4  # characters of a variable that no error repeats: hiding "1" would garble them
 
@@ -123,7 +123,10 @@ def _why(error: Any, kind: type[Table]) -> str:
         case "extra_forbidden":
             within: type[Table] = ExpectTable if len(error["loc"]) > 1 else kind  # the one table in a table
             known = [field.alias or name for name, field in within.model_fields.items()]
-            return f"unknown key{nearest(str(error['loc'][-1]), known)}"
+            key = str(error["loc"][-1])
+            if RENAMED.get(key) in known:
+                return f"{key} is now called {RENAMED[key]}"
+            return f"unknown key{nearest(key, known)}"
         case "value_error":
             return str(error["ctx"]["error"])
         case "literal_error":

@@ -26,18 +26,18 @@ PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqli
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
-PRUNE_EVERY = 600.0  # seconds between looks for rows older than `keep`
+PRUNE_EVERY = 600.0  # seconds between looks for rows older than `retention`
 LOOK_EVERY = 5.0  # seconds between looks at the files while nothing is to be committed
 
 
 class SqliteLedger:
-    """A `tocsin.ledger.store.Store`. `keep` is seconds: older rows are deleted."""
+    """A `tocsin.ledger.store.Store`. `retention` is in seconds: older rows are deleted."""
 
-    def __init__(self, folder: Path, session: str, keep: float) -> None:
+    def __init__(self, folder: Path, session: str, retention: float) -> None:
         self.file = folder / FILE
         self.session = session
         self.before: str | None = None
-        self._keep = keep
+        self._retention = retention
         self._next_prune = 0.0
         self._copied = 0  # changes that the database had taken over when nothing was to be committed
         try:
@@ -107,7 +107,7 @@ class SqliteLedger:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
             pruned = 0
             try:
-                pruned = self.prune(now - self._keep)
+                pruned = self.prune(now - self._retention)
             except sqlite3.DatabaseError as error:  # damage among them too: what is written from now on may be well
                 log.warning("cannot delete old rows of the ledger", why=str(error))
             self._next_prune = now + PRUNE_EVERY

@@ -10,7 +10,7 @@ from tocsin.ledger.store import Reader, Store
 
 def opened(config: Config, session: str) -> Store:
     """The ledger of this configuration, opened to write. Raises tocsin.ledger.store.Passing and Unusable."""
-    return SqliteLedger(config.state_dir, session, config.keep)
+    return SqliteLedger(config.state_dir, session, config.retention)
 
 
 def reader(state_dir: Path, node: str = "") -> Reader:
