@@ -1,16 +1,18 @@
 """What the tests of real processes share: an endpoint that records, a daemon to start, and polling."""
 
+import contextlib
 import html
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +37,19 @@ ANYTHING: Callable[[bytes], Any] = msgspec.json.Decoder(
 ).decode
 Ends = tuple[AnyChannel, AnyChannel]
 STARTED: "set[Daemon]" = set()  # and not waited for: one that dies meanwhile ends every waiting
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """This process can open nothing meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def until(found: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:

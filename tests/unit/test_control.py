@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import no_descriptors_left
 from tocsin.config import Job
 from tocsin.ipc import channel as channels
 from tocsin.ipc.control import Answer, Done, ListJobs, Request, decode_answer
 from tocsin.parent import statuses
-from tocsin.parent.control import NAME, Client, Control
+from tocsin.parent.control import NAME, REST, Client, Control
 from tocsin.parent.loop import Loop
 
 MANY = 30_000
@@ -50,3 +51,30 @@ def test_a_list_of_any_length_is_told_as_it_is_read(tmp_path: Path, make_job: Ca
     assert len(heard) == MANY + 1
     assert max(held) <= 1
     assert turns > MANY // 1000
+
+
+def test_a_client_waits_where_there_is_no_descriptor_for_it(tmp_path: Path) -> None:
+    """Without the loop turning round and round."""
+    loop, turns = Loop(), 0
+    control = Control(tmp_path, loop, lambda client, _: client.say(Done("hello")))
+    client = channels.connect(tmp_path, NAME, decode_answer)
+    client.send(ListJobs())
+
+    def work() -> bool:
+        nonlocal turns
+        turns += 1
+        return False
+
+    def end() -> None:
+        loop.done = True
+
+    with no_descriptors_left():
+        loop.at(loop.now() + 0.1, end)
+        loop.run(work)
+    assert turns < 20
+    loop.done = False
+    loop.at(loop.now() + REST + 0.1, end)
+    loop.run(work)
+    assert client.receive(wait=False) == Done("hello")
+    client.close()
+    control.close()

@@ -7,13 +7,16 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from harness import no_descriptors_left
 from tocsin import linux
 from tocsin.parent import state_folder
+from tocsin.parent.loop import Loop
 from tocsin.parent.state_folder import LOCK, HeldByAnother, StateFolder, held_by
 
 Take = Callable[[], StateFolder]
@@ -193,10 +196,40 @@ def test_who_made_a_socket_is_known() -> None:
         assert linux.owner_of_unix_socket(name) == os.geteuid()
 
 
+def run_a_moment(loop: Loop) -> int:
+    """How often it turned in the moment."""
+    turns, until = 0, time.monotonic() + 0.1
+
+    def work() -> bool:
+        nonlocal turns
+        turns, loop.done = turns + 1, time.monotonic() >= until
+        return False
+
+    loop.done = False
+    loop.at(until, lambda: None)
+    loop.run(work)
+    return turns
+
+
+def test_who_asks_for_the_name_waits_where_there_is_no_descriptor_to_hang_up_with(take: Take, tmp_path: Path) -> None:
+    first, loop = take(), Loop()
+    first.answer(loop)
+    (name,) = state_folder._names(tmp_path / "var")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as curious:
+        curious.connect(name)
+        with no_descriptors_left():
+            assert run_a_moment(loop) < 20, "it does not try again and again"
+        loop.done = False
+        loop.at(loop.now() + state_folder.REST + 0.1, lambda: setattr(loop, "done", True))
+        loop.run(lambda: False)
+        curious.settimeout(5)
+        assert curious.recv(1) == b""
+
+
 def test_who_asks_for_the_name_is_hung_up_on(take: Take) -> None:
-    first = take()
+    first, loop = take(), Loop()
+    first.answer(loop)
     for _ in range(20):  # more than the kernel keeps waiting
         with pytest.raises(HeldByAnother):
             take()
-        for name in first.names:
-            first.hang_up(name)
+        run_a_moment(loop)

@@ -16,6 +16,7 @@ from tocsin.parent.loop import Loop
 NAME = "control.sock"
 CLIENTS = 32  # at the same time; one more takes the place of the one that came first
 LOOK = 5.0  # seconds between looks whether the socket is still there
+REST = 1.0  # seconds until the next try where there was no descriptor for a client
 SAID_AT_ONCE = 200  # messages of a long list before the loop goes on: some milliseconds
 
 
@@ -65,6 +66,7 @@ class Control:
         self._loop = loop
         self._handle = handle
         self._clients: list[Client] = []
+        self._short = False  # of descriptors, and it was said
         self._listener = self._listen()
         loop.at(loop.now() + LOOK, self._look)
 
@@ -109,9 +111,16 @@ class Control:
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError as error:
+        except (BlockingIOError, ConnectionAbortedError) as error:
             log.debug("a control client was gone before it was accepted", why=str(error))
             return
+        except OSError as error:  # there is no descriptor left: the client waits until there is one
+            if not self._short:
+                log.warning("cannot answer at the control socket for now", why=str(error))
+            self._short = True
+            self._loop.rest(self._listener.fileno(), REST)
+            return
+        self._short = False
         if len(self._clients) >= CLIENTS:
             self.drop(self._clients[0])
         client = Client(self, Channel(sock, decode_request, blocking=False))

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -76,8 +75,7 @@ class Daemon:
 
     def start(self) -> None:
         """Fork the ledger and the exporter; the jobs follow as the ledger tells their past."""
-        for name in self._state.names:
-            self._loop.watch(name.fileno(), partial(self._state.hang_up, name))
+        self._state.answer(self._loop)
         for service in self._services.values():
             self._children.begin(service)
         self._take_over()

@@ -52,6 +52,17 @@ class Loop:
         if self._watched.pop(descriptor, None):
             self._epoll.unregister(descriptor)
 
+    def rest(self, descriptor: int, seconds: float) -> None:
+        """Do not call back for some seconds, though it stays readable: nothing can be done about it at the moment."""
+        watched = self._watched[descriptor]
+
+        def again() -> None:
+            if self._watched.get(descriptor) is watched:
+                self._epoll.modify(descriptor, select.EPOLLIN)
+
+        self._epoll.modify(descriptor, 0)
+        self.at(self.now() + seconds, again)
+
     def at(self, moment: float, callback: Callback) -> None:
         """Call back once at this moment of `now`. What became pointless meanwhile the callback must see."""
         heapq.heappush(self._moments, (moment, next(self._order), callback))

@@ -6,7 +6,6 @@ of the folder's path, for when the folder is. All belong to open files that ever
 fire while any orphan of the old one lives.
 """
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -14,14 +13,17 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tocsin import files, linux, log
 from tocsin.ipc.channel import peer
+from tocsin.parent.loop import Loop
 from tocsin.parent.trust import unsafe
 
 LOCK = "tocsin.lock"
 PATIENCE = 10.0  # seconds to wait for the children of a daemon that was killed
+REST = 1.0  # seconds until the next try where nobody could be answered
 _STEP = 0.05  # seconds between tries
 
 
@@ -36,7 +38,7 @@ class StateFolder:
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
         self._folder = self._lock = -1
-        self.names: list[socket.socket] = []  # `hang_up` answers who connects, to know whose they are
+        self.names: list[socket.socket] = []  # `answer` hangs up on who connects, to know whose they are
         give_up = time.monotonic() + patience
         try:
             for name in _names(path):
@@ -59,11 +61,10 @@ class StateFolder:
             one.close()
         self.names.clear()
 
-    @staticmethod
-    def hang_up(name: socket.socket) -> None:
-        """Somebody asked who has the name, and knows by now."""
-        with contextlib.suppress(OSError):
-            name.accept()[0].close()
+    def answer(self, loop: Loop) -> None:
+        """Hang up on whoever asks who has the names: by then they know."""
+        for one in self.names:
+            loop.watch(one.fileno(), partial(_hang_up, one, loop))
 
     def look(self) -> str:
         """Put right what somebody deleted or replaced; "" when all is in its place, else what was done. Raises
@@ -174,6 +175,15 @@ def _named(name: bytes, path: Path, give_up: float) -> socket.socket | None:
             holder = held_by(path) or (f"process {process}" if process else "an unknown process")
             raise HeldByAnother(f"{path} is held by {holder}")
         time.sleep(_STEP)
+
+
+def _hang_up(name: socket.socket, loop: Loop) -> None:
+    try:
+        name.accept()[0].close()
+    except (BlockingIOError, ConnectionAbortedError):
+        return  # who asked is gone already
+    except OSError:  # there is no descriptor left to accept with
+        loop.rest(name.fileno(), REST)
 
 
 def _peer(name: bytes) -> tuple[int, int | None]:
