@@ -10,14 +10,12 @@ import argparse
 import itertools
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
 
-from tocsin.exporter.past import PATIENCE
-from tocsin.ipc.history import OneRun, Place, Question, Slots
+from tocsin.ipc.history import PATIENCE, OneRun, Place, Question, Slots
 from tocsin.ipc.job import Ask, Finished
 from tocsin.ipc.ledger import Entry
 from tocsin.ledger.answers import fitting
@@ -139,4 +137,4 @@ def commits(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

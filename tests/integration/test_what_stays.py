@@ -297,7 +297,8 @@ def test_a_stop_that_loses_results_says_so(daemon: Daemon, endpoint: Endpoint) -
 
 
 def test_the_pages_know_the_slots_from_before_a_restart(running: Start, endpoint: Endpoint) -> None:
-    daemon = running(DAILY.format("good", "good") + DAILY.format("bad", "bad"))
+    totals = 'totals = { unassigned = "unassignedCount" }\n'
+    daemon = running(DAILY.format("good", "good") + totals + DAILY.format("bad", "bad"))
     right, endpoint.answer = endpoint.answer, lambda _: (500, {}, b"out of order")
     for job in ("bad", "good"):
         daemon.child(f"job {job}")
@@ -306,14 +307,16 @@ def test_the_pages_know_the_slots_from_before_a_restart(running: Start, endpoint
     assert daemon.run("fire", "good").returncode == 0
 
     def shown() -> list[Any]:
-        """The slots of both jobs, and what the page draws of them."""
-        slots = [json.loads(daemon.get(f"/api/jobs/{job}"))["slots"] for job in ("good", "bad")]
+        """The slots and totals of both jobs, and what the page draws of them."""
+        jobs = [json.loads(daemon.get(f"/api/jobs/{job}")) for job in ("good", "bad")]
+        slots, totals = [job["slots"] for job in jobs], [job["totals"] for job in jobs]
         drawn = re.findall(r'<path class="(\w+)" d="M\d+ [\d.]+H\d+"', daemon.get("/jobs/bad"))
-        return [slots, drawn]
+        return [slots, totals, drawn]
 
     until(lambda: len(shown()[0][0]) == len(shown()[0][1]) == 1, "both runs to be shown")
     before = shown()
     assert before[0][1][0]["fate"] == "http_error"
+    assert before[1][0]["unassigned"] > 0
     daemon.child("exporter", other_than=daemon.kill("exporter"))
     until(lambda: shown() == before, "the same in a new exporter")
     daemon.child("ledger", other_than=daemon.kill("ledger"))

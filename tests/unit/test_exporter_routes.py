@@ -91,6 +91,8 @@ def test_every_instant_of_a_job_is_rfc_3339_or_null() -> None:
         "grace",
         "paused",
         "pid",
+        "alert_after",
+        "unreachable",
         "consecutive_failures",
         "missing",
         "usual_duration",

@@ -201,3 +201,11 @@ def test_all_that_follow_a_job_agree(
     assert stored == records.enrolled(expected, now, same_schedule=True)
     assert parent.record == expected
     assert shown == status.with_record(shown, expected)
+
+
+def test_what_replies_reported_is_summed_up_for_ever() -> None:
+    record = records.enrolled(None, T, same_schedule=False)
+    for reported in ({"a": 1.0, "b": 2.0}, {}, {"a": 3.0}, {"a": -1.0, "b": float("inf")}, {"b": 1e300}):
+        record = records.after(record, Finished("a", T, "r", "schedule", 0, "success", reported=reported))
+    assert record.totals == {"a": 4.0, "b": 2.0}
+    assert records.enrolled(record, T, same_schedule=False).totals == record.totals

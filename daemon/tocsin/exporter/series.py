@@ -5,11 +5,12 @@ from typing import TypeVar
 
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import Counter, Family, Gauge, Histogram
-from tocsin.exporter.state import KnownJob, addable
+from tocsin.exporter.state import KnownJob
 from tocsin.health import HEALTHS, Health
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished
+from tocsin.ipc.record import addable
 from tocsin.ipc.types import (
     ERROR_KINDS,
     EXIT_REASONS,

@@ -32,14 +32,8 @@ from tocsin.linux import process_state
 from tocsin.schedule.expected import Expected
 
 SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
-LARGEST = 2.0**53  # beyond it a float loses whole numbers
 LOOKED = 1.0  # seconds for which the state of a process counts as known: who asks often costs no more
 LOOKS_AT_ONCE = 2000  # processes looked at for one answer (some 20 ms): the others have their turn at the next
-
-
-def addable(value: float) -> bool:
-    """Whether a reported value can go into a sum. A job's process sends no other, unless it was taken over."""
-    return 0 <= value <= LARGEST
 
 
 class Slot(Struct, frozen=True):  # one for each run: a frozen dataclass takes ten times as long
@@ -103,11 +97,15 @@ def _covers(one: Slot, other: Slot) -> bool:
 class KnownJob:
     status: JobStatus
     slots: deque[Slot] = field(default_factory=lambda: deque(maxlen=SLOTS_KEPT))
-    totals: dict[str, float] = field(default_factory=dict)  # sums of what was reported, since this process began
     changes: int = 0  # grows with every message about the job
     expected: Expected = field(default_factory=Expected)
     process: str = ""  # the state of its process, as proc(5) writes it
     looked: float = -LOOKED  # the monotonic clock when that was read
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """The sum of each field that the job file names."""
+        return {name: self.status.totals.get(name, 0.0) for name in self.status.fields}
 
 
 class State:
@@ -157,7 +155,6 @@ class State:
         job = self.jobs.setdefault(status.name, KnownJob(status))
         job.status = status
         job.changes += 1
-        job.totals = {name: job.totals.get(name, 0.0) for name in status.fields}
         return job
 
     def _remember(self, job: KnownJob, message: ToExporter) -> None:
@@ -183,9 +180,6 @@ class State:
                         reported=tuple(message.reported.items()),
                     )
                 )
-                for name, value in message.reported.items():
-                    if name in job.totals and addable(value):
-                        job.totals[name] += value
 
     def recall(self, name: str, rows: Iterable[Row]) -> None:
         """The job's slots as the ledger has them, newest first: those from before this process began, too."""

@@ -45,6 +45,9 @@ class JobStatus(Message, frozen=True):
     missed_at: float | None = None  # when slots were last found to be missed, in whose place none was caught up
     alert_after: int = 0  # failures in a row from which on someone should hear of it; 0: by the schedule
     counts: dict[Fate, int] | None = None  # runs and slots by fate; None until the ledger has told
+    totals: dict[str, float] = msgspec.field(
+        default_factory=dict
+    )  # sums of what replies reported, since the ledger knows the job
     since: float | None = None  # from when on a success is expected, where none came later: first seen, resumed
 
 

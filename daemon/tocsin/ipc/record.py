@@ -12,6 +12,8 @@ from tocsin.ipc.job import Ask, Finished, Pause, Release, Skipped
 from tocsin.ipc.types import Count, Instant, Outcome
 from tocsin.timestamps import CLOCK_SET_BACK
 
+LARGEST = 2.0**53  # beyond it a float loses whole numbers
+
 
 class JobRecord(Struct, frozen=True):
     accounted: int  # Unix seconds: slots of the schedule up to here have a fate
@@ -26,6 +28,7 @@ class JobRecord(Struct, frozen=True):
     paused_since: Instant | None = None
     missed_at: Instant | None = None  # when slots were last found to be missed, in whose place none was caught up
     counts: dict[Fate, Count] = field(default_factory=dict)  # runs and slots by fate, since the ledger knows the job
+    totals: dict[str, float] = field(default_factory=dict)  # sums of what replies reported, since then
 
 
 def enrolled(record: JobRecord | None, now: float, *, same_schedule: bool) -> JobRecord:
@@ -68,6 +71,7 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
                 consecutive_failures=failures,
                 unreachable=is_unreachable(outcome, event.status),
                 counts=_counted(record, outcome, 1),
+                totals=_added(record.totals, event.reported) if event.reported else record.totals,
             )
         case Pause(paused=paused, at=at):
             resumed = record.paused and not paused  # what it let pass is not held against it
@@ -77,6 +81,15 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
 
 def _counted(record: JobRecord, fate: Fate, count: int) -> dict[Fate, Count]:
     return {**record.counts, fate: record.counts.get(fate, 0) + count}
+
+
+def addable(value: float) -> bool:
+    """Whether a reported value can go into a sum. A job's process sends no other, unless it was taken over."""
+    return 0 <= value <= LARGEST
+
+
+def _added(totals: dict[str, float], reported: dict[str, float]) -> dict[str, float]:
+    return totals | {name: totals.get(name, 0.0) + value for name, value in reported.items() if addable(value)}
 
 
 def _accounted(record: JobRecord, until: int) -> JobRecord:

@@ -99,6 +99,7 @@ def record_of(status: JobStatus) -> JobRecord:
         paused_since=status.paused_since,
         missed_at=status.missed_at,
         counts=status.counts or {},
+        totals=status.totals,
     )
 
 
@@ -116,4 +117,5 @@ def with_record(status: JobStatus, record: JobRecord) -> JobStatus:
         paused_since=record.paused_since,
         missed_at=record.missed_at,
         counts=record.counts,
+        totals=record.totals,
     )

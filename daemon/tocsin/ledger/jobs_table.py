@@ -16,14 +16,15 @@ from tocsin.schedule import same
 
 _READ = (
     "SELECT job, schedule, last_due, since, paused, last_outcome, last_detail, last_run, last_success,"
-    " consecutive_failures, unreachable, paused_since, missed_at, counts FROM jobs"
+    " consecutive_failures, unreachable, paused_since, missed_at, counts, totals FROM jobs"
 )
 _WRITE = (  # the fields of JobRecord, in their order
     "UPDATE jobs SET last_due = ?, since = ?, paused = ?, last_outcome = ?, last_detail = ?, last_run = ?,"
-    " last_success = ?, consecutive_failures = ?, unreachable = ?, paused_since = ?, missed_at = ?, counts = ?"
-    " WHERE job = ?"
+    " last_success = ?, consecutive_failures = ?, unreachable = ?, paused_since = ?, missed_at = ?, counts = ?,"
+    " totals = ? WHERE job = ?"
 )
 _counts = Decoder(dict[Fate, Count])
+_totals = Decoder(dict[str, float])
 
 
 class JobsTable:
@@ -85,11 +86,11 @@ class JobsTable:
 
 
 def _row(record: JobRecord) -> tuple[Any, ...]:
-    *fields, counts = astuple(record)
-    return *fields, encode(counts).decode()
+    *fields, counts, totals = astuple(record)
+    return *fields, encode(counts).decode(), encode(totals).decode()
 
 
 def _record(last_due: float, since: float, paused: int, *rest: Any) -> JobRecord:
-    *others, unreachable, paused_since, missed_at, counts = rest
-    known = _counts.decode(counts)
-    return JobRecord(int(last_due), since, bool(paused), *others, bool(unreachable), paused_since, missed_at, known)  # type: ignore[call-arg]
+    *others, unreachable, paused_since, missed_at, counts, totals = rest
+    known = bool(unreachable), paused_since, missed_at, _counts.decode(counts), _totals.decode(totals)
+    return JobRecord(int(last_due), since, bool(paused), *others, *known)  # type: ignore[call-arg]

@@ -1,6 +1,6 @@
 """The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
 
-VERSION = 4  # kept in user_version
+VERSION = 5  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
@@ -35,7 +35,8 @@ CREATE TABLE jobs (
     unreachable INTEGER NOT NULL DEFAULT 0,  -- whether the last run got no answer from the app
     paused_since REAL,
     missed_at REAL,                       -- when slots were last found to be missed, in whose place none was caught up
-    counts TEXT NOT NULL DEFAULT '{}'     -- runs and slots by fate, as JSON; what is pruned stays counted
+    counts TEXT NOT NULL DEFAULT '{}',    -- runs and slots by fate, as JSON; what is pruned stays counted
+    totals TEXT NOT NULL DEFAULT '{}'     -- sums of what replies reported, as JSON; likewise
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE progress (                   -- entries of this session up to seq are in
     one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
@@ -66,5 +67,11 @@ ALTER TABLE jobs ADD COLUMN counts TEXT NOT NULL DEFAULT '{}';
 UPDATE jobs SET counts = coalesce((SELECT json_group_object(fate, number) FROM (
     SELECT coalesce(outcome, reason) AS fate, sum(count) AS number FROM slots
     WHERE slots.job = jobs.job AND state != 'started' GROUP BY fate)), '{}');
+""",
+    4: """
+ALTER TABLE jobs ADD COLUMN totals TEXT NOT NULL DEFAULT '{}';
+UPDATE jobs SET totals = coalesce((SELECT json_group_object(key, total) FROM (
+    SELECT key, sum(value) AS total FROM slots, json_each(reported)
+    WHERE slots.job = jobs.job AND reported IS NOT NULL GROUP BY key)), '{}');
 """,
 }
