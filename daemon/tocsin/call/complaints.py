@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 _WORDS = ("message", "detail", "description", "error_description", "reason", "title", "error", "code")
+_NOTHING = {"", "none", "null", "nil", "undefined", "false", "0", "ok", "n/a", "-", "no error", "no errors"}
+_NO = {"false", "no", "0"}
 _FAILED = {"error", "fail", "failed", "failure"}  # values of `status`; the first two are JSend's
 
 
@@ -13,7 +15,7 @@ def complaint(reply: dict[str, Any]) -> tuple[str, str] | None:
     `error` speaks against a reply whatever else it says. `errors` and `status` do not where `success` or `ok` is
     true: they may tell of parts of the work, or of its subject."""
     for key in ("success", "ok"):
-        if key in reply and _is_no(reply[key]):
+        if key in reply and _is_no(reply[key]) and not _counts(reply, key):
             return f"{key}: {json.dumps(reply[key])}", words_of(reply)
     if _is_fault(reply.get("error")):
         return "an error", words_of(reply)
@@ -42,16 +44,24 @@ def _text(found: Any) -> str:
 
 
 def _is_fault(found: Any) -> bool:
-    """A number is no fault: it may be a count."""
-    return (
-        found is True
-        or (isinstance(found, str) and bool(found.strip()))
-        or (isinstance(found, dict | list) and bool(found))
-    )
+    """A number is no fault: it may be a count. Nor is a list or an object in which nothing is filled in."""
+    if isinstance(found, dict | list):
+        held = found.values() if isinstance(found, dict) else found
+        return any(_is_fault(one) if isinstance(one, str) else bool(one) for one in held)
+    return found is True or (isinstance(found, str) and found.strip().lower() not in _NOTHING)
 
 
 def _is_no(found: Any) -> bool:
+    if isinstance(found, str):
+        return found.strip().lower() in _NO
     return found is False or (type(found) in (int, float) and found == 0)
+
+
+def _counts(reply: dict[str, Any], key: str) -> bool:
+    """Whether a 0 there is a count: nothing was to be done, so nothing succeeded, and nothing failed either."""
+    if type(reply[key]) is not int:
+        return False
+    return any(type(reply.get(one)) is int and reply[one] == 0 for one in ("failed", "failure", "failures", "errors"))
 
 
 def _is_one(found: Any) -> bool:
