@@ -16,8 +16,8 @@ run: $(VENV)/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env
 
 test: lint ## every check and test, with coverage
 	@scripts/need prometheus=prometheus chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
-	  systemd-analyze=systemd /usr/bin/supervisord=supervisor /usr/sbin/nginx=nginx-light
-	-@scripts/need node=nodejs npm=npm pg_ctlcluster=postgresql # without them examples/nextjs-ticketing is not tried
+	  systemd-analyze=systemd /usr/bin/supervisord=supervisor /usr/sbin/nginx=nginx-light pg_ctlcluster=postgresql /usr/sbin/pgbouncer=pgbouncer
+	-@scripts/need node=nodejs npm=npm # without them examples/nextjs-ticketing is not tried
 	@exec $(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.15 that is here
@@ -46,8 +46,8 @@ format: $(VENV)/dev ## put the code into shape
 	$(BIN)/ruff check --fix
 
 lock: $(VENV)/dev ## write the lock files anew, with the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra postgres -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
 	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate
 

@@ -112,7 +112,7 @@ async def soak(seconds: float, jobs: int, seed: int, folder: Path) -> tuple[list
 
 
 def reconcile(calls: list[tuple[str, str]], folder: Path) -> bool:
-    rows = stores.reader(folder / "var").history(limit=ALL)
+    rows = stores.reader("sqlite", folder / "var").history(limit=ALL)
     called = Counter(calls)
     twice = [call for call, times in called.items() if times > 1]
     fates = Counter(row["outcome"] or row["reason"] or row["state"] for row in rows for _ in range(row["count"]))

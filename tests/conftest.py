@@ -1,7 +1,9 @@
 """What all tests share: hypothesis draws the same examples every time, a job to begin from, a real daemon."""
 
 import dataclasses
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ from doctor_rig import App, Site
 from harness import ANYTHING, Daemon, Endpoint, Ends
 from job_world import Event, Make, MakeJob, T, World
 from ledger_rig import Ledger
+from postgres_rig import USER, Server
 from tocsin import config
 from tocsin.config import Config, Job
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import AnyChannel, Channel
 from tocsin.ipc.job import Beginning
+from tocsin.ledger import sqlite
 from tocsin.redact import redact
 
 settings.register_profile(
@@ -145,13 +149,26 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
+def fresh() -> Iterator[Callable[[], Ledger]]:
+    """More empty ledgers, for a test of many."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield lambda: Ledger(Path(tempfile.mkdtemp(dir=folder)))
+
+
+@pytest.fixture
+def set_began(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets when the machine was started, as its clock tells the ledger."""
+    return lambda at: monkeypatch.setattr(sqlite, "began", lambda: at)
+
+
+@pytest.fixture
 def again(ledger: Ledger) -> Iterator[Callable[[str], Ledger]]:
     """The ledger opened anew, by another process of the same or the next daemon."""
     opened = []
 
     def reopen(session: str) -> Ledger:
         ledger.close()
-        opened.append(Ledger(ledger.folder, session))
+        opened.append(ledger.reopened(session))
         return opened[-1]
 
     yield reopen
@@ -177,3 +194,29 @@ def world(make_job: MakeJob) -> Iterator[Make]:
     for one in made:
         one.parent.close()
         one.child.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """One for all tests of this process: each has a schema of its own."""
+    server = Server()
+    server.make()
+    server.start()
+    server.do(f"CREATE ROLE {USER} LOGIN PASSWORD '{server.password}'")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def new_schema(postgres_server: Server) -> Iterator[Callable[[], str]]:
+    """Makes empty schemas, each of which is all that the role may write into."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"t_{uuid.uuid4().hex}")
+        postgres_server.do(f"CREATE SCHEMA {made[-1]} AUTHORIZATION {USER}")
+        return made[-1]
+
+    yield make
+    for schema in made:
+        postgres_server.do(f"DROP SCHEMA {schema} CASCADE")

@@ -14,6 +14,7 @@ from tocsin.ledger import main
 from tocsin.ledger.answers import Answers
 from tocsin.ledger.sqlite import SqliteLedger
 from tocsin.ledger.sqlite_reader import SqliteReader
+from tocsin.ledger.store import Reader
 
 T = 1_800_000_000
 FOR_EVER = 1e12  # seconds that rows are kept
@@ -34,27 +35,45 @@ def history(folder: Path, **filters: Any) -> list[dict[str, Any]]:
 
 
 class Ledger:
-    """A ledger and the number of its next entry."""
+    """A ledger and the number of its next entry. `opened` opens its store for a session, `reader` reads it."""
+
+    ledger: Any  # a tocsin.ledger.store.Store; some tests look into SQLite's
 
     def __init__(self, folder: Path, session: str = "s1") -> None:
         self.folder = folder
-        self.ledger = SqliteLedger(folder, session, FOR_EVER)
+        self.session = session
+        self.ledger = self.opened(session)
         self._seq = itertools.count(1)
         self.last: list[Entry] = []
 
     def put(self, *bodies: Body) -> list[Grant | Deny | JobHistory]:
         """Commit in one transaction."""
         self.last = [Entry(next(self._seq), body) for body in bodies]
-        return self.ledger.commit(self.last)
+        answers: list[Grant | Deny | JobHistory] = self.ledger.commit(self.last)
+        return answers
 
     def opened_again(self) -> "Ledger":
         """The next process of the same daemon."""
-        other = Ledger(self.folder, self.ledger.session)
+        other = self.reopened(self.session)
         other._seq = self._seq
         return other
 
+    def opened(self, session: str) -> Any:
+        return SqliteLedger(self.folder, session, FOR_EVER)
+
+    def reader(self) -> Reader:
+        return SqliteReader(self.folder)
+
+    def reopened(self, session: str) -> "Ledger":
+        return type(self)(self.folder, session)
+
+    @staticmethod
+    def storable(text: str) -> str:
+        """As the store can hold it."""
+        return text
+
     def rows(self, **filters: Any) -> list[dict[str, Any]]:
-        return history(self.folder, **{"limit": 1000, **filters})
+        return self.reader().history(**{"limit": 1000, **filters})
 
     def brief(self) -> list[tuple[float, str, str | None, int]]:
         return [(row["due"] - T, row["state"], row["outcome"] or row["reason"], row["count"]) for row in self.rows()]

@@ -120,6 +120,7 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
 OWN_TESTS = (
     *("jobs_from",),  # in test_jobs_from.py
     *("retention", "allow_insecure", "secret_file", "ca_file", "client_cert", "client_key"),
+    *("ledger_password_env", "ledger_password_file", "ledger_schema"),  # in test_config_ledger.py
     *("listen_cert", "listen_key", "listen_client_ca"),  # and these, in test_access.py
     *("listen_bearer_env", "listen_bearer_file", "listen_user", "listen_password_env", "listen_password_file"),
 )

@@ -232,7 +232,10 @@ BAD_DAEMON = [
     ('listen_user = "a:b"', "must be printable ASCII without a colon"),
     ('listen_user = "ü"', "must be printable ASCII without a colon"),
     ('listen_cert = "a\\u0000b"', "is not a file name"),
-    ('ledger = "postgresql://u@h/db"', 'must be "sqlite" in this version'),
+    ('ledger = "mysql://u@h/db"', 'must be "sqlite" or an address as "postgresql://user@host/database"'),
+    ('ledger = "postgresql://u@h"', "names no database"),
+    ('ledger_schema = "Tocsin"', "must be a name in PostgreSQL"),
+    ('ledger_password_env = "PW"', "needs a ledger on PostgreSQL"),
     ('lissten = ""', 'unknown key; did you mean "listen"?'),
 ]
 

@@ -33,7 +33,8 @@ UNSEEN = {  # what `config.load` refuses and a schema does not see
     *('timeout = "0s"', 'timeout = "367d"', 'max_reply = "0B"', 'retention = "0s"'),  # what their parts add up to
     *('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:65536"', 'timezone = "Europe/Berln"', 'listen_cert = "a\\u0000b"'),
     *('content_type = "text/csv"', "retries = 3.0", "expect = { json = { a = inf } }", 'headers = { b = "${UNSET}" }'),
-    *("json = {}\nbody = 'x'", "json = { when = 2026-01-01 }", "json = [nan]", 'ledger = "postgresql://u@h/db"'),
+    *("json = {}\nbody = 'x'", "json = { when = 2026-01-01 }", "json = [nan]", 'ledger = "postgresql://u@h"'),
+    *('ledger = "mysql://u@h/db"', 'ledger_password_env = "PW"'),
 }
 
 

@@ -1,9 +1,8 @@
 """What the ledger is sent again is not applied twice."""
 
+import contextlib
 import itertools
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,13 +80,16 @@ bodies_of_a_life = st.lists(
 
 
 @settings(max_examples=25)
-@given(bodies_of_a_life, st.integers(0, 12), st.integers(0, 12))
-def test_any_entries_that_come_again_leave_the_same_books(bodies: list[Body], committed: int, said: int) -> None:
+@given(bodies=bodies_of_a_life, committed=st.integers(0, 12), said=st.integers(0, 12))
+def test_any_entries_that_come_again_leave_the_same_books(
+    fresh: Callable[[], Ledger], bodies: list[Body], committed: int, said: int
+) -> None:
     """Dying after `committed` entries, having said so of `said`, is the same as not dying."""
     committed = min(committed, len(bodies))
     said = min(said, committed)
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        whole, broken = Ledger(Path(one)), Ledger(Path(two))
+    whole, broken = fresh(), fresh()
+    with contextlib.ExitStack() as opened:
+        opened.callback(whole.close)
         enroll: Body = Enroll("a", "* * * * * UTC", 1, T - 60)
         for ledger in (whole, broken):
             ledger.put(enroll)
@@ -96,12 +98,11 @@ def test_any_entries_that_come_again_leave_the_same_books(bodies: list[Body], co
         if committed:
             broken.ledger.commit(entries[:committed])
         broken.close()
-        broken = Ledger(Path(two))
+        broken = broken.reopened("s1")
+        opened.callback(broken.close)
         if entries[said:]:
             broken.ledger.commit(entries[said:])
         assert broken.rows() == whole.rows()
         for ledger in (whole, broken):
             ledger._seq = itertools.count(100)
         assert broken.past() == whole.past()
-        for ledger in (whole, broken):
-            ledger.close()

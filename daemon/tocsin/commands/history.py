@@ -9,6 +9,7 @@ import click
 from tocsin import config, display
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_argument, job_file_option, loaded
 from tocsin.jobfile import values
+from tocsin.jobfile.faults import ConfigError
 
 
 @click.command(
@@ -31,6 +32,7 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     """Show slots and what became of each. Reads the ledger; the daemon need not run."""
     from tocsin.ledger import stores
     from tocsin.ledger.store import Absent, Unreadable
+    from tocsin.redact import redact
 
     folder, doubt = config.locate(file)
     try:
@@ -38,14 +40,21 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     except ValueError as error:
         fail(f"--since {since}: {error}", USAGE)
     try:
-        rows = stores.reader(folder).history(job=job, since=start, failed=failed, limit=limit)
+        kept = config.ledger_of(file)
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    where = f"in {folder}" if kept == "sqlite" else f"on {kept}"
+    if kept != "sqlite":
+        redact.hide(kept.hidden)
+    try:
+        rows = stores.reader(kept, folder).history(job=job, since=start, failed=failed, limit=limit)
     except Absent as error:
         if doubt:
             fail(f"{doubt}\nthere is no ledger in {folder}, which is only a guess", USAGE)
         fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
     except (OSError, Unreadable) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        fail(f"cannot read the ledger in {folder}: {why}", FAILED)
+        fail(f"cannot read the ledger {where}: {why}", FAILED)
     if not rows and job is not None and job not in loaded(file).jobs:
         fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
     if as_json:

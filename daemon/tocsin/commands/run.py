@@ -36,7 +36,9 @@ def run(file: Path) -> None:
     programs = Programs(
         job=job.program,
         ledger=lambda ch, conf, session, asked: ledger.main(
-            ch, lambda: stores.opened(conf, session), Answers(asked, lambda: stores.reader(conf.state_dir, conf.node))
+            ch,
+            stores.opener(conf, session),
+            Answers(asked, lambda: stores.reader(conf.ledger, conf.state_dir, conf.node)),
         ),
         exporter=lambda ch, conf, listener, past: exporter.main(ch, listener, past, conf.listen[0], conf.access),
         rehearse=rehearse,

@@ -13,17 +13,19 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tocsin import files
 from tocsin.config import dotenv
+from tocsin.config import ledger as ledgers
+from tocsin.config.ledger import Postgres
 from tocsin.config.loader import DAEMON_VARIABLES, Known, Loader
 from tocsin.config.model import Config, Job
 from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable, TargetTable
 
-__all__ = ["Config", "Job", "Known", "dotenv", "find", "load", "locate", "parse", "state_dir"]
+__all__ = ["Config", "Job", "Known", "dotenv", "find", "ledger_of", "load", "locate", "parse", "state_dir"]
 
 CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
@@ -91,6 +93,23 @@ def locate(file: Path, environment: Mapping[str, str] = os.environ) -> tuple[Pat
     default = str(DaemonTable.model_fields["state_dir"].default)
     filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
     return file.parent / filled, "\n".join(doubts)
+
+
+def ledger_of(file: Path, environment: Mapping[str, str] = os.environ) -> Postgres | Literal["sqlite"]:
+    """Where the ledger is, also while the rest of the job file is faulty. Raises ConfigError where it is the ledger's
+    own keys that are."""
+    try:
+        text = _read(file)
+        table = _daemon_table(text.decode("utf-8-sig"))
+    except (ConfigError, ValueError, RecursionError):  # `locate` says so
+        text, table = b"", {}
+    beside = dotenv.read(file, environment, _words(text))
+    loader = Loader(file, {"daemon": table or {}}, {**beside.values, **environment}, Known(), beside)
+    daemon, faulty = loader.daemon()
+    found = ledgers.read(daemon, faulty, loader, [])
+    if faults := [one for one in loader.faults if one.key.startswith("ledger")]:
+        raise ConfigError(faults)
+    return found or "sqlite"
 
 
 def _daemon_table(text: str) -> Any:

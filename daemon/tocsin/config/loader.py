@@ -9,6 +9,7 @@ from typing import Any
 
 from tocsin.config import access as exporter_access
 from tocsin.config import jobs, secrets
+from tocsin.config import ledger as ledgers
 from tocsin.config.dotenv import Dotenv
 from tocsin.config.jobs import Defaults
 from tocsin.config.model import Config, Job
@@ -84,6 +85,7 @@ class Loader(Reader):
         if not (self.written.get("jobs") or self.adopted or (named and self.faults)):  # they may be in a faulty file
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, faulty, self)
+        ledger = ledgers.read(daemon, faulty, self, self.warnings)
         names = sorted({name for job in made.values() for name, _ in job.labels})
         if len(names) > MAX_LABEL_NAMES:
             why = f"have {len(names)} names in all ({', '.join(names[:5])}, …); at most {MAX_LABEL_NAMES}"
@@ -95,13 +97,14 @@ class Loader(Reader):
         if warning := exporter_access.warning(daemon.listen, access):
             self.warnings.append(warning)
         public = {name: (job.schedule.expression, job.schedule.timezone, job.url) for name, job in made.items()}
-        digest.update(json.dumps([public, daemon.model_dump(mode="json"), self.adopted], sort_keys=True).encode())
+        settings = daemon.model_dump(mode="json") | {"ledger": str(ledger or "sqlite")}
+        digest.update(json.dumps([public, settings, self.adopted], sort_keys=True).encode())
         return Config(
             file=self.file,
             state_dir=self.file.parent / daemon.state_dir,
             listen=daemon.listen,
             access=access,
-            ledger=daemon.ledger,
+            ledger=ledger or "sqlite",
             node=daemon.node or os.uname().nodename,
             log_level=daemon.log_level,
             log_format=daemon.log_format,
@@ -127,6 +130,15 @@ class Loader(Reader):
         """The table, and which of its keys are faulty."""
         written = dict(self.table("daemon"))
         wrong: set[str] = set()
+        if ledgers.holds_password(written.get("ledger")):
+            del written["ledger"]
+            wrong.add("ledger")
+            self.fault(
+                "daemon",
+                "ledger",
+                "holds a password, which does not belong into a job file: write the address as ${DATABASE_URL}, or set"
+                " ledger_password_env or ledger_password_file",
+            )
         for variable, key in DAEMON_VARIABLES.items():
             value: str | list[str]
             if value := self.environment.get(variable, ""):
@@ -134,14 +146,14 @@ class Loader(Reader):
                     value = {"warn": "warning"}.get(value.lower(), value.lower())  # Node's word for it
                 if key == "listen_hosts":
                     value = value.replace(",", " ").split()
+                if key == "ledger" and isinstance(value, str):
+                    self.held[value] = f"${variable}"  # no fault repeats it: there may be a password in it
                 written.pop(key, None)
                 if self.model(DaemonTable, {key: value}, f"environment {variable}"):
                     written[key] = value
                 else:
                     wrong.add(key)
         daemon, faulty = self.read(DaemonTable, written, "daemon")
-        if daemon.ledger != "sqlite":
-            self.fault("daemon", "ledger", 'must be "sqlite" in this version (PostgreSQL is not supported yet)')
         return daemon, faulty | wrong
 
     def defaults(self) -> Defaults:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tocsin.config.access import Access
+from tocsin.config.ledger import Postgres
 from tocsin.config.secrets import Secret
 from tocsin.config.tls import TlsFiles
 from tocsin.schedule import Schedule
@@ -79,7 +80,7 @@ class Config:
     state_dir: Path
     listen: tuple[str, int]
     access: Access
-    ledger: str
+    ledger: Literal["sqlite"] | Postgres
     node: str
     log_level: str
     log_format: str
@@ -102,4 +103,6 @@ class Config:
     def hidden(self) -> set[str]:
         """Every text that must show up nowhere."""
         parts = {part for one in self.secrets for part in one.parts()}
+        if isinstance(self.ledger, Postgres):
+            parts.update(self.ledger.hidden)
         return parts.union(*(job.hidden for job in self.jobs.values()))

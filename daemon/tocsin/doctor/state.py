@@ -64,12 +64,16 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
         return
     if holder is None:
         yield ok("state.daemon", str(config.state_dir), "no daemon runs here")
-    yield ledger(stores.reader(config.state_dir), state)
+    yield ledger(_reader(config), state)
     if holder is not None:
         yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
         if process := processes.daemon_of(holder):
             yield from processes.stopped(process)
         yield from _daemon(config, jobs, state)
+
+
+def _reader(config: Config) -> Reader:
+    return stores.reader(config.ledger, config.state_dir)
 
 
 def ledger(reader: Reader, state: State) -> Finding:
@@ -108,10 +112,11 @@ def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[F
     if names:
         shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         yield warning("state.reload", config.file.name, f"the daemon runs with an older one ({shown})", "tocsin reload")
+    reader = _reader(config)
     for one in found.statuses:
         if one.name in jobs:
             state.succeeded -= {one.name} if one.consecutive_failures else set()
-            failed = failures(stores.reader(config.state_dir), one) if one.consecutive_failures else ""
+            failed = failures(reader, one) if one.consecutive_failures else ""
             yield health(one, found.judged[one.name], failed)
 
 

@@ -64,9 +64,10 @@ class LedgerTrouble(Message, frozen=True):
 
 
 class LedgerUnusable(Message, frozen=True):
-    """Ledger to parent: the store cannot be opened, and no retry will mend that."""
+    """Ledger to parent: the store cannot be used, and no retry will mend that. `held`: another daemon has it."""
 
     detail: str
+    held: bool = False
 
 
 ToLedger = Entry | Stop

@@ -32,7 +32,8 @@ class Reader:
         self._unfilled: list[str] = []  # keys of the table being read in which a reference could not be filled in
 
     def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
-        written = "" if value is _NOTHING else shown(value, key)
+        secret = isinstance(value, str) and value in self.held
+        written = "" if value is _NOTHING or secret else shown(value, key)
         for held, reference in self.held.items():
             why = why.replace(held, reference)
         self.faults.append(Fault(self.file.name, table, key, written, why))

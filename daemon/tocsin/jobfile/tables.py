@@ -22,6 +22,7 @@ from tocsin.jobfile.values import (
     OwnSendSecret,
     Path,
     Scalars,
+    Schema,
     Seconds,
     SecondsOrNone,
     SendSecret,
@@ -65,7 +66,16 @@ class DaemonTable(Table):
     listen_user: User = Field("", max_length=100, description="User name for clients; also set a password below.")
     listen_password_env: Variable = Field("", description="Environment variable that holds that user's password.")
     listen_password_file: File = Field("", description="File that holds that user's password.")
-    ledger: str = Field("sqlite", description='Where slots are recorded; only "sqlite" is supported.')
+    ledger: str = Field(
+        "sqlite",
+        description='Where slots are recorded: "sqlite", a file in the state folder, or a PostgreSQL server, as '
+        '"postgresql://user@host/database".',
+    )
+    ledger_password_env: Variable = Field(
+        "", description="Environment variable that holds the password of the ledger's user on PostgreSQL."
+    )
+    ledger_password_file: File = Field("", description="File that holds that password; it is read at each connection.")
+    ledger_schema: Schema = Field("tocsin", description="Schema of the ledger's tables on PostgreSQL.")
     node: str = Field("", max_length=63, description="Name of this machine in the ledger; by default the host name.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug logs every step, info one line for each run."

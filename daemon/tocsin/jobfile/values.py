@@ -20,6 +20,7 @@ _DURATION = re.compile(r"(?:[0-9]{1,9}(?:ms|s|m|h|d))+")
 _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _SIZE = re.compile(r"([0-9]{1,9})\s*(B|[KMG]i?B)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2: a header's name
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _TOTAL = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
@@ -155,6 +156,12 @@ def _file(name: str) -> str:
     return name
 
 
+def _schema(name: str) -> str:
+    if not _SCHEMA.fullmatch(name) or name.startswith("pg_"):
+        raise ValueError("must be a name in PostgreSQL: a-z, 0-9 and _, at most 63 characters, not beginning with pg_")
+    return name
+
+
 def _user(name: str) -> str:
     if ":" in name or not name.isascii() or not name.isprintable():  # RFC 7617, 2
         raise ValueError("must be printable ASCII without a colon")
@@ -278,6 +285,7 @@ SendSecret = Annotated[str, AfterValidator(_send_secret), _as(_WAYS, _SENT)]
 OwnSendSecret = Annotated[str, AfterValidator(lambda text: text and _send_secret(text)), _as(_WAYS, f"|{_SENT}")]
 ContentType = Annotated[str, AfterValidator(_content_type), _as("text", "[ -~]*")]
 Switch = Annotated[bool, BeforeValidator(_switch)]
+Schema = Annotated[str, AfterValidator(_schema), _as("name of a schema", f"(?!pg_){_SCHEMA.pattern}")]
 Zone = Annotated[str, AfterValidator(_zone)]
 User = Annotated[str, AfterValidator(_user), _as("text", "[ -9;-~]*", maxLength=100)]
 Headers = Annotated[

@@ -20,11 +20,12 @@ from tocsin.ipc.ledger import (
     ToLedger,
 )
 from tocsin.ledger.answers import Answers
-from tocsin.ledger.store import Moved, Passing, Store, Unusable
+from tocsin.ledger.store import Held, Moved, Passing, Store, Unusable
 
 BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
 GATHER = 0.02  # seconds from one commit to the next: what came meanwhile becomes one, and slots are asked for ahead
 RETRY = 1.0  # seconds between tries while the store refuses to write
+SOON = 0.1  # seconds until the first of them: it may be a matter of a moment, as the restart of a server
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
         _serve(channel, store)
         store.stopped(time.time())
     except Unusable as error:
-        channel.send(LedgerUnusable(str(error)))
+        channel.send(LedgerUnusable(str(error), held=isinstance(error, Held)))
     except Passing as error:
         log.error("the ledger could not note that the daemon was stopped", why=str(error))
     except Moved as moved:  # the next process takes what is there, or begins a new one
@@ -62,7 +63,7 @@ def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
     spoken.register(channel, select.POLLIN)
     while not stopping:
         if not spoken.poll(max(0.0, next_idle - time.monotonic()) * 1000):
-            next_idle = time.monotonic() + store.idle(time.time())
+            next_idle = time.monotonic() + _patiently(channel, lambda: store.idle(time.time()))
             continue
         gather = committed + GATHER - time.monotonic()
         if gather > 0:
@@ -104,6 +105,7 @@ def _commit(store: Store, entries: list[Entry], channel: Channel[FromLedger, ToL
 def _patiently(channel: Channel[FromLedger, ToLedger], work: Callable[[], T]) -> T:
     """The result of `work`, tried until the store lets it; that it does not is said once."""
     said = ""
+    wait = min(SOON, RETRY)
     while True:
         try:
             result = work()
@@ -111,7 +113,8 @@ def _patiently(channel: Channel[FromLedger, ToLedger], work: Callable[[], T]) ->
             if str(error) != said:
                 said = str(error)
                 channel.send(LedgerTrouble(said))
-            select.select([], [], [], RETRY)
+            select.select([], [], [], wait)
+            wait = min(2 * wait, RETRY)
         else:
             if said:
                 channel.send(LedgerTrouble(None))

@@ -20,6 +20,10 @@ class Unusable(Exception):
     """The store cannot serve as a ledger, and no retry will mend that."""
 
 
+class Held(Unusable):
+    """Another daemon has the ledger."""
+
+
 class Moved(Exception):
     """The opened ledger was deleted or replaced. A new process opens what is there now."""
 
@@ -62,7 +66,7 @@ class Store(Protocol):
     def idle(self, now: float) -> float:
         """Do some of what can wait (delete old rows, say). Called while nothing is to be committed.
 
-        Returns the seconds until it wants to be called again. `now` is Unix time. Raises Moved.
+        Returns the seconds until it wants to be called again. `now` is Unix time. Raises Passing and Moved.
         """
 
     def stopped(self, now: float) -> None:

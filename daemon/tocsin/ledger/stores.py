@@ -1,18 +1,75 @@
-"""Which store keeps the slots: the one place that knows them all."""
+"""Which store keeps the slots: the one place that knows them all.
 
+What needs psycopg is imported when it is used, which is in the ledger's process and in commands that read: it is an
+extra, and takes memory that no other process needs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 from tocsin.config import Config
+from tocsin.config.ledger import Postgres
+from tocsin.ipc.history import Question
+from tocsin.ledger.place import place_of
 from tocsin.ledger.sqlite import SqliteLedger
 from tocsin.ledger.sqlite_reader import SqliteReader
-from tocsin.ledger.store import Reader, Store
+from tocsin.ledger.store import Examined, Found, Reader, Store, Unreadable, Unusable
+
+HOW = "a ledger on PostgreSQL needs psycopg: pip install 'tocsin[postgres]'"
 
 
-def opened(config: Config, session: str) -> Store:
-    """The ledger of this configuration, opened to write. Raises tocsin.ledger.store.Passing and Unusable."""
-    return SqliteLedger(config.state_dir, session, config.retention)
+def opener(config: Config, session: str) -> Callable[[], Store]:
+    """Opens the ledger of this configuration to write. It raises tocsin.ledger.store.Passing and Unusable, and may be
+    called again after Passing."""
+    if config.ledger == "sqlite":
+        return lambda: SqliteLedger(config.state_dir, session, config.retention)
+    try:
+        from tocsin.ledger import postgres
+    except ImportError as error:
+        return _unusable(_why(error))
+    try:
+        place = place_of(config.state_dir)
+    except OSError as error:
+        return _unusable(f"cannot use {error.filename or config.state_dir}: {error.strerror}")
+    return postgres.Opener(config.ledger, config.node, place, session, config.retention)
 
 
-def reader(state_dir: Path, node: str = "") -> Reader:
+def reader(ledger: Postgres | str, state_dir: Path, node: str = "") -> Reader:
     """`node` is the name of this machine, where the pages show it."""
-    return SqliteReader(state_dir, node)
+    if not isinstance(ledger, Postgres):
+        return SqliteReader(state_dir, node)
+    try:
+        from tocsin.ledger import pg_reader
+    except ImportError as error:
+        return _NoReader(str(ledger), _why(error))
+    return pg_reader.PostgresReader(ledger)
+
+
+@dataclass(frozen=True)
+class _NoReader:
+    """A `Reader` of what cannot be read."""
+
+    name: str
+    why: str
+
+    def history(self, **_: object) -> list[dict[str, Any]]:
+        raise Unreadable(self.why)
+
+    def find(self, question: Question) -> Found:  # noqa: ARG002
+        raise Unreadable(self.why)
+
+    def examine(self, seconds: float) -> Examined:  # noqa: ARG002
+        return Examined("unusable", "cannot be read", self.why)
+
+
+def _unusable(why: str) -> Callable[[], NoReturn]:
+    def unusable() -> NoReturn:
+        raise Unusable(why)
+
+    return unusable
+
+
+def _why(error: ImportError) -> str:
+    return HOW if error.name == "psycopg" else f"{HOW} ({error})"

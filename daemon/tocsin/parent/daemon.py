@@ -27,6 +27,7 @@ from tocsin.parent.status_feed import StatusFeed
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
 SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
+HELD = 3  # exit code where another daemon has what this one needs
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 
 
@@ -256,10 +257,12 @@ class Daemon:
                 self._ledger.trouble(detail)
             case LedgerUnusable() if self._ledger.lost:
                 pass  # said already: it was started again meanwhile
-            case LedgerUnusable(detail=detail):
+            case LedgerUnusable(detail=detail, held=held):
                 log.error("the ledger cannot be used", why=detail)
                 self._ledger.lost = True
-                self.stop("the ledger cannot be used", exit_code=1)
+                self.stop("the ledger cannot be used", exit_code=HELD if held else 1)
+                if held:
+                    self.jobs.hurry()  # another daemon may call the same slots
             case _:
                 assert_never(message)
 

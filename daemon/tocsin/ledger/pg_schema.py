@@ -1,0 +1,122 @@
+"""The tables of the ledger on PostgreSQL. They are laid out for several nodes, though one daemon uses them so far.
+
+A run that is under way stands in its job's row; its row in `slots` is written once, at its end. Every name is written
+with its schema, since a pooler in transaction mode keeps no search_path. A change adds, and is another version;
+`meta.oldest_reader` says from which version of Tocsin's tables on a program can work with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tocsin.ledger.store import Unusable
+
+if TYPE_CHECKING:  # psycopg is an extra
+    from psycopg import Connection
+
+VERSION = 1
+LOCK = 0x70C51D  # of pg_advisory_xact_lock: who makes tables or opens the ledger does so alone
+
+_SCHEMA = (
+    """
+CREATE TABLE {s}.meta (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    schema integer NOT NULL,
+    oldest_reader integer NOT NULL,
+    pruned_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)""",
+    """
+CREATE TABLE {s}.nodes (
+    session text PRIMARY KEY,               -- one life of a daemon
+    node text NOT NULL,
+    epoch integer NOT NULL DEFAULT 1,       -- one more for each time it was given up
+    state text NOT NULL CHECK (state IN ('live', 'leaving', 'left', 'dead')),
+    lease_until timestamptz NOT NULL,       -- by this server's clock
+    seq bigint NOT NULL DEFAULT 0,          -- entries of this session up to here are in
+    roster text,
+    version text NOT NULL DEFAULT '',
+    clock_off double precision,
+    place text NOT NULL DEFAULT '',         -- which state folder of which boot: it is locked by one daemon at a time
+    began double precision,                 -- when that machine was started, by its clock; NULL where that was set
+    joined timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 20)""",
+    "CREATE UNIQUE INDEX nodes_node ON {s}.nodes (node) WHERE state IN ('live', 'leaving')",
+    """
+CREATE TABLE {s}.jobs (
+    job text PRIMARY KEY,
+    schedule text,                          -- NULL: not enrolled, here for a run that is under way
+    generation bigint NOT NULL DEFAULT 0,   -- the load of the job file that named it last
+    owner text,                             -- session:epoch
+    last_due double precision NOT NULL DEFAULT 0,
+    paused boolean NOT NULL DEFAULT false,
+    since double precision NOT NULL DEFAULT 0,
+    open_by text,                           -- session/child that was granted the run that is under way
+    open_due double precision, open_attempt integer, open_run text, open_trigger text,
+    last_outcome text, last_detail text NOT NULL DEFAULT '',
+    last_run double precision, last_success double precision,
+    failures integer NOT NULL DEFAULT 0,
+    unreachable boolean NOT NULL DEFAULT false, paused_since double precision, missed_at double precision,
+    counts jsonb NOT NULL DEFAULT '{{}}'
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)""",
+    """
+CREATE TABLE {s}.slots (
+    id bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    job text NOT NULL,
+    due double precision NOT NULL,          -- Unix time; of a run of slots, the first
+    attempt integer NOT NULL DEFAULT 0,
+    last double precision NOT NULL,         -- of a run of slots, the last; else = due
+    count integer NOT NULL DEFAULT 1,
+    state text NOT NULL CHECK (state IN ('finished', 'skipped', 'missed')),
+    reason text, trigger text, run_id text, node text,
+    started double precision, finished double precision, lateness double precision, duration double precision,
+    outcome text, status integer, detail text NOT NULL DEFAULT '', reported jsonb,
+    PRIMARY KEY (job, due, attempt)
+)""",
+    "CREATE INDEX slots_due ON {s}.slots (due, job, attempt)",  # the history is read newest first
+    "CREATE INDEX slots_run ON {s}.slots (run_id) WHERE run_id IS NOT NULL",
+    "CREATE INDEX slots_trouble ON {s}.slots (due, job, attempt) WHERE outcome IS DISTINCT FROM 'success'",
+    "CREATE TABLE {s}.rosters (hash text PRIMARY KEY, jobs jsonb NOT NULL)",
+    """
+CREATE TABLE {s}.news (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(), job text NOT NULL, what text NOT NULL
+)""",
+    "INSERT INTO {s}.meta (schema, oldest_reader) VALUES (1, 1)",
+)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}  # from the version to the next; they only add
+
+
+def set_up(db: Connection[Any], schema: str) -> None:
+    """Makes the tables, or brings them up to date, within a transaction that holds LOCK. Raises Unusable."""
+    quoted = f'"{schema}"'
+    (there,) = _row(db, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
+    if not there:
+        db.execute(f"CREATE SCHEMA {quoted}")
+    (made,) = _row(db, "SELECT to_regclass(%s) IS NOT NULL", f"{quoted}.meta")
+    if not made:
+        for statement in _SCHEMA:
+            db.execute(statement.format(s=quoted))
+        return
+    check(db, schema)
+    (version,) = _row(db, f"SELECT schema FROM {quoted}.meta")
+    for old in range(version, VERSION):
+        for statement in MIGRATIONS[old]:
+            db.execute(statement.format(s=quoted))
+        db.execute(f"UPDATE {quoted}.meta SET schema = %s", (old + 1,))
+
+
+def check(db: Connection[Any], schema: str) -> None:
+    """Raises Unusable where a newer Tocsin made the tables, and this one cannot work with them."""
+    version, oldest = _row(db, f'SELECT schema, oldest_reader FROM "{schema}".meta')
+    if oldest > VERSION:
+        raise Unusable(
+            f"the tables in schema {schema} were made by a newer Tocsin (version {version}, for programs from"
+            f" {oldest} on, and this one knows {VERSION})"
+        )
+
+
+def _row(db: Connection[Any], sql: str, *values: object) -> tuple[Any, ...]:
+    row = db.execute(sql, values).fetchone()
+    assert row is not None
+    return tuple(row)

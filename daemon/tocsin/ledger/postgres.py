@@ -1,0 +1,251 @@
+"""The ledger on PostgreSQL: one daemon in each schema, which a lease on the server's clock holds.
+
+Each transaction first locks the daemon's own row in `nodes`. Who gives a daemon up changes that row, so a transaction
+of a daemon that was given up finds none, and nothing of it is written. The entries that are in are counted in the same
+row: after a connection that broke at COMMIT the same entries are sent again, and what was committed is known by it.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from tocsin import __version__, log
+from tocsin.config.ledger import Postgres
+from tocsin.ipc.job import Ask, Deny, Finished, Grant, Release, Skipped
+from tocsin.ipc.ledger import Enrolled, Entry, JobHistory
+from tocsin.ledger import pg_schema
+from tocsin.ledger.books import Books, SlotRow, lost
+from tocsin.ledger.link import Link
+from tocsin.ledger.statements import Statements, job_row
+from tocsin.ledger.store import Held, Passing, Unusable
+from tocsin.timestamps import began
+
+BEAT = 1.0  # seconds without a transaction after which the lease is renewed: it lasts three
+STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
+PRUNE_AT_ONCE = 2000  # rows deleted in one transaction
+PRUNE_EVERY = 600.0  # seconds between looks for rows older than `retention`
+CONTACT = 3.0  # seconds of contact before another is given up: after an outage it must have had time to renew
+ANOTHER = 10.0  # seconds to wait for a daemon on another node to end: it may be just going
+NAMESAKE = 300.0  # seconds to wait for one of the same node's name: a deploy that overlaps takes that long
+DIED = "the daemon died while it ran; whether the app did the work is unknown"
+
+
+class Waiting(Passing):
+    """The schema is another daemon's."""
+
+
+class Opener:
+    """Opens the ledger for one session; called again until it is open. `place` names the state folder, which one daemon
+    at a time holds: what stands there of an earlier session is over for sure. `node` is this machine's name."""
+
+    def __init__(self, ledger: Postgres, node: str, place: str, session: str, retention: float) -> None:
+        self._ledger, self._node, self._place = ledger, node, place
+        self._session, self._retention = session        self._since: float | None = None  # monotonic: when another was first found to hold the schema
+        self._seen: tuple[str, float] | None = None  # whose lease had run out, and since when it is watched
+
+    def __call__(self) -> "PostgresLedger":
+        """Raises Passing and Unusable."""
+        link = Link(self._ledger)
+        try:
+            return self._open(link)
+        except BaseException as error:
+            link.close()
+            if not isinstance(error, Waiting):
+                self._seen = None  # contact was lost, so nobody else had any for sure
+            raise
+
+    def _open(self, link: Link) -> "PostgresLedger":
+        sql = Statements(self._ledger.schema)
+        epoch, seq = 1, 0
+        before: str | None = None
+        with link.transaction() as db:
+            (encoding,) = db.execute("SELECT current_setting('server_encoding')").fetchone() or ("",)
+            if encoding != "UTF8":
+                raise Unusable(f"{self._ledger}: its encoding is {encoding}: make the database with ENCODING 'UTF8'")
+            db.execute("SELECT pg_advisory_xact_lock(%s)", (pg_schema.LOCK,))
+            pg_schema.set_up(db, self._ledger.schema)
+            found = False
+            for session, node, its_epoch, state, place, _, its_seq, lapsed in db.execute(sql.nodes).fetchall():
+                if session == self._session:
+                    if state == "dead":
+                        raise Held(given_up(self._ledger))
+                    found, epoch, seq, before = True, its_epoch, its_seq, None
+                    continue
+                if state in ("live", "leaving"):
+                    if place != self._place and not self._is_over(session, lapsed):
+                        self._wait_for(node)
+                    db.execute(sql.give_up, (session,))
+                if not found:
+                    before = "the daemon was stopped" if state == "left" else "the daemon had died"
+            if not found:
+                db.execute(sql.join, (self._session, self._node, __version__, self._place, began()))
+        return PostgresLedger(link, sql, self._node, self._place, self._session, epoch, seq, before, self._retention)
+
+    def _is_over(self, session: str, lapsed: bool) -> bool:
+        """Whether its lease has run out, and it has not renewed it since though it could have."""
+        if not lapsed:
+            self._seen = None
+            return False
+        if self._seen is None or self._seen[0] != session:
+            self._seen = session, time.monotonic()
+        return time.monotonic() - self._seen[1] >= CONTACT
+
+    def _wait_for(self, node: str) -> None:
+        now = time.monotonic()
+        self._since = self._since or now
+        held = f"schema {self._ledger.schema} of {self._ledger} is held by the daemon on node {node}"
+        patience = NAMESAKE if node == self._node else ANOTHER
+        if not self._seen and now - self._since > patience:
+            raise Held(f"{held}; one daemon at a time can have it (another ledger_schema makes another ledger)")
+        raise Waiting(f"{held}; waiting for it to end")
+
+
+class PostgresLedger:
+    """A `tocsin.ledger.store.Store`. `retention` is seconds: older rows are deleted."""
+
+    def __init__(
+        self,
+        link: Link,
+        sql: Statements,
+        node: str,
+        place: str,
+        session: str,
+        epoch: int,
+        seq: int,
+        before: str | None,
+        retention: float,
+    ) -> None:
+        self.session, self.seq, self.before = session, seq, before
+        self._link, self._sql = link, sql
+        self._node, self._place, self._epoch = node, place, epoch
+        self._retention = retention
+        self._next_prune = 0.0
+        self._renewed = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        return str(self._link.ledger)
+
+    def stopped(self, now: float) -> None:  # noqa: ARG002  the lease is the server's
+        with self._link.transaction() as db:
+            db.execute(self._sql.leave, (self.session,))
+
+    def close(self) -> None:
+        self._link.close()
+
+    # ---- while nothing is to be committed
+
+    def idle(self, now: float) -> float:
+        if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
+            pruned = self._prune(now - self._retention)
+            self._next_prune = now if pruned == PRUNE_AT_ONCE else now + PRUNE_EVERY
+            if pruned == PRUNE_AT_ONCE:
+                return 0.0
+        elif time.monotonic() - self._renewed >= BEAT:
+            with self._link.transaction() as db:
+                if db.execute(self._sql.beat, (self.session, self._epoch)).fetchone() is None:
+                    raise Held(given_up(self._link.ledger))
+            self._renewed = time.monotonic()
+        return max(0.0, min(self._renewed + BEAT - time.monotonic(), self._next_prune - now))
+
+    def _prune(self, before: float) -> int:
+        with self._link.transaction() as db:
+            self._fence(db)
+            pruned = self._sql.prune(db, before, PRUNE_AT_ONCE)
+            self._renew(db, self.seq)
+        self._renewed = time.monotonic()
+        return pruned
+
+    # ---- writing
+
+    def recover(self, now: float) -> list[Finished]:
+        """A slot whose instant is still to come was not called, where it is known that the earlier daemon is over and
+        that the clock was not set meanwhile: it is free."""
+        gone = []
+        with self._link.transaction() as db:
+            self._fence(db)
+            sessions = {row[0]: (row[4], row[5]) for row in db.execute(self._sql.nodes).fetchall()}
+            books = Books(self._owner, dict(map(job_row, self._sql.open_jobs(db).fetchall())), {}, {})
+            for run in [job.open for job in books.jobs.values() if job.open]:
+                session = run.owner.partition("/")[0]
+                if session == self.session:
+                    continue
+                place, its_began = sessions.get(session, ("", None))
+                same_clock = place == self._place and its_began is not None and abs(its_began - began()) < STEP
+                if run.due > now and same_clock and run.trigger == "schedule" and not run.attempt:
+                    books.release(Release(run.job, run.due, run.attempt, run.owner))
+                else:
+                    gone.append(lost(run, DIED, now))
+                    books.finish(gone[-1])
+            self._write(db, books)
+            db.execute(self._sql.bury)
+            self._renew(db, self.seq)
+        self._renewed = time.monotonic()
+        return gone
+
+    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
+        """A connection that the server has closed meanwhile, at its restart, is made anew at once."""
+        was_open = self._link.is_open
+        try:
+            return self._commit(entries)
+        except Passing as error:
+            if not was_open:
+                raise
+            log.debug("the ledger connects anew", why=str(error))
+            return self._commit(entries)
+
+    def _commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
+        with self._link.transaction() as db:
+            seq, books = self._read(db, entries)
+            answers = [answer for entry in entries if (answer := books.apply(entry.body, new=entry.seq > seq))]
+            seq = max(seq, entries[-1].seq)
+            self._write(db, books)
+            self._renew(db, seq)
+        self.seq, self._renewed = seq, time.monotonic()
+        return answers
+
+    def _read(self, db: Connection[Any], entries: Sequence[Entry]) -> tuple[int, Books]:
+        """All that the entries touch, in one trip to the server."""
+        bodies = [entry.body for entry in entries]
+        everything = any(isinstance(body, Enrolled) for body in bodies)
+        names = None if everything else {body.job for body in bodies if not isinstance(body, Enrolled)}
+        keys = {(body.job, body.due, body.attempt) for body in bodies if isinstance(body, Ask | Finished)}
+        keys |= {(body.job, body.first, 0) for body in bodies if isinstance(body, Skipped)}
+        skipped = {body.job for body in bodies if isinstance(body, Skipped)}
+        fence = db.execute(self._sql.fence, (self.session, self._epoch))
+        jobs = self._sql.jobs(db, names)
+        taken = self._sql.taken(db, keys) if keys else None
+        newest = self._sql.newest(db, skipped) if skipped else None
+        row = fence.fetchone()
+        if row is None:
+            raise Held(given_up(self._link.ledger))
+        return int(row[0]), Books(
+            self._owner,
+            dict(map(job_row, jobs.fetchall())),
+            {(job, due, attempt): state for job, due, attempt, state in taken.fetchall()} if taken else {},
+            {one[0]: SlotRow(*one) for one in newest.fetchall()} if newest else {},
+        )
+
+    def _fence(self, db: Connection[Any]) -> None:
+        if db.execute(self._sql.fence, (self.session, self._epoch)).fetchone() is None:
+            raise Held(given_up(self._link.ledger))
+
+    def _write(self, db: Connection[Any], books: Books) -> None:
+        self._sql.write_slots(db, self._node, books.new.values(), books.continued.values())
+        self._sql.write_jobs(db, books.changed)
+
+    def _renew(self, db: Connection[Any], seq: int) -> None:
+        db.execute(self._sql.renew, {"session": self.session, "seq": seq, "began": began(), "step": STEP})
+
+    @property
+    def _owner(self) -> str:
+        return f"{self.session}:{self._epoch}"
+
+
+def given_up(ledger: Postgres) -> str:
+    return (
+        f"this daemon was silent for too long: another one has taken over schema {ledger.schema} of {ledger}, and calls"
+        " the jobs now"
+    )

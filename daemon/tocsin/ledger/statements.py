@@ -1,0 +1,182 @@
+"""The statements of the ledger on PostgreSQL: a few for a thousand entries, with every name's schema."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, cast
+
+from msgspec.json import encode
+from msgspec.structs import astuple
+from psycopg import Connection, Cursor
+
+from tocsin.ipc.job import Ask
+from tocsin.ipc.record import JobRecord
+from tocsin.ipc.types import Trigger
+from tocsin.ledger.books import JobRow, Key, SlotRow, storable
+
+LEASE = "interval '3 seconds'"  # by the server's clock: from then on another session may give this one up
+
+_SLOT = {  # column -> type
+    "job": "text", "due": "float8", "attempt": "int4", "last": "float8", "count": "int4", "state": "text",
+    "reason": "text", "trigger": "text", "run_id": "text", "started": "float8", "finished": "float8",
+    "lateness": "float8", "duration": "float8", "outcome": "text", "status": "int4", "detail": "text",
+    "reported": "jsonb",
+}  # fmt: skip
+_KEY = {name: _SLOT[name] for name in ("job", "due", "attempt")}
+_LONGER = {name: _SLOT[name] for name in ("job", "due", "attempt", "last", "count")}
+_JOB = {
+    "job": "text", "schedule": "text", "generation": "int8", "owner": "text",
+    "last_due": "float8", "since": "float8", "paused": "bool", "last_outcome": "text", "last_detail": "text",
+    "last_run": "float8", "last_success": "float8", "failures": "int4",
+    "unreachable": "bool", "paused_since": "float8", "missed_at": "float8", "counts": "jsonb",
+    "open_by": "text", "open_due": "float8", "open_attempt": "int4", "open_run": "text", "open_trigger": "text",
+}  # fmt: skip
+_UNKNOWN = JobRecord(0)  # what the row of a job that is not enrolled says
+
+
+class Statements:
+    def __init__(self, schema: str) -> None:
+        s = f'"{schema}"'
+        slot, job = ", ".join(_SLOT), ", ".join(_JOB)
+        self.fence = (
+            f"SELECT seq FROM {s}.nodes WHERE session = %s AND epoch = %s AND state IN ('live', 'leaving') FOR UPDATE"
+        )
+        self.renew = (
+            f"UPDATE {s}.nodes SET lease_until = clock_timestamp() + {LEASE}, seq = greatest(seq, %(seq)s),"
+            " began = CASE WHEN abs(began - %(began)s) < %(step)s THEN began"
+            f" WHEN EXISTS (SELECT 1 FROM {s}.jobs WHERE open_by IS NOT NULL) THEN NULL ELSE %(began)s END"
+            " WHERE session = %(session)s"
+        )
+        self.beat = (
+            f"UPDATE {s}.nodes SET lease_until = clock_timestamp() + {LEASE}"
+            " WHERE session = %s AND epoch = %s AND state IN ('live', 'leaving') RETURNING seq"
+        )
+        self.leave = f"UPDATE {s}.nodes SET state = 'left', lease_until = clock_timestamp() WHERE session = %s"
+        self.nodes = (
+            "SELECT session, node, epoch, state, place, began, seq, lease_until < clock_timestamp()"
+            f" FROM {s}.nodes ORDER BY joined FOR UPDATE"
+        )
+        self.give_up = f"UPDATE {s}.nodes SET state = 'dead', epoch = epoch + 1 WHERE session = %s"
+        self.join = (
+            f"INSERT INTO {s}.nodes (session, node, state, lease_until, version, place, began)"
+            f" VALUES (%s, %s, 'live', clock_timestamp() + {LEASE}, %s, %s, %s)"
+        )
+        self.bury = (
+            f"DELETE FROM {s}.nodes WHERE state IN ('left', 'dead') AND lease_until < clock_timestamp() - interval '1h'"
+        )
+        self._jobs = f"SELECT {job} FROM {s}.jobs"
+        self._taken = (
+            f"SELECT job, due, attempt, state FROM {s}.slots JOIN unnest({_arrays(_KEY)})"
+            " AS asked (job, due, attempt) USING (job, due, attempt)"
+        )
+        self._newest = (
+            f"SELECT newest.* FROM unnest(%s::text[]) AS named (job) CROSS JOIN LATERAL (SELECT {slot}"
+            f" FROM {s}.slots WHERE slots.job = named.job ORDER BY due DESC, attempt DESC LIMIT 1) newest"
+        )
+        self._insert_slots = (
+            f"INSERT INTO {s}.slots ({slot}, node) SELECT {_cast(_SLOT, 'made')}, %s FROM unnest({_arrays(_SLOT)}) AS made ({slot})"
+            " ON CONFLICT DO NOTHING"
+        )
+        self._continue_slots = (
+            f"UPDATE {s}.slots SET last = longer.last, count = longer.count"
+            f" FROM unnest({_arrays(_LONGER)}) AS longer ({', '.join(_LONGER)})"
+            " WHERE (slots.job, slots.due, slots.attempt) = (longer.job, longer.due, longer.attempt)"
+        )
+        self._insert_jobs = (
+            f"INSERT INTO {s}.jobs ({job}) SELECT {_cast(_JOB, 'made')} FROM unnest({_arrays(_JOB)}) AS made ({job})"
+        )
+        sets = f"({job}) = ROW ({_cast(_JOB, 'changed')})"
+        self._update_jobs = (
+            f"UPDATE {s}.jobs SET {sets} FROM unnest({_arrays(_JOB)}) AS changed ({job}) WHERE jobs.job = changed.job"
+        )
+        self._delete_jobs = f"DELETE FROM {s}.jobs WHERE job = ANY(%s)"
+        self._prune = (
+            f"WITH gone AS (DELETE FROM {s}.slots WHERE id IN (SELECT id FROM {s}.slots WHERE due < %s AND last < %s"
+            " LIMIT %s) RETURNING 1) SELECT count(*) FROM gone"
+        )
+        self._pruned = f"UPDATE {s}.meta SET pruned_at = clock_timestamp()"
+
+    # ---- reading; `execute` is answered when the rows are fetched
+
+    def jobs(self, db: Connection[Any], names: Collection[str] | None) -> Cursor[Any]:
+        """Of these names; None: of all; those with a run that is under way."""
+        if names is None:
+            return db.execute(self._jobs)
+        return db.execute(f"{self._jobs} WHERE job = ANY(%s)", (list(names),))
+
+    def open_jobs(self, db: Connection[Any]) -> Cursor[Any]:
+        return db.execute(f"{self._jobs} WHERE open_by IS NOT NULL ORDER BY open_due FOR UPDATE")
+
+    def taken(self, db: Connection[Any], keys: Collection[Key]) -> Cursor[Any]:
+        return db.execute(self._taken, _columns(keys, _KEY))
+
+    def newest(self, db: Connection[Any], names: Collection[str]) -> Cursor[Any]:
+        return db.execute(self._newest, (list(names),))
+
+    # ---- writing
+
+    def write_slots(
+        self, db: Connection[Any], node: str, new: Collection[SlotRow], continued: Collection[SlotRow]
+    ) -> None:
+        if new:
+            rows = [tuple(getattr(row, name) for name in _SLOT) for row in new]
+            db.execute(self._insert_slots, [*_columns(rows, _SLOT), node])
+        if continued:
+            longer = [(row.job, row.due, row.attempt, row.last, row.count) for row in continued]
+            db.execute(self._continue_slots, _columns(longer, _LONGER))
+
+    def write_jobs(self, db: Connection[Any], changed: Iterable[tuple[str, JobRow]]) -> None:
+        made: list[tuple[Any, ...]] = []
+        updated: list[tuple[Any, ...]] = []
+        gone: list[str] = []
+        for name, job in changed:
+            if job.forgotten:
+                gone.append(name)
+            else:
+                (updated if job.stored else made).append(_job_values(name, job))
+        if gone:
+            db.execute(self._delete_jobs, (gone,))
+        if updated:
+            db.execute(self._update_jobs, _columns(updated, _JOB))
+        if made:
+            db.execute(self._insert_jobs, _columns(made, _JOB))
+
+    def prune(self, db: Connection[Any], before: float, most: int) -> int:
+        """How many rows of slots that ended before then were deleted."""
+        (gone,) = db.execute(self._prune, (before, before, most)).fetchone() or (0,)
+        db.execute(self._pruned)
+        return int(gone)
+
+
+def job_row(row: tuple[Any, ...]) -> tuple[str, JobRow]:
+    name, schedule, generation, owner = row[:4]
+    last_due, *rest = row[4:16]
+    by, due, attempt, run, trigger = row[16:]
+    record = JobRecord(int(last_due), *rest) if schedule is not None else None
+    under_way = Ask(name, due, run, cast(Trigger, trigger), attempt, by) if by is not None else None
+    return name, JobRow(schedule, generation, owner, record, under_way, stored=True)
+
+
+def _job_values(name: str, job: JobRow) -> tuple[Any, ...]:
+    last_due, since, paused, outcome, detail, *rest, counts = astuple(job.record or _UNKNOWN)
+    run = job.open
+    under_way = (run.owner, run.due, run.attempt, run.run_id, run.trigger) if run else (None,) * 5
+    kept = (name, job.schedule, job.generation, job.owner)
+    return *kept, last_due, since, paused, outcome, storable(detail), *rest, encode(counts).decode(), *under_way
+
+
+def _arrays(types: dict[str, str]) -> str:
+    """For `unnest`; JSON goes as text."""
+    return ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types.values())
+
+
+def _cast(types: dict[str, str], source: str) -> str:
+    """What `unnest` made of them."""
+    return ", ".join(f"{source}.{name}{'::jsonb' * (kind == 'jsonb')}" for name, kind in types.items())
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], types: dict[str, str]) -> list[list[Any]]:
+    """The rows as one array for each column; psycopg takes no array of integers and floats."""
+    columns = list(map(list, zip(*rows, strict=True)))
+    for number, kind in enumerate(types.values()):
+        if kind == "float8":
+            columns[number] = [None if value is None else float(value) for value in columns[number]]
+    return columns

@@ -1,0 +1,256 @@
+"""The daemon with its ledger on PostgreSQL: a real server, killed, restarted, away and silent."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from harness import Daemon, Endpoint, fates, free_port, until
+from postgres_rig import PASSWORD, USER, Server
+
+pytestmark = pytest.mark.system
+EACH_SECOND = '[jobs.a]\nschedule = "* * * * * *"\npath = "/a"\n'
+TWO = EACH_SECOND + EACH_SECOND.replace("jobs.a", "jobs.b").replace("/a", "/b")
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """For this test alone, which ends it."""
+    one = Server()
+    one.make()
+    one.start()
+    one.do(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA tocsin AUTHORIZATION {USER}")
+    yield one
+    one.remove()
+
+
+@pytest.fixture
+def kept(daemon: Daemon, server: Server) -> Start:
+    """The daemon, its ledger on the server, or on whatever forwards to it."""
+
+    def start(jobs: str = TWO, port: int = 0, more: str = "") -> Daemon:
+        on(daemon, server, port)
+        daemon.write(jobs, f'ledger = "${{DATABASE_URL}}"\nnode = "one"\n{more}')
+        daemon.start()
+        return daemon
+
+    return start
+
+
+def on(daemon: Daemon, server: Server, port: int = 0) -> None:
+    daemon.environment["DATABASE_URL"] = server.url_of(USER, port)
+
+
+def runs(daemon: Daemon, job: str = "a") -> int:
+    return sum(row["outcome"] == "success" for row in daemon.history(job))
+
+
+def account(daemon: Daemon, endpoint: Endpoint) -> None:
+    """No slot was called twice, none called has no row, and none has two."""
+    rows = daemon.history()
+    for job in ("a", "b"):
+        called = Counter(call.headers["idempotency-key"] for call in endpoint.of(job))
+        assert [key for key, count in called.items() if count > 1] == []
+        assert called.keys() - {row["run_id"] for row in rows} == set()
+        found = fates(rows, job)
+        assert [due for due, fate in found.items() if len(fate) > 1] == []
+        covered = sum(row["count"] for row in rows if row["job"] == job)
+        dues = [row["due"] for row in rows if row["job"] == job]
+        lasts = [row["last"] for row in rows if row["job"] == job]
+        assert covered == seconds(max(lasts)) - seconds(min(dues)) + 1, "a slot has no row"
+
+
+def seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+def test_a_life(kept: Start, server: Server) -> None:
+    daemon = kept()
+    until(lambda: runs(daemon) >= 2, "two runs")
+    pids = {"parent": daemon.pid, **daemon.children()}
+    maps = {name: Path(f"/proc/{pid}/maps").read_text() for name, pid in pids.items()}
+    assert [name for name, text in maps.items() if "psycopg" in text] == ["ledger"], "the extra is for one process"
+    assert daemon.run("pause", "a").returncode == 0
+    daemon.write(
+        TWO + TWO.replace("jobs.a", "jobs.c").partition("[jobs.b]")[0], 'ledger = "${DATABASE_URL}"\nnode = "one"'
+    )
+    assert daemon.run("reload").returncode == 0
+    until(lambda: runs(daemon, "c") >= 1, "a run of the new job")
+    assert daemon.stop() == 0
+    daemon.start()
+    until(lambda: runs(daemon, "b") >= 4, "more runs")
+    paused = {"a": True, "b": False, "c": False}
+    until(lambda: {one["name"]: one["paused"] for one in daemon.json("jobs")} == paused, "the pause of before")
+    assert "state.ledger" in daemon.run("doctor").stdout
+    assert daemon.stop() == 0
+    texts = daemon.log() + daemon.run("doctor").stdout + daemon.run("check").stdout
+    assert PASSWORD not in texts
+    assert int(server.do("SELECT count(*) FROM tocsin.nodes WHERE state = 'left'")) == 1
+
+
+def test_kills_and_a_restart_of_the_server(kept: Start, server: Server, endpoint: Endpoint) -> None:
+    daemon = kept()
+    until(lambda: runs(daemon) >= 2, "runs")
+    daemon.kill("ledger")
+    until(lambda: runs(daemon) >= 4, "runs after the ledger's death")
+    server.end(signal.SIGQUIT)
+    server.start()
+    count = runs(daemon)
+    until(lambda: runs(daemon) >= count + 2, "runs after the server's restart")
+    daemon.signal(signal.SIGKILL)
+    daemon.cleanup()
+    daemon.start()
+    count = runs(daemon)
+    until(lambda: runs(daemon) >= count + 2, "runs after the daemon's death")
+    assert daemon.stop() == 0
+    account(daemon, endpoint)
+
+
+def test_without_the_server_nobody_calls(kept: Start, server: Server, endpoint: Endpoint) -> None:
+    daemon = kept()
+    until(lambda: runs(daemon) >= 2, "runs")
+    server.end(signal.SIGQUIT)
+    daemon.said("the ledger cannot write: no job runs until it can")
+    until(lambda: daemon.metric("tocsin_ledger_up") == 0, "the metric")
+    time.sleep(3)  # what was granted before is over
+    calls = len(endpoint.calls)
+    time.sleep(3)
+    assert len(endpoint.calls) == calls
+    server.start()
+    daemon.said("the ledger can write again")
+    until(lambda: len(endpoint.calls) > calls + 2, "calls")
+    until(lambda: daemon.metric("tocsin_ledger_up") == 1, "the metric")
+    assert daemon.stop() == 0
+    account(daemon, endpoint)
+
+
+class Wire:
+    """Forwards to a port until it is silent: then it holds what comes, and closes nothing."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.silent = free_port(), Event()
+        self._to = port
+        self._ends: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                one, _ = self._listener.accept()
+            except OSError:
+                return
+            other = socket.create_connection(("127.0.0.1", self._to))
+            self._ends += [one, other]
+            for ends in ((one, other), (other, one)):
+                Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                while self.silent.is_set():
+                    time.sleep(0.01)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other side is gone
+
+    def close(self) -> None:
+        self.silent.clear()
+        self._listener.close()
+        for one in self._ends:
+            one.close()
+
+
+def test_a_silent_wire(kept: Start, server: Server, endpoint: Endpoint) -> None:
+    wire = Wire(server.port)
+    daemon = kept(port=wire.port)
+    until(lambda: runs(daemon) >= 2, "runs")
+    wire.silent.set()
+    daemon.said("the ledger cannot write: no job runs until it can")
+    wire.silent.clear()
+    daemon.said("the ledger can write again")
+    calls = len(endpoint.calls)
+    until(lambda: len(endpoint.calls) > calls + 2, "calls")
+    assert daemon.stop() == 0
+    account(daemon, endpoint)
+    wire.close()
+
+
+def test_a_second_daemon_is_refused(kept: Start, server: Server, tmp_path: Path, endpoint: Endpoint) -> None:
+    first = kept()
+    until(lambda: runs(first) >= 1, "a run")
+    (tmp_path / "second").mkdir()
+    second = Daemon(tmp_path / "second", endpoint)
+    on(second, server)
+    second.write(TWO, 'ledger = "${DATABASE_URL}"\nnode = "two"')
+    try:
+        second.start()
+        assert second.process
+        assert second.process.wait(60) == 3
+        second.wait()
+    finally:
+        second.cleanup()
+    assert "is held by the daemon on node one" in second.log()
+    assert first.stop() == 0
+    account(first, endpoint)
+
+
+def test_the_next_of_the_same_name_waits_for_the_one_before(
+    kept: Start, server: Server, tmp_path: Path, endpoint: Endpoint
+) -> None:
+    """As where a deploy overlaps."""
+    first = kept()
+    until(lambda: runs(first) >= 1, "a run")
+    (tmp_path / "second").mkdir()
+    second = Daemon(tmp_path / "second", endpoint)
+    on(second, server)
+    second.write(TWO, 'ledger = "${DATABASE_URL}"\nnode = "one"')
+    try:
+        second.start()
+        second.said("is held by the daemon on node one")
+        assert first.stop() == 0
+        second.said("the ledger can write again")
+        count = runs(second)
+        until(lambda: runs(second) > count, "a run of the second")
+        assert second.stop() == 0
+    finally:
+        second.cleanup()
+    account(second, endpoint)
+
+
+def test_a_daemon_that_was_stopped_for_too_long_is_over(
+    kept: Start, server: Server, tmp_path: Path, endpoint: Endpoint
+) -> None:
+    first = kept(EACH_SECOND)
+    until(lambda: runs(first) >= 1, "a run")
+    pids = [first.pid, *first.children().values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    (tmp_path / "second").mkdir()
+    second = Daemon(tmp_path / "second", endpoint)
+    on(second, server)
+    second.write(EACH_SECOND, 'ledger = "${DATABASE_URL}"\nnode = "two"')
+    try:
+        second.start()
+        count = runs(second)
+        until(lambda: runs(second) > count, "a run of the second")
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+        assert first.wait() == 3
+        assert "another one has taken over" in first.log()
+        assert second.stop() == 0
+    finally:
+        subprocess.run(["kill", "-CONT", *map(str, pids)], check=False, capture_output=True)
+        second.cleanup()
+    called = Counter(call.headers["idempotency-key"] for call in endpoint.of("a"))
+    assert [key for key, many in called.items() if many > 1] == []

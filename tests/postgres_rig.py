@@ -1,0 +1,152 @@
+"""A PostgreSQL server of the tests' own, and PgBouncer before it."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness import PATIENCE, free_port, until
+
+POSTGRES = Path("/usr/lib/postgresql")  # where Debian puts each version, outside PATH
+PASSWORD = "kept-behind-3-doors"
+USER = "tocsin"  # least privilege: a role that owns its schemas and nothing else
+OWNER = "postgres"
+
+
+def command(name: str) -> str | None:
+    """Where the newest server's program is."""
+    newest = sorted(POSTGRES.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
+    return shutil.which(name) or (str(newest[-1]) if newest else None)
+
+
+def unprivileged() -> dict[str, Any]:
+    """As whom PostgreSQL runs, for subprocess: it does not as root."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    owner = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+class Server:
+    """PostgreSQL on loopback, in a folder that goes with it. `user` makes what it is told to in its database."""
+
+    def __init__(self, user: str = OWNER, password: str = PASSWORD) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tocsin-postgres-"))  # short: a socket's path has 107 bytes
+        self.port = free_port()
+        self.user, self.password = user, password
+        self.log = self.folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._as = unprivileged()
+        if self._as:
+            os.chown(self.folder, self._as["user"], self._as["group"])
+
+    @property
+    def url(self) -> str:
+        return self.url_of(self.user)
+
+    def url_of(self, user: str, port: int = 0) -> str:
+        return f"postgresql://{user}:{self.password}@127.0.0.1:{port or self.port}/postgres"
+
+    def make(self) -> None:
+        password = self.folder / "password"
+        password.write_text(self.password)
+        password.chmod(0o644)  # in a folder that only its owner enters
+        initdb = command("initdb")
+        assert initdb, "apt-get install postgresql"
+        options = ["-U", self.user, "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C", "-N"]
+        made = subprocess.run(
+            [initdb, "-D", str(self.folder / "data"), *options],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._as,
+        )
+        assert made.returncode == 0, made.stderr
+
+    def start(self, **settings: str) -> None:
+        """Until it answers. `settings` are for this life of it."""
+        server = command("postgres")
+        assert server
+        all_settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            **settings,
+        }
+        words = [word for name, value in all_settings.items() for word in ("-c", f"{name}={value}")]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [server, "-D", str(self.folder / "data"), "-p", str(self.port), *words],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                **self._as,
+            )
+        until(lambda: self.psql("SELECT 1").returncode == 0, f"PostgreSQL:\n{self.log.read_text()[-2000:]}")
+
+    def end(self, number: int = signal.SIGINT) -> None:
+        """SIGINT is "fast": without waiting for those who are connected; SIGQUIT "immediate", as after a crash."""
+        assert self.process
+        self.process.send_signal(number)
+        self.process.wait(PATIENCE)
+
+    def remove(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.end()
+        shutil.rmtree(self.folder)
+
+    def psql(self, sql: str) -> subprocess.CompletedProcess[str]:
+        words = ["psql", self.url, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]
+        return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    def do(self, sql: str) -> str:
+        done = self.psql(sql)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+class Pooler:
+    """PgBouncer in transaction mode, before a server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="tocsin-pgbouncer-"))
+        self._as = unprivileged()
+        if self._as:
+            os.chown(self.folder, self._as["user"], self._as["group"])
+        (self.folder / "users").write_text(f'"{USER}" "{server.password}"\n')
+        (self.folder / "ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\npool_mode = transaction\n"
+            f"auth_type = scram-sha-256\nauth_file = {self.folder}/users\nserver_login_retry = 1\n"
+            "default_pool_size = 2\n"
+        )
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program, "apt-get install pgbouncer"
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [program, str(self.folder / "ini")], cwd=self.folder, stdout=log, stderr=log, **self._as
+            )
+        url = server.url_of(USER, self.port)
+        until(lambda: ask(url, "SELECT 1").returncode == 0, "PgBouncer")
+
+    def remove(self) -> None:
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+        shutil.rmtree(self.folder)
+
+
+def ask(url: str, sql: str) -> subprocess.CompletedProcess[str]:
+    words = ["psql", url, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]
+    return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+Schema = Callable[[], str]
