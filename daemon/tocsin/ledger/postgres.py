@@ -6,8 +6,8 @@ row: after a connection that broke at COMMIT the same entries are sent again, an
 """
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from psycopg import Connection
 
@@ -29,6 +29,7 @@ PRUNE_EVERY = 600.0  # seconds between looks for rows older than `retention`
 CONTACT = 3.0  # seconds of contact before another is given up: after an outage it must have had time to renew
 ANOTHER = 10.0  # seconds to wait for a daemon on another node to end: it may be just going
 NAMESAKE = 300.0  # seconds to wait for one of the same node's name: a deploy that overlaps takes that long
+T = TypeVar("T")
 DIED = "the daemon died while it ran; whether the app did the work is unknown"
 
 
@@ -42,7 +43,8 @@ class Opener:
 
     def __init__(self, ledger: Postgres, node: str, place: str, session: str, retention: float) -> None:
         self._ledger, self._node, self._place = ledger, node, place
-        self._session, self._retention = session        self._since: float | None = None  # monotonic: when another was first found to hold the schema
+        self._session, self._retention = session, retention
+        self._since: float | None = None  # monotonic: when another was first found to hold the schema
         self._seen: tuple[str, float] | None = None  # whose lease had run out, and since when it is watched
 
     def __call__(self) -> "PostgresLedger":
@@ -139,16 +141,19 @@ class PostgresLedger:
 
     def idle(self, now: float) -> float:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
-            pruned = self._prune(now - self._retention)
+            pruned = self._anew(lambda: self._prune(now - self._retention))
             self._next_prune = now if pruned == PRUNE_AT_ONCE else now + PRUNE_EVERY
             if pruned == PRUNE_AT_ONCE:
                 return 0.0
         elif time.monotonic() - self._renewed >= BEAT:
-            with self._link.transaction() as db:
-                if db.execute(self._sql.beat, (self.session, self._epoch)).fetchone() is None:
-                    raise Held(given_up(self._link.ledger))
-            self._renewed = time.monotonic()
+            self._anew(self._beat)
         return max(0.0, min(self._renewed + BEAT - time.monotonic(), self._next_prune - now))
+
+    def _beat(self) -> None:
+        with self._link.transaction() as db:
+            if db.execute(self._sql.beat, (self.session, self._epoch)).fetchone() is None:
+                raise Held(given_up(self._link.ledger))
+        self._renewed = time.monotonic()
 
     def _prune(self, before: float) -> int:
         with self._link.transaction() as db:
@@ -186,15 +191,18 @@ class PostgresLedger:
         return gone
 
     def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
-        """A connection that the server has closed meanwhile, at its restart, is made anew at once."""
+        return self._anew(lambda: self._commit(entries))
+
+    def _anew(self, work: Callable[[], T]) -> T:
+        """Once more where the server has closed the connection meanwhile, at its restart."""
         was_open = self._link.is_open
         try:
-            return self._commit(entries)
+            return work()
         except Passing as error:
             if not was_open:
                 raise
             log.debug("the ledger connects anew", why=str(error))
-            return self._commit(entries)
+            return work()
 
     def _commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
         with self._link.transaction() as db:

@@ -72,7 +72,8 @@ class Statements:
             f" FROM {s}.slots WHERE slots.job = named.job ORDER BY due DESC, attempt DESC LIMIT 1) newest"
         )
         self._insert_slots = (
-            f"INSERT INTO {s}.slots ({slot}, node) SELECT {_cast(_SLOT, 'made')}, %s FROM unnest({_arrays(_SLOT)}) AS made ({slot})"
+            f"INSERT INTO {s}.slots ({slot}, node) SELECT {_cast(_SLOT, 'made')}, %s"
+            f" FROM unnest({_arrays(_SLOT)}) AS made ({slot})"
             " ON CONFLICT DO NOTHING"
         )
         self._continue_slots = (
@@ -118,7 +119,7 @@ class Statements:
     ) -> None:
         if new:
             rows = [tuple(getattr(row, name) for name in _SLOT) for row in new]
-            db.execute(self._insert_slots, [*_columns(rows, _SLOT), node])
+            db.execute(self._insert_slots, [node, *_columns(rows, _SLOT)])
         if continued:
             longer = [(row.job, row.due, row.attempt, row.last, row.count) for row in continued]
             db.execute(self._continue_slots, _columns(longer, _LONGER))
