@@ -86,7 +86,7 @@ class Bench:
             self.tell(fired(number, self.due))
 
     def measure(self) -> None:
-        self.metrics.measure(self.state.healths(NOON, 0.0))
+        self.metrics.measure(self.state.measured(NOON, 0.0))
 
     def compare(self, what: str, before: Callable[[], None], rounds: int = ROUNDS) -> None:
         """Median milliseconds of both renderings in both formats, each after `before`."""

@@ -132,7 +132,7 @@ class Told:
             self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
 
     def measure(self) -> None:
-        self.metrics.measure(self.state.healths(NOON, 0.0))
+        self.metrics.measure(self.state.measured(NOON, 0.0))
 
     def assert_equal(self) -> None:
         families = self.metrics.families

@@ -19,7 +19,7 @@ from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.job import Finished
 from tocsin.jobfile.faults import ConfigError
-from tocsin.linux import resident_memory
+from tocsin.linux import private_memory
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration, size
 
@@ -113,7 +113,7 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
     rows, lines = [], []
     for one in statuses:
         word, why = judged[one.name]
-        memory = resident_memory(one.pid) if one.pid else None
+        memory = private_memory(one.pid) if one.pid else None
         shown = f"{word}, paused" if one.paused and word != "paused" else word
         next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled and one.state != "running" else "-"
         rows.append([one.name, shown, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])

@@ -38,7 +38,7 @@ class Look(NamedTuple):
 
 LOOKS: dict[Health, Look] = {
     "stalled": Look("!", "red", "it cannot be called: its process or the daemon stands still", is_trouble=True),
-    "overdue": Look("⧖", "red", "no run has succeeded by its success deadline", is_trouble=True),
+    "overdue": Look("◆", "red", "no run has succeeded by its success deadline", is_trouble=True),
     "failing": Look("✕", "red", "its last runs failed, and none has succeeded since", is_trouble=True),
     "slow": Look("◔", "yellow", "its run takes much longer than usual", is_trouble=True),
     "missing": Look("◌", "yellow", "its last slots did not run", is_trouble=True),
@@ -105,7 +105,7 @@ def _troubles(known: Known) -> Iterator[Trouble]:
     if known.silence > SILENCE:
         yield Trouble("silent", "The daemon is silent", f"nothing heard of the parent for {known.silence:.0f} s")
     if known.stops is not None:
-        yield Trouble("stopping", "The daemon is stopping", f"since {rfc3339(known.stops.now)}")
+        yield Trouble("stopping", "The daemon is stopping", f"since {_at(known.stops.now)}")
     if known.config is None:
         yield Trouble("job file", "The job file is not loaded")
     if known.ledger is None:
@@ -179,9 +179,9 @@ def _stalled(status: JobStatus, now: float, process: str, held: str | None) -> s
         return f"its process {why}"
     began, due = status.process_started, status.next_fire
     if status.state == "starting" and began is not None and now > began + TOLERANCE:
-        return f"its process {status.pid} was started at {rfc3339(began)} and has not begun"
+        return f"its process {status.pid} was started at {_at(began)} and has not begun"
     if status.state == "sleeping" and due is not None and now > due + TOLERANCE:
-        return f"it was due at {rfc3339(due)}, and its process {status.pid} has not called"
+        return f"it was due at {_at(due)}, and its process {status.pid} has not called"
     return None
 
 
@@ -191,9 +191,9 @@ def stands_still(pid: int, process: str) -> str | None:
 
 
 def _overdue(status: JobStatus, deadline: float) -> str:
-    since = f"no success since {rfc3339(status.last_success)}" if status.last_success else "it has never succeeded"
+    since = f"no success since {_at(status.last_success)}" if status.last_success else "it has never succeeded"
     failed = f"; {_failures(status)}" if status.consecutive_failures else ""
-    return f"{since}, and it was to by {rfc3339(deadline)}{failed}"
+    return f"{since}, and it was to by {_at(deadline)}{failed}"
 
 
 def _failures(status: JobStatus) -> str:
@@ -207,13 +207,17 @@ def _slow(status: JobStatus, now: float) -> str | None:
     since, usual = status.running_since, status.usual_duration
     if status.state != "running" or since is None or usual is None or now - since <= max(SLOW * usual, SLOW_FROM):
         return None
-    return f"its run has been going on since {rfc3339(since)}; usually one takes {duration(usual)}"
+    return f"its run has been going on since {_at(since)}; usually one takes {duration(usual)}"
 
 
 def _missing(status: JobStatus) -> str | None:
     if status.missing:
         return f"{status.missing} {'slot' if status.missing == 1 else 'slots'} did not run since its last run"
     return "its last run was cut off when the daemon stopped" if status.last_outcome == "cancelled" else None
+
+
+def _at(seconds: float) -> str:
+    return rfc3339(int(seconds))
 
 
 # ---- for who asks the daemon
@@ -249,6 +253,8 @@ def answered(answers: Iterable[Message], now: float) -> Answered:
     return Answered(found, listed, judged)
 
 
-def as_json(status: JobStatus, judged: Judged) -> dict[str, Any]:
-    """What `tocsin jobs --json` and `/api/jobs` say of a job."""
-    return {"name": status.name, "health": judged.health, "why": judged.why} | statuses.as_json(status)
+def as_json(status: JobStatus, judged: Judged, memory: int | None) -> dict[str, Any]:
+    """What `tocsin jobs --json` and `/api/jobs` say of a job; `memory` is what its process has for itself, in bytes."""
+    return {"name": status.name, "health": judged.health, "why": judged.why, "memory": memory} | statuses.as_json(
+        status
+    )

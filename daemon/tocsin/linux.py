@@ -147,6 +147,16 @@ def process_state(pid: int) -> str:
         return ""
 
 
+def private_memory(pid: int) -> int | None:
+    """Bytes of memory that process `pid` has for itself, and that its end would free; None when there is no such
+    process, or it is another user's (smaps_rollup of proc(5))."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as rollup:
+            return sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith(b"Private_"))
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def resident_memory(pid: int) -> int | None:
     """Bytes of memory that process `pid` holds (RSS), or None when there is no such process (proc(5))."""
     try:

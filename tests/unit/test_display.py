@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tocsin import display, units
+from tocsin import display, health, units
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
 from tocsin.health import Judged
-from tocsin.ipc import status
 from tocsin.ipc.job import Finished
 from tocsin.parent import statuses
 
@@ -98,14 +97,13 @@ def test_a_run_in_words(changes: dict[str, Any], words: str) -> None:
 
 def test_a_status_as_json(make_job: MakeJob) -> None:
     here = replace(statuses.of(make_job()), pid=os.getpid(), next_fire=60.0, last_run=1.5, process_started=2.0)
-    found = status.as_json(here)
+    found = health.as_json(here, Judged("well"), 4096)
     assert {"name", "state", "next_fire", "last_outcome", "pid"} <= found.keys()
     assert found["next_fire"] == "1970-01-01T00:01:00.000Z"
     assert found["last_run"] == "1970-01-01T00:00:01.500Z"
     assert found["process_started"] == "1970-01-01T00:00:02.000Z"
     assert found["last_success"] is None
-    assert found["memory"] > 1024**2
-    assert status.as_json(statuses.of(make_job()))["memory"] is None
+    assert (found["memory"], found["health"], found["why"], found["labels"]) == (4096, "well", "", {})
 
 
 def test_a_row_as_json() -> None:

@@ -186,12 +186,12 @@ def test_the_jobs_process() -> None:
     told.measure()
     assert told.value("tocsin_job_process_up") == 1
     assert told.value("tocsin_job_process_start_time_seconds") == NOON
-    assert (told.value("tocsin_job_process_resident_memory_bytes") or 0) > 1e6
+    assert (told.value("tocsin_job_process_private_memory_bytes") or 0) > 1e6
     told.tell(ProcessExited("job", "sla-check", "signal", "SIGKILL"))
     told.measure()
     assert told.value("tocsin_job_process_up") == 0
     assert told.value("tocsin_job_process_start_time_seconds") == 0
-    assert told.value("tocsin_job_process_resident_memory_bytes") == 0
+    assert told.value("tocsin_job_process_private_memory_bytes") == 0
     assert told.value("tocsin_job_process_exits_total", reason="signal") == 1
     assert told.value("tocsin_job_process_exits_total", reason="clean") == 0
 

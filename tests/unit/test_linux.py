@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from harness import until
 from tocsin import linux
 
 PATIENCE = 30.0  # seconds until a test gives up on another process
@@ -27,8 +28,8 @@ def test_a_timer_wakes_at_its_instant_and_not_before() -> None:
     timer = linux.timerfd()
     times = None
     while times is None:
-        until = time.time() + 0.05
-        linux.arm_timerfd(timer, until)
+        instant = time.time() + 0.05
+        linux.arm_timerfd(timer, instant)
         assert select.select([timer], [], [], PATIENCE)[0] == [timer]
         woken = time.time()
         try:
@@ -43,8 +44,8 @@ def test_a_timer_wakes_at_its_instant_and_not_before() -> None:
 
 def test_an_instant_that_has_passed_wakes_at_once() -> None:
     timer = linux.timerfd()
-    for until in (0.0, 1.0, time.time() - 0.5, float(int(time.time()))):
-        linux.arm_timerfd(timer, until)
+    for instant in (0.0, 1.0, time.time() - 0.5, float(int(time.time()))):
+        linux.arm_timerfd(timer, instant)
         assert select.select([timer], [], [], PATIENCE)[0] == [timer]
     os.close(timer)
 
@@ -183,6 +184,37 @@ def test_memory_of_a_process() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     assert linux.resident_memory(process.pid) is None
+
+
+def test_memory_that_a_process_has_for_itself() -> None:
+    """What a child shares with its parent is not its own."""
+    ours, theirs = os.pipe()
+    block = bytearray(os.urandom(1024) * 32 * 1024)  # 32 MB that a fork shares
+    if not (child := os.fork()):
+        os.close(theirs)
+        os.read(ours, 1)
+        os._exit(0)
+    try:
+        resident, private = linux.resident_memory(child), linux.private_memory(child)
+        assert resident
+        assert private
+        assert resident > len(block) > 4 * private
+    finally:
+        os.close(theirs)
+        os.close(ours)
+        os.waitpid(child, 0)
+    assert linux.private_memory(child) is None
+
+
+def test_the_state_of_a_process() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            until(lambda: linux.process_state(process.pid) == "S", "it to sleep")
+            process.send_signal(signal.SIGSTOP)
+            until(lambda: linux.process_state(process.pid) == "T", "it to stop")
+        finally:
+            process.kill()
+    assert linux.process_state(process.pid) == ""
 
 
 def test_the_kernel_says_whether_something_keeps_the_clock_right() -> None:

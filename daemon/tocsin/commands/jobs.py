@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tocsin import display, health
+from tocsin import display, health, linux
 from tocsin.commands.asking import ask
 from tocsin.commands.common import examples, job_file_option
 from tocsin.ipc.control import ListJobs
@@ -19,7 +19,10 @@ def jobs(file: Path, as_json: bool) -> None:
     """Show each job's health, next fire, last outcome and process."""
     found = health.answered(ask(file, ListJobs()), time.time())
     if as_json:
-        shown = [health.as_json(one, found.judged[one.name]) for one in found.statuses]
+        shown = [
+            health.as_json(one, found.judged[one.name], linux.private_memory(one.pid) if one.pid else None)
+            for one in found.statuses
+        ]
         click.echo(json.dumps(shown, indent=2))
     else:
         for trouble in found.troubles:

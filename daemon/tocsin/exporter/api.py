@@ -29,18 +29,20 @@ def readiness(state: State, now: float, clock: float) -> tuple[int, dict[str, An
 
 
 def job_list(state: State, now: float, clock: float) -> list[dict[str, Any]]:
+    state.want_memory(clock)
     judged = state.judged(now, clock)
     return [_job(job, judged[name]) for name, job in sorted(state.jobs.items())]
 
 
 def one_job(state: State, job: KnownJob, now: float, clock: float) -> dict[str, Any]:
     """The job with its last slots, the latest first."""
+    state.want_memory(clock)
     shown = _job(job, state.judged(now, clock)[job.status.name])
     return {**shown, "slots": [_slot(slot) for slot in reversed(job.slots)]}
 
 
 def _job(job: KnownJob, judged: Judged) -> dict[str, Any]:
-    return {**health.as_json(job.status, judged), "totals": job.totals}
+    return {**health.as_json(job.status, judged, job.memory), "totals": job.totals}
 
 
 def _slot(slot: Slot) -> dict[str, Any]:

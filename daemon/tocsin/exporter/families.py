@@ -160,8 +160,8 @@ class Families:
         )
         self.process_up = gauge("tocsin_job_process_up", "Whether the job's process lives.", "job_name")
         self.process_memory = gauge(
-            "tocsin_job_process_resident_memory_bytes",
-            "Memory (RSS) of the job's process, most of it shared with the others; 0: none lives.",
+            "tocsin_job_process_private_memory_bytes",
+            "Memory that the job's process has for itself, read about once a minute; 0: none lives, or not read yet.",
             "job_name",
         )
         self.process_start = gauge(

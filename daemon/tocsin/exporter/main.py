@@ -73,13 +73,20 @@ async def _run(
 
     loop.set_exception_handler(lambda _, context: log.error("in the exporter's loop", why=str(context)))
     loop.add_reader(channel.fileno(), hear)
+    measuring = asyncio.create_task(_measure(state))
     recalling = asyncio.create_task(_recall(state, past, news))
     server = asyncio.create_task(
         serve(listener, routes.answer, past.ask, access.tls.context if access.tls else None, refusals)
     )
-    await asyncio.wait((stopped, server, recalling), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((stopped, server, recalling, measuring), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():
-        next(one for one in (stopped, server, recalling) if one.done()).result()
+        next(one for one in (stopped, server, recalling, measuring) if one.done()).result()
+
+
+async def _measure(state: State) -> Never:
+    """Keep the memory of the jobs' processes known, while somebody asks for it."""
+    while True:
+        await asyncio.sleep(state.measure(time.monotonic()))
 
 
 async def _recall(state: State, past: Past, news: asyncio.Event) -> Never:

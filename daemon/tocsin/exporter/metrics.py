@@ -29,7 +29,6 @@ from tocsin.ipc.exporter import (
 from tocsin.ipc.job import Finished
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import EXIT_REASONS
-from tocsin.linux import resident_memory
 
 OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -146,13 +145,14 @@ class Metrics:
             if used != self._labels:
                 self._relabel(used)
 
-    def measure(self, judged: Iterable[tuple[JobStatus, Health]]) -> None:
+    def measure(self, jobs: Iterable[tuple[KnownJob, Health]]) -> None:
         """Bring up to date what no message tells: the jobs' health, the memory of their processes, and their number."""
         number = dict.fromkeys(JOB_STATES, 0)
-        for status, health in judged:
+        for job, health in jobs:
+            status = job.status
             number["disabled" if not status.enabled else "paused" if status.paused else "enabled"] += 1
             if series := self._series.get(status.name):
-                series.measured(health, resident_memory(status.pid) if status.pid else None)
+                series.measured(health, job.memory)
         for state, count in number.items():
             self.families.jobs.labels(state).set(count)
 

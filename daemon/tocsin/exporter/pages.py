@@ -15,12 +15,12 @@ from tocsin import __version__
 from tocsin.exporter import charts, runs
 from tocsin.exporter.state import SLOTS_KEPT, KnownJob, Slot, State
 from tocsin.exporter.views import SORTS, View
-from tocsin.health import LOOKS, Judged, headline
+from tocsin.health import LOOKS, Judged, headline, held
 from tocsin.ipc.fates import FATES, Fate
 from tocsin.ipc.history import TRIGGERS, WANTED, Row, Rows, Slots
 from tocsin.schedule.zones import load_zone
 from tocsin.timestamps import rfc3339
-from tocsin.units import duration
+from tocsin.units import duration, size
 
 NEAREST, NEAR = 5, 0.5  # names that are offered for one that is not there, and how like it they must be
 LONGEST_NAME = 63  # characters: no job's name is longer
@@ -61,6 +61,7 @@ class Pages:
             at=_at,
             in_zone=_in_zone,
             sentence=_sentence,
+            size=size,
             seconds=_seconds,
             number=_number,
             fate=_fate,
@@ -85,7 +86,10 @@ class Pages:
         fires = [job.status.next_fire for job in jobs.values() if job.status.enabled and job.status.next_fire]
         fitting = [(name, job) for name, job in jobs.items() if view.fits(job)]
         shown = [row for row in fitting if view.health in ("", judged[row[0]].health)]
-        words, number = headline(self._state.troubles(clock), Counter(one.health for one in judged.values()))
+        troubles = self._state.troubles(clock)
+        if why_none := held(troubles):  # which stands above the table, once
+            judged = {name: Judged(one.health) if one.why == why_none else one for name, one in judged.items()}
+        words, number = headline(troubles, Counter(one.health for one in judged.values()))
         return self._page(
             "overview.html",
             now,
@@ -115,6 +119,7 @@ class Pages:
         return rows
 
     def job(self, job: KnownJob, now: float, clock: float) -> bytes:
+        self._state.want_memory(clock)
         return self._page(
             "job.html",
             now,

@@ -173,7 +173,7 @@ class Routes:
         clock = self._clock()
         rendered, body = self._scrapes.get(content_type, (-SCRAPE_SHARED, b""))
         if clock - rendered >= SCRAPE_SHARED:
-            self._metrics.measure(self._state.healths(self._now(), clock))
+            self._metrics.measure(self._state.measured(self._now(), clock))
             body = self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
             self._scrapes[content_type] = clock, body
         return Reply(200, content_type, body)

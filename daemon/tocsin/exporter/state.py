@@ -8,6 +8,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tocsin.exporter.processes import Processes, Seen
 from tocsin.health import Health, Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
 from tocsin.ipc.exporter import (
@@ -28,12 +29,9 @@ from tocsin.ipc.history import Row
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
-from tocsin.linux import process_state
 from tocsin.schedule.expected import Expected
 
 SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
-LOOKED = 1.0  # seconds for which the state of a process counts as known: who asks often costs no more
-LOOKS_AT_ONCE = 2000  # processes looked at for one answer (some 20 ms): the others have their turn at the next
 
 
 class Slot(Struct, frozen=True):  # one for each run: a frozen dataclass takes ten times as long
@@ -99,8 +97,20 @@ class KnownJob:
     slots: deque[Slot] = field(default_factory=lambda: deque(maxlen=SLOTS_KEPT))
     changes: int = 0  # grows with every message about the job
     expected: Expected = field(default_factory=Expected)
-    process: str = ""  # the state of its process, as proc(5) writes it
-    looked: float = -LOOKED  # the monotonic clock when that was read
+    seen: Seen | None = None  # its process
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that its process has for itself."""
+        return self.seen.memory if self.seen else None
+
+    def follow(self) -> None:
+        """Its status may name another process."""
+        pid = self.status.pid
+        if pid is None:
+            self.seen = None
+        elif self.seen is None or self.seen.pid != pid:
+            self.seen = Seen(pid)
 
     @property
     def totals(self) -> dict[str, float]:
@@ -118,6 +128,7 @@ class State:
         self._stops: DaemonStops | None = None
         self._heard = clock  # that we were forked is a sign of life
         self._heartbeat = clock
+        self.processes = Processes()
         self.unread: dict[str, None] = {}  # jobs whose slots from before this process are still to be read, in order
 
     def hear(self, message: ToExporter, clock: float) -> KnownJob | None:
@@ -141,6 +152,7 @@ class State:
                 if job := self.jobs.get(message.job):
                     job.status = statuses.after(job.status, message)
                     job.changes += 1
+                    job.follow()
                     self._remember(job, message)
                     return job
             case Committed() | EventsDropped() | LogLinesDropped() | Stop():
@@ -155,6 +167,7 @@ class State:
         job = self.jobs.setdefault(status.name, KnownJob(status))
         job.status = status
         job.changes += 1
+        job.follow()
         return job
 
     def _remember(self, job: KnownJob, message: ToExporter) -> None:
@@ -206,12 +219,16 @@ class State:
         why_none = held(self.troubles(clock))
         return {name: self.judge(job, now, why_none) for name, job in self.jobs.items()}
 
-    def healths(self, now: float, clock: float) -> list[tuple[JobStatus, Health]]:
-        return [(self.jobs[name].status, one.health) for name, one in self.judged(now, clock).items()]
+    def measured(self, now: float, clock: float) -> list[tuple[KnownJob, Health]]:
+        """For a scrape: what no message tells of the jobs."""
+        self.want_memory(clock)
+        return [(self.jobs[name], one.health) for name, one in self.judged(now, clock).items()]
 
     def judge(self, job: KnownJob, now: float, held: str | None) -> Judged:
         """`held` says why no job can be called at all. The state of the job's process is the one seen last."""
-        return judge(job.status, now, job.expected.deadline(job.status, self.began), job.process, held)
+        return judge(
+            job.status, now, job.expected.deadline(job.status, self.began), job.seen.state if job.seen else "", held
+        )
 
     def stalled(self, now: float, clock: float) -> Iterator[str]:
         """Jobs that cannot be called, beside what is wrong with the daemon, one sentence each."""
@@ -220,11 +237,16 @@ class State:
             if (found := self.judge(job, now, None)).health == "stalled":
                 yield f"job {name} is stalled: {found.why}"
 
+    def want_memory(self, clock: float) -> None:
+        """Somebody asks for the memory of the jobs' processes."""
+        self.processes.want_memory(self._seen(), clock)
+
+    def measure(self, clock: float) -> float:
+        """Measure some of it, where somebody asked of late. Seconds to the next turn."""
+        return self.processes.measure(self._seen(), clock)
+
     def _look(self, clock: float) -> None:
-        """See how the jobs' processes are."""
-        old = [job for job in self.jobs.values() if clock - job.looked >= LOOKED]
-        if len(old) > LOOKS_AT_ONCE:
-            old = sorted(old, key=lambda job: job.looked)[:LOOKS_AT_ONCE]
-        for job in old:
-            job.looked = clock
-            job.process = process_state(job.status.pid) if job.status.pid else ""
+        self.processes.look(self._seen(), clock)
+
+    def _seen(self) -> Iterator[Seen]:
+        return (job.seen for job in self.jobs.values() if job.seen)

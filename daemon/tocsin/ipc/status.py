@@ -11,7 +11,6 @@ from tocsin.ipc.job import Finished, Pause, Skipped, Sleeping
 from tocsin.ipc.ledger import JobHistory
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import JobState, Message
-from tocsin.linux import resident_memory
 from tocsin.timestamps import rfc3339
 
 NEWEST = 0.25  # what the last successful run counts for in the usual duration: a change shows after a few
@@ -22,13 +21,8 @@ _INSTANTS = (
 
 
 def as_json(status: JobStatus) -> dict[str, Any]:
-    """What `tocsin jobs --json` and `/api/jobs` say of a job: instants in RFC 3339, `memory` of its
-    process in bytes, null for what there is none of."""
-    shown = {
-        **structs.asdict(status),
-        "labels": dict(status.labels),
-        "memory": resident_memory(status.pid) if status.pid else None,
-    }
+    """Instants in RFC 3339, null for what there is none of."""
+    shown = {**structs.asdict(status), "labels": dict(status.labels)}
     return shown | {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
 
 
