@@ -124,7 +124,7 @@ class World:
         slot = (ask.due, ask.attempt)
         answer: Grant | Deny
         if self.ledger == "deny" or slot in self.granted:
-            answer = Deny(ask.job, ask.due, ask.attempt, "the slot is finished already")
+            answer = Deny(ask.job, ask.due, ask.attempt, "the slot is already finished")
         else:
             self.granted.add(slot)
             answer = Grant(ask.job, ask.due, ask.attempt)

@@ -52,7 +52,7 @@ LOOKS: dict[Health, Look] = {
 _STANDS_STILL = {  # by the letter of proc(5)
     "T": "is stopped (SIGSTOP)",
     "t": "is held by a debugger",
-    "Z": "has ended, and the daemon does not take note",
+    "Z": "has exited, but the daemon has not noticed",
 }
 _NO_PROCESS = {
     "starting": "its process is being started",
@@ -179,7 +179,7 @@ def _stalled(status: JobStatus, now: float, process: str, held: str | None) -> s
         return f"its process {why}"
     began, due = status.process_started, status.next_fire
     if status.state == "starting" and began is not None and now > began + TOLERANCE:
-        return f"its process {status.pid} was started at {_at(began)} and has not begun"
+        return f"its process {status.pid} was started at {_at(began)} but has not reported yet"
     if status.state == "sleeping" and due is not None and now > due + TOLERANCE:
         return f"it was due at {_at(due)}, and its process {status.pid} has not called"
     return None

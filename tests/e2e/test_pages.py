@@ -55,7 +55,7 @@ async def _look_around(tmp_path: Path) -> None:
             await page.until(VISIBLE, ["expire-holds"].__eq__)
             assert await page.value("document.querySelector('#shown').innerText") == "1 of 4"
             await page.choose("#filter", "nothing like that")
-            await page.until("document.querySelector('.none').innerText", "No job fits. Show all jobs".__eq__)
+            await page.until("document.querySelector('.none').innerText", "No job matches. Show all jobs".__eq__)
             await page.choose("#filter", "")
             await page.choose("#health", "")
             await page.choose("#sort", "name")

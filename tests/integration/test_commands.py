@@ -63,10 +63,10 @@ def test_a_fire_waits_for_the_slot_that_is_about_to_run(running: Start, endpoint
         return (first, second, said) if isinstance(said, Note) else None
 
     first, second, said = until(fired_meanwhile, "a fire while a slot waits")
-    assert re.fullmatch(r"the run that is due at \S+Z comes first", said.text)
+    assert re.fullmatch(r"the run due at \S+Z comes first", said.text)
     refused, run = answer(second), answer(first)
     assert isinstance(refused, Refused)
-    assert refused.why == "a manual run of tick was asked for already, and is about to begin"
+    assert refused.why == "a manual run of tick was already requested and is about to start"
     assert isinstance(run, Finished)
     assert (run.outcome, run.trigger) == ("success", "manual")
     before = [call for call in endpoint.calls if call.at < (run.started or 0)]
@@ -81,7 +81,7 @@ def test_a_fire_during_a_run_says_since_when_it_runs(running: Start, endpoint: E
     assert held.came.wait(30)
     result = daemon.run("fire", "slow")
     assert result.returncode == 1
-    assert re.search(r"slow is running already, since \S+Z; a job never runs twice at once", result.stderr)
+    assert re.search(r"slow is already running, since \S+Z; a job never runs twice at once", result.stderr)
     held.go.set()
     assert isinstance(answer(first), Finished)
 
@@ -172,7 +172,7 @@ def test_a_pause_of_what_is_paused_and_a_resume_of_what_is_not(running: Start) -
     daemon = running(DAILY.format("a", "a"))
     ready(daemon, "a")
     said = [daemon.run(*words).stdout for words in (["resume", "a"], ["pause", "a"], ["pause", "a"], ["resume", "a"])]
-    assert said == ["a was not paused: nothing to resume\n", "a is paused\n", "a is paused already\n", "a is resumed\n"]
+    assert said == ["a was not paused\n", "a is paused\n", "a is already paused\n", "a is resumed\n"]
     assert daemon.log().count("info    a: paused") == 1
 
 

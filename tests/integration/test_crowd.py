@@ -44,7 +44,7 @@ def test_the_exporter_gets_ready_again_and_again(crowd: Daemon) -> None:
         until(lambda: ready(crowd), "the next exporter to be ready")
         assert len(crowd.json("jobs")) == JOBS + 1
         assert crowd.metric("tocsin_jobs", state="enabled") == JOBS + 1
-    assert "does not listen" not in crowd.log()
+    assert "does not read" not in crowd.log()
     assert "was behind" not in crowd.log()
     assert crowd.stop() == 0
 

@@ -331,7 +331,7 @@ def test_next_refuses_nonsense() -> None:
 
 
 def test_too_many_jobs_for_the_limits_are_refused(running: Start, endpoint: Endpoint) -> None:
-    """At start, and at reload, where the old jobs go on."""
+    """At start, and at reload, where the current jobs keep running."""
     daemon = running(EVERY_SECOND)
     until(lambda: endpoint.calls, "a call")
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (100, 100))

@@ -267,7 +267,7 @@ def test_a_ledger_that_is_deleted_is_begun_anew(running: Start, endpoint: Endpoi
     for kind in kinds:
         (daemon.folder / "var" / f"ledger.sqlite{kind}").unlink()
     daemon.said("was deleted or replaced while it was in use")
-    daemon.said("the ledger has lost what it had committed")
+    daemon.said("the ledger has lost committed entries")
     calls = len(endpoint.of("tick"))
     until(lambda: len(endpoint.of("tick")) >= calls + 2, "calls to go on")
     assert daemon.stop() == 0
@@ -397,7 +397,7 @@ def test_a_deleted_control_socket_is_made_anew(running: Start, endpoint: Endpoin
     daemon = running(EVERY_SECOND)
     until(lambda: endpoint.calls, "a call")
     (daemon.folder / "var" / "control.sock").unlink()
-    daemon.said("the control socket was deleted or replaced and is made anew")
+    daemon.said("the control socket was deleted or replaced; creating it again")
     assert daemon.run("jobs").returncode == 0
 
 

@@ -99,7 +99,7 @@ def test_with_the_flag_a_guarded_endpoint_runs_nothing(site: Site) -> None:
 def test_the_flag_leaves_jobs_alone_that_have_no_secret(site: Site) -> None:
     site.write(JOB, target='send_secret = "none"')
     site.app.guarded = False
-    assert "whoever knows the URL" in site.only("endpoint.secret", "--probe-auth")["detail"]
+    assert "anyone who knows the URL" in site.only("endpoint.secret", "--probe-auth")["detail"]
     assert site.app.worked == 0
 
 

@@ -45,7 +45,7 @@ def test_a_secret_in_the_clear(site: Site) -> None:
     site.write(JOB, target="allow_insecure = true")
     finding = at(site, "http://nowhere.invalid").only("target.tls", "--timeout", "5s")
     assert finding["status"] == "warning"
-    assert "whoever is on the way reads the secret" in finding["detail"]
+    assert "anyone on the network path can read the secret" in finding["detail"]
 
 
 def test_a_port_at_which_nobody_listens(site: Site) -> None:

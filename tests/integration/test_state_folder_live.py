@@ -113,10 +113,10 @@ def test_a_folder_that_others_may_write_is_refused_by_all_who_would_use_it(daemo
         impostor.listen()
         asked = daemon.run("jobs")
     assert asked.returncode == 1
-    assert "cannot trust what answers" in asked.stderr
+    assert "cannot trust the process that answers" in asked.stderr
     found = {one["check"]: one for one in json.loads(daemon.run("doctor", "--json").stdout)}
     assert found["state.folder"]["status"] == "FAIL"
-    assert "every user of this machine may write into it" in found["state.folder"]["detail"]
+    assert "every user of this machine may write to it" in found["state.folder"]["detail"]
     assert found["state.folder"]["advice"] == f"run: chmod 700 {var}, or name another `state_dir`"
     assert victim.read_text() == "precious"
 

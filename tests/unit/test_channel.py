@@ -161,7 +161,7 @@ SAMPLES: list[Message] = [
     PauseJob("a", True),
     ReloadConfig(),
     Done("done"),
-    Note("the run that is due at 2026-01-01T00:00:00Z comes first"),
+    Note("the run due at 2026-01-01T00:00:00Z comes first"),
     Refused("why", 2),
 ]
 

@@ -236,7 +236,7 @@ def test_the_counts_are_links_that_keep_the_rest_of_the_address() -> None:
 
 
 def test_a_filter_that_no_job_fits_says_so() -> None:
-    assert "No job fits" in page(some(), "/?q=nonsense").text
+    assert "No job matches" in page(some(), "/?q=nonsense").text
 
 
 def test_a_row_is_drawn_anew_when_its_health_changes_by_time_alone() -> None:

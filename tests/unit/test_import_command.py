@@ -93,7 +93,7 @@ def test_no_job_is_overwritten_and_all_that_are_there_are_named(tocsin: Tocsin) 
     result = tocsin("import", "--write", "vercel.json")
     assert result.exit_code == 2
     assert result.stderr == (
-        "tocsin: vercel.json crons[0]: [jobs.mine]: is a job of tocsin.toml already; rename that one\n"
+        "tocsin: vercel.json crons[0]: [jobs.mine]: is already a job in tocsin.toml; rename that one\n"
         "tocsin: nothing was written\n"
     )
     assert Path("tocsin.toml").read_text() == JOB_FILE
@@ -103,7 +103,7 @@ def test_no_job_is_overwritten_and_all_that_are_there_are_named(tocsin: Tocsin) 
     ("there", "why"),
     [
         ("[target\n", "tocsin.toml: is not TOML"),
-        ('jobs = { a = { path = "/x", every = "1s" } }\n', "tocsin.toml: cannot take tables at its end"),
+        ('jobs = { a = { path = "/x", every = "1s" } }\n', "tocsin.toml: cannot append tables to it"),
         ("[daemon]\nlisten = 7\n", "tocsin.toml: [daemon] listen = 7"),
         ('[target]\nsecret_env = "X"\n', "[target] base_url: is required by job sync"),
         ('[target]\nbase_url = "${HERE}"\n', "environment variable HERE is empty"),
@@ -161,7 +161,7 @@ def test_one_variable_cannot_stand_for_the_secrets_of_two_files(tocsin: Tocsin) 
         Path(name).write_text(f"5 * * * * curl -H 'X-Token: secret-of-{name}' https://app.example.com/x\n")
     result = tocsin("import", "a", "b")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "b: X_SECRET: would stand for secrets of two files" in result.stderr
+    assert "b: X_SECRET: would hold secrets of two files" in result.stderr
     assert "secret-of" not in result.stderr
 
 

@@ -24,9 +24,9 @@ def clock(set_began: Callable[[float], None]) -> None:
 
 def test_a_slot_is_granted_once(ledger: Ledger) -> None:
     assert ledger.put(ask()) == [Grant("a", T)]
-    assert ledger.put(ask(owner="s1/2")) == [Deny("a", T, 0, "the slot is started already")]
+    assert ledger.put(ask(owner="s1/2")) == [Deny("a", T, 0, "the slot is already started")]
     assert ledger.put(finished()) == []
-    assert ledger.put(ask()) == [Deny("a", T, 0, "the slot is finished already")]
+    assert ledger.put(ask()) == [Deny("a", T, 0, "the slot is already finished")]
     assert ledger.put(ask(job="b"), ask(T + 60), ask(T, attempt=1)) == [
         Grant("b", T),
         Grant("a", T + 60),
@@ -110,7 +110,7 @@ def test_a_withdrawn_ask_is_a_missed_slot(ledger: Ledger) -> None:
     ledger.put(ask(), skipped(T, T, 1, "missed", "too late"))
     assert ledger.brief() == [(0, "missed", "missed", 1)]
     assert ledger.rows()[0]["detail"] == "too late"
-    assert ledger.put(ask()) == [Deny("a", T, 0, "the slot is missed already")]
+    assert ledger.put(ask()) == [Deny("a", T, 0, "the slot is already missed")]
 
 
 def test_a_withdrawn_manual_run(ledger: Ledger) -> None:

@@ -169,7 +169,7 @@ def test_beyond_what_is_kept_events_are_counted_as_dropped_and_that_is_said_once
         feed.define(make_job(name=f"job-{n}"))
     for n in range(300):
         feed.tell(finished(f"job-{n % 50}", T + n))
-    assert len([text for text in warned if "does not listen" in text]) == 1
+    assert len([text for text in warned if "does not read" in text]) == 1
     assert len(feed._untold) <= 100 + 2 * 50
     exporter.room = 10_000
     feed.pump()

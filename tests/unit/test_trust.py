@@ -34,7 +34,7 @@ def test_a_folder_that_everyone_may_write_is_not_though_it_be_sticky(folder: Pat
     folder.chmod(mode)
     found = unsafe(folder, ME)
     assert found
-    assert found.why == f"{folder} has mode {mode:o}, so every user of this machine may write into it"
+    assert found.why == f"{folder} has mode {mode:o}, so every user of this machine may write to it"
     assert found.cure == f"run: chmod 700 {folder}, or name another `state_dir`"
 
 
@@ -42,7 +42,7 @@ def test_whoever_may_write_above_it_can_replace_it(folder: Path) -> None:
     folder.parent.chmod(0o777)
     found = unsafe(folder, ME)
     assert found
-    assert f"may put another folder in the place of {folder}" in found.why
+    assert f"may replace {folder} with another folder" in found.why
     assert found.cure == f"run: chmod go-w {folder.parent}"
     assert unsafe(folder / "not" / "there" / "yet", ME)
     folder.parent.chmod(0o1777)
@@ -74,11 +74,11 @@ def test_a_group_counts_when_somebody_else_is_in_it(folder: Path, monkeypatch: p
     monkeypatch.setattr(pwd, "getpwall", lambda: [me, bob])
     found = unsafe(folder, ME)
     assert found
-    assert "(bob) may put another folder" in found.why
+    assert "(bob) may replace" in found.why
     folder.parent.chmod(0o755)
     found = unsafe(folder, ME)
     assert found
-    assert "(bob) may write into it" in found.why
+    assert "(bob) may write to it" in found.why
 
 
 def test_the_group_of_root_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,10 @@ def ask(file: Path, request: Request) -> list[Answer]:
     try:
         owner = state_dir.stat().st_uid
         if why := unsafe(state_dir, owner):
-            fail(f"cannot trust what answers in {state_dir}: {why}", FAILED)
+            fail(f"cannot trust the process that answers in {state_dir}: {why}", FAILED)
         daemon = channel.connect(state_dir, NAME, decode_answer)
         if daemon.peer not in (0, owner, os.geteuid()):
-            fail(f"a process of user {daemon.peer} answers in {state_dir}, and not the daemon", FAILED)
+            fail(f"a process of user {daemon.peer} answers in {state_dir}, not the daemon", FAILED)
     except (FileNotFoundError, ConnectionRefusedError):
         if doubt:
             fail(f"{doubt}\nno daemon answers in {state_dir}, which is only a guess", USAGE)
@@ -44,7 +44,7 @@ def ask(file: Path, request: Request) -> list[Answer]:
                 case message:
                     answers.append(message)
     except ChannelClosed:
-        fail("the daemon went away before it answered", NOT_RUNNING)
+        fail("the daemon exited before it answered", NOT_RUNNING)
     finally:
         daemon.close()
     if isinstance(last := answers[-1], Refused):

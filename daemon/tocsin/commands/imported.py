@@ -34,7 +34,7 @@ def read(sources: Sequence[str], kind: str | None) -> list[Found]:
         try:
             text = files.decoded(sys.stdin.buffer, named) if source == "-" else files.text_of(Path(source), named)
             one = files.READERS[kind or files.kind_of(text, named)](text, named)
-            why = "would stand for secrets of two files; import them one after the other"
+            why = "would hold secrets of two files; import the files one after the other"
             faults += [
                 found.fault(named, "", name, why) for other in imported for name in sorted(one.made & other.made)
             ]
@@ -50,7 +50,7 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
     """Append the new tables if the job file then holds. Raises ConfigError and OSError; then nothing has changed."""
     old = tables.get("jobs")
     taken = [
-        found.fault(one.source, job.place, f"[jobs.{job.name}]", f"is a job of {file.name} already; rename that one")
+        found.fault(one.source, job.place, f"[jobs.{job.name}]", f"is already a job in {file.name}; rename that one")
         for one in imported
         for job in one.jobs
         if isinstance(old, dict) and job.name in old
@@ -68,7 +68,7 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
     try:
         stand_ins = writing.stand_ins(whole, held)
     except ValueError as error:  # `jobs = {…}` and the like cannot be added to
-        why = f"cannot take tables at its end: {error}"
+        why = f"cannot append tables to it: {error}"
         raise ConfigError([Fault(file.name, "", "", "", why)]) from None
     config.parse(whole.encode(), file, {**stand_ins, **os.environ})
     writing.replace(file, whole)

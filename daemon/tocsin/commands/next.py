@@ -32,7 +32,7 @@ def next_(expression: str, timezone: str, after: str | None, count: int, as_json
     try:
         moment = datetime.fromisoformat(after) if after else datetime.now(UTC)
         if moment.tzinfo is None:
-            raise ValueError("has no offset: write for example 2026-03-29T00:00:00Z")
+            raise ValueError("has no offset: use for example 2026-03-29T00:00:00Z")
     except ValueError as error:
         fail(f"--after {after}: {error}", USAGE)
     try:

@@ -17,7 +17,7 @@ def run(file: Path) -> None:
     """Run the daemon in the foreground (what supervisord starts)."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         # The parent forks under the interpreter's lock, past Python's own hooks (linux.bare_fork).
-        fail("cannot run on a free-threaded Python, where forking was never tried: use a regular build", USAGE)
+        fail("cannot run on a free-threaded Python, because forking was not tested there: use a regular build", USAGE)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload asked for too early waits, and kills nobody
     known = config.Known()
     settings = loaded(file, known)

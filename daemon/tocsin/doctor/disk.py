@@ -13,7 +13,7 @@ from tocsin.units import size
 LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
 NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB
 FEW_INODES, NO_INODES = 1000, 16  # new files that the volume takes: the ledger needs three, a log or a backup more
-_FREE_SOME = "free some: without space no slot can be recorded, and a slot that is not recorded is not called"
+_FREE_SOME = "free some space: without it no slot can be recorded, and no call is made without a record"
 
 
 def folder(path: Path) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def folder(path: Path) -> Iterator[Finding]:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        why = "is not a folder" if there == path else f"cannot be made: {there} is not a folder"
+        why = "is not a folder" if there == path else f"cannot be created: {there} is not a folder"
         yield fail("state.folder", str(path), why, "move it away, or name another `state_dir` in [daemon]")
         return
     yield _writable(path, there)
@@ -40,7 +40,7 @@ def _writable(path: Path, there: Path) -> Finding:
     if found := unsafe(path, owner if there == path else os.geteuid()):
         return fail("state.folder", str(path), found.why, found.cure)
     if owner != os.geteuid() and there == path:
-        detail = f"belongs to user {owner}, and this is user {os.geteuid()}: what user {owner} may do was not tried"
+        detail = f"belongs to user {owner}, and this is user {os.geteuid()}: what user {owner} may do was not tested"
         return warning("state.folder", str(path), detail, "run doctor as the user that the daemon runs as")
     return ok("state.folder", str(path), "can be written" if there == path else "can be made")
 
@@ -55,7 +55,7 @@ def _advice(error: OSError, there: Path) -> str:
         case errno.EROFS:
             return f"mount the volume of {there} for writing, or {other}"
         case errno.EACCES | errno.EPERM:
-            return f"let the daemon's user write into {there} (chown), or {other}"
+            return f"let the daemon's user write to {there} (chown), or {other}"
     return f"find out what is wrong with {there} (dmesg), or {other}"
 
 

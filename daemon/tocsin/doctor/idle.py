@@ -21,7 +21,7 @@ SLOWER = 5.0  # times as long as an answer without them that it may take
 ROUNDS = 2  # in each of which it must not answer, and answer once they are closed: one may be chance
 _ADVICE = (
     "give the server more workers or threads (gunicorn --threads 4), or set `arm = false` for the jobs that call it:"
-    " they then connect only at their instant"
+    " they then connect only at their due instant"
 )
 
 
@@ -74,17 +74,17 @@ async def check(subject: str, question: Question, jobs: int, usual: float, until
     patience = max(PATIENCE, SLOWER * usual)
     for _ in range(ROUNDS):
         if time.monotonic() + 3 * patience > until:
-            return skipped(CHECK, subject, "not asked beside an idle connection: the time for it was over")
+            return skipped(CHECK, subject, "not tested with an idle connection: no time was left")
         try:
             async with question.idle(many, patience):
                 beside = await question.is_answered(patience)
             alone = beside or await question.is_answered(patience)
         except OSError as error:
-            return skipped(CHECK, subject, f"not known whether it answers beside an idle connection: {error}")
+            return skipped(CHECK, subject, f"unknown whether it answers during an idle connection: {error}")
         if beside:
             return ok(CHECK, subject, "answers while another connection to it is idle")
         if not alone:
-            return skipped(CHECK, subject, "not known whether it answers beside an idle connection: it is too slow now")
+            return skipped(CHECK, subject, "unknown whether it answers during an idle connection: it is too slow now")
     what = "an idle connection to it is open" if many == 1 else f"{many} idle connections to it are open"
-    detail = f"answers nobody while {what}: its visitors wait for each job that has connected before its instant"
+    detail = f"answers no one else while {what}: its visitors wait for each job that connects before its due time"
     return warning(CHECK, subject, detail, _ADVICE)

@@ -122,7 +122,7 @@ def _refused(job: Job, answer: Answer) -> Iterator[Finding]:
             SECRET,
             job.name,
             f"{answer.status} to {answer.method} with an HTML page: a firewall, bot or deployment protection?",
-            "whatever it is must let Tocsin pass",
+            "allow Tocsin there",
         )
         return
     yield ok(PATH, job.name, f"answers {answer.status} to {answer.method}")
@@ -132,14 +132,14 @@ def _refused(job: Job, answer: Answer) -> Iterator[Finding]:
 def _open(job: Job, answer: Answer) -> Iterator[Finding]:
     if job.secret is None and job.signing_secret is None:
         yield ok(PATH, job.name, f"answers {answer.status} to {answer.method}")
-        yield ok(SECRET, job.name, "no secret is sent: whoever knows the URL can run it")
+        yield ok(SECRET, job.name, "no secret is sent: anyone who knows the URL can run it")
         return
     ran = "the job has run" if answer.method == job.method else "the job may have run"
     yield fail(
         SECRET,
         job.name,
         f"OPEN TO THE WORLD: {answer.status} to {answer.method} without the secret ({ran})",
-        "let the app answer 401 when the secret is missing or wrong, before it does anything",
+        "make the app answer 401 when the secret is missing or wrong, before it does anything",
     )
 
 
@@ -147,38 +147,38 @@ def _routed(job: Job, answer: Answer, succeeded: bool) -> Iterator[Finding]:
     """The answer of a router to OPTIONS."""
     got = f"{answer.status} to OPTIONS"
     if answer.allow and (job.method in answer.allow or "*" in answer.allow):
-        yield ok(PATH, job.name, f"there, and takes {job.method}")
+        yield ok(PATH, job.name, f"exists, and accepts {job.method}")
     elif answer.allow:
-        advice = f"set `method` of [jobs.{job.name}] to one of these, or let the app take {job.method}"
+        advice = f"set `method` of [jobs.{job.name}] to one of these, or make the app accept {job.method}"
         yield fail(PATH, job.name, f"the method {job.method} is not allowed (405): {_takes(answer)}", advice)
     elif answer.status == 405:
         yield _believed(job, succeeded, f"{got}, and {_takes(answer)}", f"is {job.method} right? {PROBE}")
     elif answer.status == 501:
-        yield warning(PATH, job.name, f"{got}: the server does not know OPTIONS, and so does not tell", PROBE)
+        yield warning(PATH, job.name, f"{got}: the server does not support OPTIONS, so this is unknown", PROBE)
     else:
-        yield warning(PATH, job.name, f"{got} names no methods: whether {job.method} is right it does not tell", PROBE)
+        yield warning(PATH, job.name, f"{got} names no methods, so whether {job.method} is right is unknown", PROBE)
     if job.secret is None and job.signing_secret is None:
-        yield ok(SECRET, job.name, "no secret is sent: whoever knows the URL can run it")
+        yield ok(SECRET, job.name, "no secret is sent: anyone who knows the URL can run it")
     else:
-        why = f"not asked whether it refuses a call without the secret: that takes a {job.method}"
+        why = f"not tested whether it refuses a call without the secret: that needs a {job.method}"
         yield skipped(SECRET, job.name, why, PROBE)
 
 
 def _believed(job: Job, succeeded: bool, detail: str, advice: str) -> Finding:
     if succeeded:
-        return ok(PATH, job.name, f"{detail}; but its last run was a success, which counts for more")
+        return ok(PATH, job.name, f"{detail}; but its last run was a success, which is stronger evidence")
     return fail(PATH, job.name, detail, advice)
 
 
 def _not_found(own: bool) -> str:
     advice = "is the path right, and is the app deployed?"
-    return advice if own else f"{advice} Where a router answers only to the methods it knows: {PROBE}"
+    return advice if own else f"{advice} If a router answers only to the methods it knows: {PROBE}"
 
 
 def _takes(answer: Answer) -> str:
     if not answer.allow:
-        return "the server does not say which methods it takes (Allow)"
-    return f"the server takes {one_line(', '.join(sorted(answer.allow)))}"
+        return "the server does not say which methods it accepts (Allow)"
+    return f"the server accepts {one_line(', '.join(sorted(answer.allow)))}"
 
 
 def where_to(job: Job, location: str) -> str:
@@ -204,11 +204,11 @@ def clock(subject: str, answer: Answer) -> Finding:
     except (ValueError, OverflowError):
         return skipped(CLOCK, subject, "the server sends no Date to compare the clocks with")
     if answer.headers.get("age", "0").strip() != "0":
-        return skipped(CLOCK, subject, "the answer came from a cache: its Date says nothing of now")
+        return skipped(CLOCK, subject, "the answer came from a cache, so its Date is not the current time")
     ahead, behind = stamp - answer.received, answer.sent - (stamp + 1)  # what is certain; negative: nothing is
     surely = max(ahead, behind)
     if surely <= SKEW[0]:
-        return ok(CLOCK, subject, "the clocks agree, as far as whole seconds tell")
+        return ok(CLOCK, subject, "the clocks agree to the second")
     side = "ahead of" if ahead > behind else "behind"
     detail = f"its clock is at least {surely:.0f} s {side} this one ({rfc3339(stamp)} there)"
     advice = "find out which of the two is wrong (timedatectl), and let NTP keep it"

@@ -17,7 +17,7 @@ from tocsin.parent.state_folder import held_by
 ANSWER = 3.0  # seconds for the exporter to say that it is well
 LISTEN = "exporter.listen"
 VARIABLE = "TOCSIN_LISTEN"
-_WHOSE = "ss -ltnp shows who it is; stop it, or set another `listen`"
+_WHOSE = "ss -ltnp shows which; stop it, or set another `listen`"
 
 
 def check(config: Config, *, running: bool) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def check(config: Config, *, running: bool) -> Iterator[Finding]:
         bind(*config.listen).close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            yield fail(LISTEN, subject, f"cannot be listened on: {error.strerror or error}", advice(error))
+            yield fail(LISTEN, subject, f"cannot listen here: {error.strerror or error}", advice(error))
         elif not running:
             yield _taken(config, subject, error)
         elif theirs == []:
@@ -67,16 +67,16 @@ def _elsewhere(config: Config, there: str) -> Finding:
 def _held(config: Config, subject: str) -> Finding:
     """Something listens there; the daemon's exporter, if all is right."""
     if config.access.tls and config.access.tls.asks_clients:
-        return ok(LISTEN, subject, "held; who is there answers only to clients with a certificate")
+        return ok(LISTEN, subject, "in use; the process there answers only clients with a certificate")
     try:
         status, is_tocsin = _healthz(config)
     except (OSError, http.client.HTTPException) as error:
-        detail = f"something listens there and does not answer as the exporter does: {error}"
-        return fail(LISTEN, subject, detail, "ss -ltnp shows who it is; the daemon's log says more")
+        detail = f"something listens there, but does not answer like the exporter: {error}"
+        return fail(LISTEN, subject, detail, "ss -ltnp shows which it is; the daemon's log says more")
     if not is_tocsin:
         return fail(LISTEN, subject, f"another program listens there (it answers /healthz with {status})", _WHOSE)
     if status == 503:
-        detail = "the exporter answers, but does not hear the daemon"
+        detail = "the exporter answers, but gets no messages from the daemon"
         return warning(LISTEN, subject, detail, "the daemon's log says why")
     return ok(LISTEN, subject, "the daemon's exporter answers")
 
@@ -88,7 +88,7 @@ def _taken(config: Config, subject: str, error: OSError) -> Finding:
     except (OSError, http.client.HTTPException):
         is_tocsin = False
     if not is_tocsin:
-        return fail(LISTEN, subject, f"cannot be listened on: {error.strerror}", advice(error))
+        return fail(LISTEN, subject, f"cannot listen here: {error.strerror}", advice(error))
     detail = f"a Tocsin daemon listens there, and its state folder is not {config.state_dir}"
     then = (
         "was TOCSIN_STATE_DIR set for that daemon alone? Set it for doctor too; a second daemon needs its own `listen`"

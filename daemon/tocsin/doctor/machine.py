@@ -38,7 +38,7 @@ def processes(jobs: int) -> Finding:
         return fail(
             "machine.limits",
             in_number(jobs),
-            f"need {needed} processes, and this container or unit may have {allowed}",
+            f"need {needed} processes, and this container or unit allows {allowed}",
             "raise pids_limit of the container, or TasksMax in the systemd unit",
         )
     return ok("machine.limits", in_number(jobs), "descriptors and processes are enough")
@@ -48,7 +48,7 @@ def memory(jobs: int, free: int | None) -> Finding:
     """`free` is in bytes."""
     needed = BASE_MEMORY + JOB_MEMORY * jobs
     if free is None:
-        return skipped("machine.memory", in_number(jobs), f"need about {size(needed)}; what is free could not be read")
+        return skipped("machine.memory", in_number(jobs), f"need about {size(needed)}; free memory is unknown")
     if free < needed:
         return warning(
             "machine.memory",
@@ -128,7 +128,7 @@ def clock() -> Finding:
         return warning(
             "machine.clock",
             "system clock",
-            "nothing keeps it right (the kernel has it as unsynchronised)",
+            "no service keeps it right (the kernel reports it as unsynchronised)",
             "run chrony or systemd-timesyncd; in a container, on the host",
         )
     return ok("machine.clock", "system clock", "synchronised")

@@ -30,7 +30,7 @@ def faults(error: ConfigError) -> list[Finding]:
     for one in error.faults:
         place = " ".join(part for part in (one.table and f"[{one.table}]", one.key) if part)
         value = f"{one.value}: " if one.value else ""
-        found.append(fail("configuration.file", place or one.file, f"{value}{one.why}", "mend it, then: tocsin check"))
+        found.append(fail("configuration.file", place or one.file, f"{value}{one.why}", "fix it, then: tocsin check"))
     return found
 
 
@@ -40,7 +40,7 @@ def check(config: Config, jobs: Mapping[str, Job]) -> Iterator[Finding]:
     if enabled:
         yield ok("configuration.file", config.file.name, what)
     else:
-        yield warning("configuration.file", config.file.name, what, "set enabled = true for the jobs that are to run")
+        yield warning("configuration.file", config.file.name, what, "set enabled = true for the jobs that should run")
     for said in config.warnings:
         detail, _, advice = said.partition("; ")
         yield warning("configuration.file", config.file.name, detail, advice)
@@ -133,6 +133,6 @@ def schedule(job: Job, now: float) -> Finding:
             job.name,
             f"may run for {duration(job.longest_run)}, and is due again after {duration(gap)}; what comes due"
             " meanwhile is skipped (overlap)",
-            "lower `timeout`, or let it be due less often",
+            "lower `timeout`, or run it less often",
         )
     return ok("configuration.schedule", job.name, f"{job.schedule.words}, next {rfc3339(first)}")

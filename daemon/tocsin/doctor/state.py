@@ -52,7 +52,7 @@ def check(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Fin
     try:
         yield from _looked_at(config, jobs, state)
     except PermissionError as error:
-        detail = f"user {os.geteuid()} may not look at it: {error.strerror}"
+        detail = f"user {os.geteuid()} may not read it: {error.strerror}"
         yield fail("state.folder", str(error.filename), detail, "run doctor as the user that the daemon runs as")
 
 

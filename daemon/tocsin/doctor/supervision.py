@@ -30,7 +30,7 @@ def beside(job_file: Path) -> Path | None:
 
 def check(file: Path | None, drain: float) -> Iterator[Finding]:
     if file is None:
-        yield skipped(f"{CHECK}.file", DEFAULT_FILE, "not beside the job file", "tocsin doctor --supervisord FILE")
+        yield skipped(f"{CHECK}.file", DEFAULT_FILE, "not in the job file's folder", "tocsin doctor --supervisord FILE")
         return
     parser = UnhosedConfigParser()
     try:
@@ -44,7 +44,7 @@ def check(file: Path | None, drain: float) -> Iterator[Finding]:
     except (configparser.Error, UnicodeDecodeError) as error:
         lines = [number for number, _ in getattr(error, "errors", ())] or [getattr(error, "lineno", None)]
         where = f" (line {lines[0]})" if lines[0] else ""  # not the line itself: a secret may stand there
-        yield fail(f"{CHECK}.file", str(file), f"is no supervisord file{where}", "name another with --supervisord")
+        yield fail(f"{CHECK}.file", str(file), f"is not a supervisord file{where}", "name another with --supervisord")
         return
     programs = [name for name in parser.sections() if name.startswith("program:") and _is_ours(dict(parser[name]))]
     if not programs:
@@ -77,9 +77,7 @@ def program(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
     except ValueError as error:
         yield fail(f"{CHECK}.program", name, f"cannot be understood: {error}", "see supervisord.org/configuration.html")
         return
-    yield from found or [
-        ok(f"{CHECK}.program", name, f"gives a stop more than `drain` ({drain:g} s), and starts it anew")
-    ]
+    yield from found or [ok(f"{CHECK}.program", name, f"gives a stop more than `drain` ({drain:g} s), and restarts it")]
 
 
 def _judged(name: str, section: dict[str, str], drain: float) -> Iterator[Finding]:
@@ -96,7 +94,7 @@ def _judged(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
         yield fail(f"{CHECK}.stopsignal", name, detail, "stopsignal=TERM")
     restart = auto_restart(section.get("autorestart", "unexpected"))
     if restart is not RestartUnconditionally:
-        detail = "a daemon that has died is not started again" if not restart else "after exit code 0 it stays down"
+        detail = "a daemon that died is not restarted" if not restart else "after exit code 0 it stays down"
         yield (warning if restart else fail)(f"{CHECK}.autorestart", name, detail, "autorestart=true")
     if boolean(section.get("stopasgroup", "false")):
         detail = "stopasgroup sends the stop to the children too, which ends their calls at once"

@@ -80,7 +80,7 @@ class _Origin:
     async def examine(self) -> list[Finding]:
         found: list[Finding] = []
         if self.scheme == "http" and is_public(self.host):
-            detail = "http:// to a public host: whoever is on the way reads the secret"
+            detail = "http:// to a public host: anyone on the network path can read the secret"
             found.append(warning("target.tls", self.subject, detail, "https:// in base_url, without allow_insecure"))
         addresses = await self._resolved(found)
         reached = await self._connected(addresses, found) if addresses else []
@@ -90,7 +90,7 @@ class _Origin:
             await self._ask(reached, found)
         else:
             subject = self.first.name if len(self.jobs) == 1 else in_number(len(self.jobs))
-            found.append(skipped(PATH, subject, f"not asked: {self.subject} was not reached"))
+            found.append(skipped(PATH, subject, f"not tested: {self.subject} was not reached"))
         return found
 
     def _step(self) -> float:
@@ -100,8 +100,8 @@ class _Origin:
     def _beside_proxy(self, variable: str, *, reached: bool) -> Finding:
         """The environment names a proxy for this target. Its address is not shown: it may hold a password."""
         if reached:
-            return ok("target.proxy", self.subject, f"{variable} is set and not used; there is a way without it")
-        detail = f"{variable} is set, but Tocsin does not use proxies, and there is no way without one"
+            return ok("target.proxy", self.subject, f"{variable} is set but not used; the target is reachable")
+        detail = f"{variable} is set, but Tocsin does not use proxies, and the target is unreachable without one"
         return fail(
             "target.proxy",
             self.subject,
@@ -131,11 +131,11 @@ class _Origin:
         reached = [one for one, error in zip(addresses, errors, strict=True) if error is None]
         lost = [f"{one[0]}: {error}" for (_, one), error in zip(addresses, errors, strict=True) if error]
         if not reached:
-            advice = "does the app run there, is the port right, and does a firewall stand between?"
+            advice = "does the app run there, is the port right, and is there a firewall in between?"
             found.append(fail("target.connect", self.subject, "; ".join(lost), advice))
         elif lost:
-            detail = f"{len(lost)} of {len(addresses)} addresses do not take connections ({'; '.join(lost)})"
-            advice = "the first call waits 250 ms for it: mend it, or take it out of the name"
+            detail = f"{len(lost)} of {len(addresses)} addresses do not accept connections ({'; '.join(lost)})"
+            advice = "the first call waits 250 ms for it: fix it, or remove it from the name"
             found.append(warning("target.connect", self.subject, detail, advice))
         else:
             many = f" on all {len(reached)} addresses" if len(reached) > 1 else ""
@@ -225,7 +225,7 @@ class _Origin:
     ) -> list[Finding]:
         async with gate:
             if self._silent or time.monotonic() >= self._until:
-                why = f"not asked: {self.subject} was silent before, or the time for it was over"
+                why = f"not tested: {self.subject} did not answer before, or no time was left"
                 return [warning(PATH, job.name, why, "tocsin doctor --timeout 2m")]
             try:
                 async with asyncio.timeout(self._step()):
@@ -286,8 +286,8 @@ def validity(subject: str, until: float, now: float) -> Finding:
     days = int((until - now) // 86400)
     if until - now < EXPIRES_SOON:
         detail = f"the certificate expires in {days} days, on {rfc3339(until)}"
-        return warning("target.tls", subject, detail, "renew it, and see why that did not happen by itself")
-    return ok("target.tls", subject, f"the certificate is right, for {days} more days")
+        return warning("target.tls", subject, detail, "renew it, and find out why that did not happen automatically")
+    return ok("target.tls", subject, f"the certificate is valid for {days} more days")
 
 
 def _without_query(url: str) -> URL:

@@ -34,33 +34,33 @@ class Families:
         self.config = gauge("tocsin_config_info", "The job file in use, by its hash.", "hash")
         self.reload_successful = gauge(
             "tocsin_config_last_reload_successful",
-            "Whether the last load of the job file was taken over; 0: the one before stays in use.",
+            "Whether the last load of the job file succeeded; 0: the previous one stays in use.",
         )
         self.reload_success_time = gauge(
             "tocsin_config_last_reload_success_timestamp_seconds",
-            "When the job file was last taken over, in Unix time.",
+            "When the job file was last loaded, in Unix time.",
         )
         self.jobs = gauge("tocsin_jobs", "Jobs of the job file; each is in one state.", "state")
-        self.ledger_up = gauge("tocsin_ledger_up", "Whether the ledger commits what it is given.")
+        self.ledger_up = gauge("tocsin_ledger_up", "Whether the ledger commits its entries.")
         self.ledger_commit = histogram(
             "tocsin_ledger_commit_seconds", "How long commits of the ledger took.", COMMIT_BUCKETS
         )
         self.ledger_backlog = gauge("tocsin_ledger_backlog", "Entries the ledger has not committed yet.")
         self.ledger_exits = counter(
-            "tocsin_ledger_process_exits_total", "Ends of the ledger's process, by reason.", "reason"
+            "tocsin_ledger_process_exits_total", "Exits of the ledger's process, by reason.", "reason"
         )
         self.events_dropped = counter(
-            "tocsin_events_dropped_total", "Events the exporter was too far behind to be told."
+            "tocsin_events_dropped_total", "Events dropped because the exporter was too far behind."
         )
         self.log_lines_dropped = counter(
-            "tocsin_log_lines_dropped_total", "Log lines dropped because their reader was behind."
+            "tocsin_log_lines_dropped_total", "Log lines dropped because their reader was too slow."
         )
         self.refused = counter(
             "tocsin_exporter_refused_requests_total", "Requests that the exporter refused, by reason.", "reason"
         )
         self.lateness = histogram(
             "tocsin_fire_lateness_seconds",
-            "Request sent minus due, of the runs the schedule started on time: not manual, caught up or redelivered.",
+            "Time from due to request sent, of scheduled runs on time: not manual, caught up or redelivered.",
             LATENESS_BUCKETS,
         )
 
@@ -99,15 +99,15 @@ class Families:
         self.retries = counter("tocsin_job_retries_total", "Attempts after the first of a run.", "job_name")
         self.duration = histogram(
             "tocsin_job_duration_seconds",
-            "Request sent to reply judged, of runs whose request was sent.",
+            "Time from request sent to reply judged, for runs whose request was sent.",
             DURATION_BUCKETS,
             "job_name",
         )
         self.reported = counter(
-            "tocsin_job_reported_total", "Sum of what replies reported in a field.", "job_name", "field"
+            "tocsin_job_reported_total", "Sum of the numbers that replies reported in a field.", "job_name", "field"
         )
         self.reported_value = gauge(
-            "tocsin_job_reported_value", "What the last reply reported in a field.", "job_name", "field"
+            "tocsin_job_reported_value", "The number that the last reply reported in a field.", "job_name", "field"
         )
         self.reported_errors = counter(
             "tocsin_job_reported_errors_total", "Fields of replies without a usable number.", "job_name", "reason"
@@ -122,12 +122,12 @@ class Families:
         )
         self.next_fire = gauge(
             "tocsin_job_next_fire_timestamp_seconds",
-            "The next due instant, in Unix time; while a run goes on, the one it was due at.",
+            "The next due instant, in Unix time; during a run, the instant at which that run was due.",
             "job_name",
         )
         self.success_deadline = gauge(
             "tocsin_job_success_deadline_timestamp_seconds",
-            "By when a run must have succeeded: the second fire after the last success, timeout and grace.",
+            "When a run must have succeeded: the second fire after the last success, plus timeout and grace.",
             "job_name",
         )
         self.failures = gauge(
@@ -151,26 +151,26 @@ class Families:
             "When slots of the job were last found to be missed beyond their grace, in Unix time; 0: never.",
             "job_name",
         )
-        self.running = gauge("tocsin_job_running", "Whether a run is going on.", "job_name")
-        self.paused = gauge("tocsin_job_paused", "Whether scheduled slots are let pass.", "job_name")
+        self.running = gauge("tocsin_job_running", "Whether a run is in progress.", "job_name")
+        self.paused = gauge("tocsin_job_paused", "Whether scheduled slots are skipped.", "job_name")
         self.paused_since = gauge(
             "tocsin_job_paused_since_timestamp_seconds",
             "When the job was paused, in Unix time; 0: it is not paused.",
             "job_name",
         )
-        self.process_up = gauge("tocsin_job_process_up", "Whether the job's process lives.", "job_name")
+        self.process_up = gauge("tocsin_job_process_up", "Whether the job's process is alive.", "job_name")
         self.process_memory = gauge(
             "tocsin_job_process_private_memory_bytes",
-            "Memory that the job's process has for itself, read about once a minute; 0: none lives, or not read yet.",
+            "Private memory of the job's process, read about once a minute; 0: no process, or not read yet.",
             "job_name",
         )
         self.process_start = gauge(
             "tocsin_job_process_start_time_seconds",
-            "When the job's process started, in Unix time; 0: none lives.",
+            "When the job's process started, in Unix time; 0: no process.",
             "job_name",
         )
         self.process_exits = counter(
-            "tocsin_job_process_exits_total", "Ends of the job's process, by reason.", "job_name", "reason"
+            "tocsin_job_process_exits_total", "Exits of the job's process, by reason.", "job_name", "reason"
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

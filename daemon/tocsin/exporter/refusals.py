@@ -12,7 +12,7 @@ REFUSALS: tuple[Refusal, ...] = get_args(Refusal)
 IN_WORDS: dict[Refusal, str] = {
     "no_credentials": "it has no credentials",
     "wrong_credentials": "its credentials are wrong",
-    "host": "it asks for a name that is not in listen_hosts",
+    "host": "it uses a host name that is not in listen_hosts",
     "malformed": "it is not HTTP",
     "tls": "its TLS handshake failed",
 }

@@ -100,7 +100,7 @@ class Routes:
                 refused="wrong_credentials" if request.authorization else "no_credentials",
             )
         if request.method not in ("GET", "HEAD"):
-            return _json(405, {"error": "GET and HEAD only"}, {"Allow": "GET, HEAD", **NOT_KEPT})
+            return _json(405, {"error": "only GET and HEAD are allowed"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match request.path.split("/"):
             case ["", ""]:
                 return Reply(200, HTML, self._pages.overview(views.read(request.query), self._now(), self._clock()))
@@ -169,7 +169,7 @@ class Routes:
 
     def _scrape(self, content_type: str | None) -> Reply:
         if content_type is None:
-            return Reply(406, TEXT, f"metrics are {OPENMETRICS} or {METRICS_TEXT}\n".encode())
+            return Reply(406, TEXT, f"metrics are available as {OPENMETRICS} or {METRICS_TEXT}\n".encode())
         clock = self._clock()
         rendered, body = self._scrapes.get(content_type, (-SCRAPE_SHARED, b""))
         if clock - rendered >= SCRAPE_SHARED:

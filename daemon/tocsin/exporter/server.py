@@ -59,7 +59,7 @@ class Http(RequestHandler):
             raise ConnectionResetError("the reply has begun")  # nothing can be said any more; aiohttp hangs up
         if status < 500:
             self.refusals.add("malformed", self.peer)
-        text = "this is not an HTTP request that can be answered\n" if status < 500 else "cannot answer: see the log\n"
+        text = "this is not a valid HTTP request\n" if status < 500 else "cannot answer: see the log\n"
         response = web.Response(status=status, text=text, headers={**SECURITY_HEADERS, "Server": "Tocsin"})
         response.force_close()
         return response

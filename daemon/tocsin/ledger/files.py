@@ -50,7 +50,7 @@ def what_to_do(file: Path, error: sqlite3.Error) -> str:
     return (
         f"the ledger {file} is damaged: {error}. Nothing was changed. Restore it from a backup, or save what is"
         f" left (sqlite3 {file.name} .recover) and move it away together with its -wal and -shm files:"
-        " Tocsin then begins a new one, without the history"
+        " Tocsin then creates a new one, without the history"
     )
 
 

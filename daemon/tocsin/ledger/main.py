@@ -45,7 +45,7 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
     except Unusable as error:
         channel.send(LedgerUnusable(str(error), held=isinstance(error, Held)))
     except Passing as error:
-        log.error("the ledger could not note that the daemon was stopped", why=str(error))
+        log.error("the ledger could not record that the daemon was stopped", why=str(error))
     except Moved as moved:  # the next process takes what is there, or begins a new one
         log.error(f"{moved}: the new ledger has none of the old history")
     finally:

@@ -49,6 +49,6 @@ def _checkpoint(db: sqlite3.Connection, kind: str) -> bool:
     try:
         ((busy, _, _),) = db.execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
     except sqlite3.OperationalError as error:  # the volume is full: nothing is lost, and the next one may work
-        log.debug("cannot copy what was committed into the ledger's database yet", why=str(error))
+        log.debug("cannot copy committed entries into the ledger's database yet", why=str(error))
         return False
     return not busy

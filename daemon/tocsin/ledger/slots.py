@@ -26,7 +26,7 @@ def why_not(db: sqlite3.Connection, ask: Ask) -> str | None:
         "SELECT state, owner FROM slots WHERE job = ? AND due = ? AND attempt = ?", (ask.job, ask.due, ask.attempt)
     ).fetchone()
     state, owner = row or ("released", None)
-    return None if (state, owner) == ("started", ask.owner) else f"the slot is {state} already"
+    return None if (state, owner) == ("started", ask.owner) else f"the slot is already {state}"
 
 
 def release(db: sqlite3.Connection, body: Release) -> bool:

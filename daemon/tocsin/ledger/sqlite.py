@@ -54,7 +54,7 @@ class SqliteLedger:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in PASSING:
                 raise passing(self.file, error) from error
-            why = f"{error} (may this user write into {folder}?)"
+            why = f"{error} (may this user write to {folder}?)"
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
         except sqlite3.DatabaseError as error:
             raise Unusable(what_to_do(self.file, error)) from error

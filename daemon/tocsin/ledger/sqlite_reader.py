@@ -69,17 +69,17 @@ class SqliteReader:
     def examine(self, seconds: float) -> Examined:
         """Reads it through (PRAGMA quick_check)."""
         if not self._file.exists():
-            return Examined("absent", "not there yet; the daemon makes it at its first start")
+            return Examined("absent", "does not exist yet; the daemon creates it at its first start")
         size = self._file.stat().st_size
         if size == 0:
-            return Examined("absent", "empty; the daemon fills it at its start")
+            return Examined("absent", "is empty; the daemon fills it at its start")
         try:
             with self._opened() as db:
                 return _examined(db, seconds, size)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                return Examined("busy", f"could not be read now: {error}", "try again")
-            return Examined("unusable", f"cannot be read: {error}", "who owns it, and the folder around it?")
+                return Examined("busy", f"could not be read: {error}", "try again")
+            return Examined("unusable", f"cannot be read: {error}", "who owns it and its folder?")
         except sqlite3.DatabaseError as error:
             return _damaged(str(error))
 
@@ -98,7 +98,7 @@ def _examined(db: sqlite3.Connection, seconds: float, size: int) -> Examined:
     _give_up_at(db, time.monotonic() + seconds)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if not 0 < version <= schema.VERSION:  # an earlier one is brought up to date at the next start
-        advice = "run the Tocsin that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
+        advice = "use the Tocsin version that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
         return Examined("unusable", f"has schema {version}, and this Tocsin knows {schema.VERSION}", advice)
     succeeded: frozenset[str] = frozenset()
     try:

@@ -190,7 +190,7 @@ class Children:
             self._loop.forget(process.channel.fileno())  # its exit follows
             return False
         except ChannelGarbage as error:
-            log.error("a process sent garbage and is killed", process=process.title, why=str(error))
+            log.error("a process sent garbage and was killed", process=process.title, why=str(error))
             process.kill(signal.SIGKILL)
             self._close(process)
             return False

@@ -100,10 +100,10 @@ class Control:
         try:
             fresh = None if self._is_there() else self._listen()
         except OSError as error:
-            log.debug("cannot make the control socket anew", why=str(error))
+            log.debug("cannot create the control socket again", why=str(error))
             fresh = None
         if fresh:
-            log.warning("the control socket was deleted or replaced and is made anew", file=self._file)
+            log.warning("the control socket was deleted or replaced; creating it again", file=self._file)
             self._hang_up()
             self._listener = fresh
         self._loop.at(self._loop.now() + LOOK, self._look)
@@ -112,7 +112,7 @@ class Control:
         try:
             sock, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError) as error:
-            log.debug("a control client was gone before it was accepted", why=str(error))
+            log.debug("a control client disconnected before it was accepted", why=str(error))
             return
         except OSError as error:  # there is no descriptor left: the client waits until there is one
             if not self._short:

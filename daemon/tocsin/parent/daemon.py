@@ -105,7 +105,7 @@ class Daemon:
 
     def _end_services(self) -> None:
         if not self._ledger.settled:
-            log.error("stopped before the ledger could write everything: its open runs will be called lost")
+            log.error("stopped before the ledger could write everything: unfinished runs will be recorded as lost")
             self.exit_code = max(self.exit_code, 1)
         for process in list(self._services.values()):
             self._children.stop(process, lifecycle.CANCEL_GRACE)
@@ -152,7 +152,7 @@ class Daemon:
     def _refuse(self, faults: Iterable[object]) -> str:
         whole = "\n".join(map(str, faults))
         for fault in whole.splitlines():
-            log.error("reload refused, the old jobs go on", why=fault)
+            log.error("reload refused; the current jobs keep running", why=fault)
         self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall(), error=whole[:1000]))
         return whole
 

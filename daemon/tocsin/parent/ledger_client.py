@@ -87,9 +87,9 @@ class LedgerClient:
         if hung:
             state = LedgerState(False, 0, f"it has not committed for {silent:.0f} s")
         if hung and not self._hung:
-            log.error("the ledger hangs: no job runs until it goes on (does its disk answer?)", why=state.detail)
+            log.error("the ledger hangs: no job runs until it responds (does its disk respond?)", why=state.detail)
         elif self._hung and state.up:
-            log.info("the ledger goes on")
+            log.info("the ledger responds again")
         self._hung = hung
         self._feed.tell(replace(state, backlog=backlog))
 
@@ -108,7 +108,7 @@ class LedgerClient:
         self.lost = False
         self._is(LedgerState(True, 0))
         if seq < self._durable:
-            log.error("the ledger has lost what it had committed", up_to=seq, committed=self._durable)
+            log.error("the ledger has lost committed entries", up_to=seq, committed=self._durable)
         kept, self._durable = seq >= self._durable, seq
         return kept
 

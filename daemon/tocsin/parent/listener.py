@@ -100,7 +100,7 @@ def advice(error: OSError) -> str:
         case errno.EADDRINUSE:
             return "stop what listens there (ss -ltnp shows it), or set another `listen` in [daemon] or TOCSIN_LISTEN"
         case errno.EACCES:
-            return "ports below 1024 are for root: take a higher one"
+            return "ports below 1024 are for root: use a higher one"
     return "set `listen` in [daemon] to an address of this machine, or 0.0.0.0:PORT"
 
 

@@ -98,7 +98,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
             told = loop.now()
             daemon.stop("SIGTERM")
         elif number == signal.SIGUSR2:
-            log.warning("SIGUSR2 means nothing to Tocsin")
+            log.warning("Tocsin ignores SIGUSR2")
         elif number == signal.SIGCHLD:
             reap()
 

@@ -48,7 +48,7 @@ class Process:
             try:
                 signal.pidfd_send_signal(self.pidfd, number)
             except ProcessLookupError:
-                log.debug("the process to signal is gone already", process=self.title)
+                log.debug("the process to signal has already exited", process=self.title)
 
     def reap(self) -> ExitStatus:
         """After the pidfd became readable: how it ended. Releases the kernel objects but the channel."""

@@ -50,9 +50,9 @@ class Commands:
         jobs, slot = self._daemon.jobs, self._daemon.jobs.slot(job)
         if slot and jobs.is_running(job):
             since = rfc3339(slot.ask.due)
-            return Refused(f"{job} is running already, since {since}; a job never runs twice at once", FAILED)
+            return Refused(f"{job} is already running, since {since}; a job never runs twice at once", FAILED)
         if any(name == job for name, _ in self._waiting):
-            return Refused(f"a manual run of {job} was asked for already, and is about to begin", FAILED)
+            return Refused(f"a manual run of {job} was already requested and is about to start", FAILED)
         now = round(self._daemon.clock.wall(), 3)
         due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
         if not jobs.send(job, Fire(due, str(uuid.uuid4()))):
@@ -60,7 +60,7 @@ class Commands:
             return Refused(f"{job} has no running process at the moment ({state}); see: tocsin jobs", FAILED)
         self._waiting[job, due] = client
         if slot:
-            client.say(Note(f"the run that is due at {rfc3339(slot.ask.due)} comes first"))
+            client.say(Note(f"the run due at {rfc3339(slot.ask.due)} comes first"))
         return None
 
     def _pause(self, job: str, paused: bool) -> Done | Refused:
@@ -68,9 +68,9 @@ class Commands:
             return self._unknown(job)
         jobs, word = self._daemon.jobs, "paused" if paused else "resumed"
         if jobs.is_known(job) and self._daemon.feed.statuses[job].paused == paused:
-            return Done(f"{job} is paused already" if paused else f"{job} was not paused: nothing to resume")
+            return Done(f"{job} is already paused" if paused else f"{job} was not paused")
         kept = jobs.pause(job, paused)
-        but = "" if kept else "; the ledger cannot write: a restart before it can would forget that"
+        but = "" if kept else "; the ledger cannot write now, so a restart would forget this"
         return Done(f"{job} is {word}{but}")
 
     def _unknown(self, job: str) -> Refused:

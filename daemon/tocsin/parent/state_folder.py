@@ -71,12 +71,12 @@ class StateFolder:
         HeldByAnother when another daemon has the folder that stands there now, and OSError when none can be had."""
         if _identity(self.path) != _identity(self._folder):
             self._take(time.monotonic())
-            return f"{self.path} was deleted or replaced; Tocsin has made or taken it anew"
+            return f"{self.path} was deleted or replaced; Tocsin created it again or uses the new one"
         if _identity(self.path / LOCK) != _identity(self._lock):
             lock = self._locked(self._folder, time.monotonic())
             _close(self._lock)
             self._lock = lock
-            return f"{LOCK} was deleted or replaced; Tocsin has made it anew"
+            return f"{LOCK} was deleted or replaced; Tocsin created it again"
         return ""
 
     def _take(self, give_up: float) -> None:
@@ -168,7 +168,7 @@ def _named(name: bytes, path: Path, give_up: float) -> socket.socket | None:
         process, user = _peer(name)
         if user is not None and user not in (0, os.geteuid()):
             sock.close()
-            log.warning("a process of another user has taken a name that Tocsin uses as a lock", pid=process, user=user)
+            log.warning("a process of another user holds a name that Tocsin uses as a lock", pid=process, user=user)
             return None
         if time.monotonic() >= give_up:
             sock.close()

@@ -137,7 +137,7 @@ class StatusFeed:
             self._dropped += 1
             if not self._behind:
                 self._behind = True
-                log.warning("the exporter does not listen: what happens until it does is not counted in its metrics")
+                log.warning("the exporter does not read its messages: until it does, its metrics count no events")
         self.pump()
 
     def _newest(self, key: Key) -> States:

@@ -39,7 +39,7 @@ def unsafe(folder: Path, user: int) -> Unsafe | None:
         except FileNotFoundError:
             break
         if who := _others_who_write(place, status, user):
-            return Unsafe(f"{who} may put another folder in the place of {folder}", f"run: chmod go-w {place}")
+            return Unsafe(f"{who} may replace {folder} with another folder", f"run: chmod go-w {place}")
     try:
         status = os.stat(folder)
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def unsafe(folder: Path, user: int) -> Unsafe | None:
         why = f"{folder} belongs to {_user(status.st_uid)}, and the daemon runs as {_user(user)}"
         return Unsafe(why, f"run: chown -R {_user(user, plain=True)} {folder}, or name another `state_dir`")
     if who := _others_who_write(folder, status, user, sticky_helps=False):
-        return Unsafe(f"{who} may write into it", f"run: chmod 700 {folder}, or name another `state_dir`")
+        return Unsafe(f"{who} may write to it", f"run: chmod 700 {folder}, or name another `state_dir`")
     return None
 
 
