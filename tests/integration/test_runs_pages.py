@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from harness import Daemon, Endpoint, until
+from harness import SECRET, Daemon, Endpoint, until
 
 Start = Callable[[str], Daemon]
 OPENAPI = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
@@ -32,7 +32,7 @@ def found(daemon: Daemon, path: str, schema: str = "Runs") -> Any:
 def test_a_failed_run_is_found_and_opened_after_a_restart(running: Start, endpoint: Endpoint) -> None:
     daemon = running(JOBS)
     right = endpoint.answer
-    endpoint.answer = lambda call: (500, {}, b"out of order") if call.path == "/bad" else right(call)
+    endpoint.answer = lambda call: (500, {}, f"out of order: {SECRET}".encode()) if call.path == "/bad" else right(call)
     daemon.child("job bad")
     assert daemon.run("fire", "bad").returncode == 1
     until(lambda: len(found(daemon, "/api/runs?job=good&outcome=success")["runs"]) > 3, "runs of the other job")
@@ -49,8 +49,12 @@ def test_a_failed_run_is_found_and_opened_after_a_restart(running: Start, endpoi
     until(lambda: again() == [failed], "the failed run in the next daemon")
     assert f"/runs/{failed['run_id']}" in daemon.get("/runs?job=bad")
     one = found(daemon, f"/api/runs/{failed['run_id']}", "OneRun")
-    assert {key: value for key, value in one.items() if key != "deliveries"} == failed
-    assert "out of order" in daemon.get(f"/runs/{failed['run_id']}")
+    assert {key: value for key, value in one.items() if key not in ("deliveries", "reply")} == failed
+    assert one["reply"] == "out of order: [redacted]"
+    page = daemon.get(f"/runs/{failed['run_id']}")
+    assert '<pre class="reply">out of order: [redacted]</pre>' in page
+    [good] = found(daemon, "/api/runs?job=good&outcome=success&limit=1")["runs"]
+    assert found(daemon, f"/api/runs/{good['run_id']}", "OneRun")["reply"] is None
 
     pages, path = [], "/api/runs?job=good&limit=2"
     while path:

@@ -42,6 +42,8 @@ EVERY_KEY = """
 [daemon]
 state_dir = "elsewhere"
 listen = "[::1]:9000"
+keep_replies = "all"
+replies_retention = "3d"
 listen_hosts = ["tocsin.internal", "Tocsin."]
 ledger = "sqlite"
 node = "web-1"

@@ -11,6 +11,7 @@ import msgspec
 from tocsin import log
 from tocsin.call.deadline import Cancelled, DeadlinePassed, deadline
 from tocsin.call.failures import proxy_note
+from tocsin.call.kept import kept
 from tocsin.call.request import Attempt, Caller, Progress
 from tocsin.call.verdict import Verdict, status_class
 from tocsin.config import Job
@@ -35,6 +36,7 @@ class _Record(msgspec.Struct):
     under_way: Progress | None = None  # of the attempt that is going on
     first: Progress | None = None  # of the first attempt that sent its request
     status: int | None = None  # of the last attempt
+    body: bytes = b""  # likewise
     responses: list[StatusClass] = []
     errors: list[ErrorKind] = []
     verdicts: list[Verdict] = []  # of the attempts that are over
@@ -48,7 +50,7 @@ class _Record(msgspec.Struct):
         progress, self.under_way = self.under_way or Progress(), None
         if self.first is None and progress.sent is not None:
             self.first = progress
-        self.status = progress.status
+        self.status, self.body = progress.status, progress.body
         if progress.status is not None:
             self.responses.append(status_class(progress.status))
         if error:
@@ -170,6 +172,7 @@ def perform(
         responses=tuple(record.responses),
         connection_errors=tuple(record.errors),
         retries=record.number - ask.attempt,
+        reply=kept(caller.job.keep_replies, verdict.outcome, record.body),
         attempts=_told(record.verdicts),
     )
 

@@ -39,6 +39,7 @@ class Progress(msgspec.Struct):
     sent: float | None = None  # Unix time, just before the request went out
     clock: float = 0.0  # monotonic, at `sent`
     status: int | None = None  # of the reply, once its head is there
+    body: bytes = b""  # of the reply, as far as it was read
 
 
 class Caller:
@@ -141,11 +142,12 @@ class Caller:
         if response is None:
             assert plain is not None
             progress.status, media_type, body = plain
+            progress.body = body
             return Attempt(_redacted(judge(self._expected, progress.status, media_type, body)))
         progress.status = response.status
-        return self._judged(response)
+        return self._judged(response, progress)
 
-    def _judged(self, response: BaseHTTPResponse) -> Attempt:
+    def _judged(self, response: BaseHTTPResponse, progress: Progress) -> Attempt:
         status, head = response.status, response.headers
         retry: Retry = ""
         hit = b"" if self._expected.cached else cache_hit(_as_bytes(head))
@@ -154,14 +156,15 @@ class Caller:
             try:
                 if hit:
                     raise Invalid(told(hit, self.job.method))
-                verdict = judge(self._expected, status, head.get("Content-Type", ""), self._body(response, coding))
+                progress.body = self._body(response, coding)
+                verdict = judge(self._expected, status, head.get("Content-Type", ""), progress.body)
             except Invalid as error:
                 verdict, retry = Verdict("invalid_response", str(error)), error.retry
         elif 300 <= status < 400:  # its body is for browsers
             verdict = Verdict("http_error", redirected(status, head.get("Location", ""), self.job))
         else:  # whatever is wrong with the body, the status says more
-            body, _ = (b"", None) if coding else connections.read_body(response, EXCERPT_FROM)
-            verdict = judge(self._expected, status, head.get("Content-Type", ""), body)
+            progress.body, _ = (b"", None) if coding else connections.read_body(response, EXCERPT_FROM)
+            verdict = judge(self._expected, status, head.get("Content-Type", ""), progress.body)
             retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
         if hit and verdict.outcome != "invalid_response":
             verdict = replace(verdict, detail=f"{verdict.detail}, from a cache ({one_line(hit.decode('iso-8859-1'))})")

@@ -94,10 +94,10 @@ def _parsed(body: bytes) -> Any:
 
 def excerpt(body: bytes) -> str:
     """The beginning of a text as one printable line."""
-    return one_line(_beginning(body))
+    return one_line(beginning(body))
 
 
-def _beginning(body: bytes) -> str:
+def beginning(body: bytes) -> str:
     """What may be shown of it; of a longer one without the end, where half a secret may stand."""
     text = redact(body[:EXCERPT_FROM].decode("utf-8", "replace"))
     return text if len(body) <= EXCERPT_FROM else text[: max(SHORTEST, len(text) - redact.longest)]
@@ -178,5 +178,5 @@ def _is_html(content_type: str, body: bytes) -> bool:
 
 
 def _title(body: bytes) -> str:
-    found = _TITLE.search(_beginning(body))
+    found = _TITLE.search(beginning(body))
     return f' titled "{one_line(found[1])}"' if found else ""

@@ -82,6 +82,7 @@ class Loader(Reader):
         named = self.table("daemon").get("jobs_from")
         if daemon.jobs_from:
             made |= self.jobs_from(daemon, defaults, target)
+        made = {name: replace(job, keep_replies=daemon.keep_replies) for name, job in made.items()}
         if not (self.written.get("jobs") or self.adopted or (named and self.faults)):  # they may be in a faulty file
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, faulty, self)
@@ -110,6 +111,7 @@ class Loader(Reader):
             log_format=daemon.log_format,
             drain=daemon.drain,
             retention=daemon.retention,
+            replies_retention=daemon.replies_retention,
             jobs=made,
             hash=digest.hexdigest()[:12],
             warnings=tuple(self.warnings),

@@ -11,6 +11,7 @@ from tocsin.config.access import Access
 from tocsin.config.ledger import Postgres
 from tocsin.config.secrets import Secret
 from tocsin.config.tls import TlsFiles
+from tocsin.ipc.types import Keep
 from tocsin.schedule import Schedule
 
 
@@ -45,6 +46,7 @@ class Job:
     memory_limit: int | None
     tls: TlsFiles
     signing_secret: Secret | None = None
+    keep_replies: Keep = "failures"
     labels: tuple[tuple[str, str], ...] = ()  # sorted by name
     hidden: tuple[str, ...] = field(default=(), repr=False)  # what variables hold, where that may be a secret by itself
     source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
@@ -86,6 +88,7 @@ class Config:
     log_format: str
     drain: float
     retention: float
+    replies_retention: float
     jobs: Mapping[str, Job]
     hash: str
     warnings: tuple[str, ...]

@@ -99,7 +99,7 @@ def link(wanted: Slots, before: Place | None, path: str) -> str:
 
 def as_json(row: Row) -> dict[str, Any]:
     """One slot, or several in a row that did not run. Instants are RFC 3339 in UTC, durations seconds."""
-    shown = {name: getattr(row, name) for name in Row.__struct_fields__ if name != "fate"}
+    shown = {name: getattr(row, name) for name in Row.__struct_fields__ if name not in ("fate", "reply")}
     instants = {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
     return {**shown, **instants, "outcome": row.fate}
 
@@ -115,7 +115,8 @@ def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
 
 def run_as_json(rows: tuple[Row, ...]) -> dict[str, Any]:
     """The run as it ended, and each delivery of it: several where it was cut off and repeated."""
-    return {**as_json(rows[0]), "deliveries": [as_json(row) for row in rows]}
+    deliveries = [{**as_json(row), "reply": row.reply or None} for row in rows]
+    return {**deliveries[0], "deliveries": deliveries}
 
 
 def meaning(row: Row) -> str:

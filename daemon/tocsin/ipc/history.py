@@ -71,6 +71,7 @@ class Row(Struct, frozen=True):
     lateness: float | None = None
     duration: float | None = None
     reported: dict[str, float] = {}
+    reply: str = ""  # what was kept of it, where one run is asked for
 
     @property
     def place(self) -> Place:

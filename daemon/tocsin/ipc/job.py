@@ -4,10 +4,12 @@ import hashlib
 import signal
 import uuid
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
 from tocsin.ipc.types import (
+    REPLY_LENGTH,
     Count,
     ErrorKind,
     Instant,
@@ -22,6 +24,8 @@ from tocsin.ipc.types import (
 CANCEL = signal.SIGUSR1  # parent to child: end the call now; SIGTERM often goes to a whole group, so children ignore it
 
 _RUN_IDS = uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001").bytes  # the namespace of Tocsin's run ids (RFC 9562, v5)
+
+Reply = Annotated[str, msgspec.Meta(max_length=REPLY_LENGTH)]
 
 
 def scheduled_run_id(job: str, due: float) -> str:
@@ -89,6 +93,7 @@ class Finished(Message, frozen=True):
     connection_errors: tuple[ErrorKind, ...] = ()  # one for each attempt that was not
     next_due: Instant | None = None  # the job sleeps until then, unless it says otherwise
     retries: Count = 0  # attempts after the first, whatever became of them
+    reply: Reply = ""  # the beginning of the last one, where it is to be kept
     attempts: tuple[tuple[Outcome, str], ...] = ()  # outcome and detail of each, where there were several
 
 

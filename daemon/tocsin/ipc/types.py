@@ -26,6 +26,7 @@ NotRunReason = Literal["overlap", "paused", "missed"]
 ReportedError = Literal["missing", "not_a_number"]
 ExitReason = Literal["clean", "error", "signal", "deadline"]
 Trigger = Literal["schedule", "manual", "catch-up"]
+Keep = Literal["failures", "all", "none"]  # the runs of which the reply is kept
 JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopped"]
 
 Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # to the year 9999: what datetime can show
@@ -40,6 +41,7 @@ EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 
 ATTEMPTS_TOLD = 10  # of a run with more than one, the last of them
 ATTEMPT_LENGTH = 200  # characters of what is told of one of them
+REPLY_LENGTH = 4096  # bytes of a reply that are kept: what a person reads, and 64 KiB hold a message
 DETAIL_LENGTH = 500  # characters of a detail that are kept: a line a person reads, and 64 KiB hold a message
 
 

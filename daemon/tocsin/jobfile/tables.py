@@ -88,6 +88,10 @@ class DaemonTable(Table):
         [], max_length=20, description='Files of other schedulers to take jobs from, for example "vercel.json".'
     )
     retention: Seconds = Field(90 * 86400.0, description="How long the ledger keeps the record of a slot.")
+    keep_replies: Literal["failures", "all", "none"] = Field(
+        "failures", description="The runs whose reply is kept: its first 4 KiB, if it is text, without secrets."
+    )
+    replies_retention: Seconds = Field(7 * 86400.0, description="How long the ledger keeps a reply.")
 
 
 class TargetTable(Table):

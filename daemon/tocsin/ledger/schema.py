@@ -1,6 +1,6 @@
 """The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
 
-VERSION = 5  # kept in user_version
+VERSION = 6  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
@@ -23,6 +23,12 @@ CREATE INDEX slots_run ON slots (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX slots_trouble ON slots (due) WHERE state != 'started' AND outcome IS NOT 'success';
 CREATE INDEX slots_trouble_of ON slots (job, due) WHERE state != 'started' AND outcome IS NOT 'success';
 CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
+CREATE TABLE replies (                    -- what is kept of them, for a shorter time than the slots
+    job TEXT NOT NULL, due REAL NOT NULL, attempt INTEGER NOT NULL,
+    finished REAL NOT NULL, reply TEXT NOT NULL,
+    PRIMARY KEY (job, due, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX replies_finished ON replies (finished);
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY,
     schedule TEXT NOT NULL,
@@ -73,5 +79,13 @@ ALTER TABLE jobs ADD COLUMN totals TEXT NOT NULL DEFAULT '{}';
 UPDATE jobs SET totals = coalesce((SELECT json_group_object(key, total) FROM (
     SELECT key, sum(value) AS total FROM slots, json_each(reported)
     WHERE slots.job = jobs.job AND reported IS NOT NULL GROUP BY key)), '{}');
+""",
+    5: """
+CREATE TABLE replies (
+    job TEXT NOT NULL, due REAL NOT NULL, attempt INTEGER NOT NULL,
+    finished REAL NOT NULL, reply TEXT NOT NULL,
+    PRIMARY KEY (job, due, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX replies_finished ON replies (finished);
 """,
 }

@@ -54,6 +54,14 @@ def finish(db: sqlite3.Connection, run: Finished) -> None:
     )
 
 
+def keep_reply(db: sqlite3.Connection, run: Finished) -> None:
+    db.execute(
+        "INSERT INTO replies (job, due, attempt, finished, reply) VALUES (:job, :due, :attempt, :finished, :reply)"
+        " ON CONFLICT DO NOTHING",
+        asdict(run),
+    )
+
+
 def skip(db: sqlite3.Connection, body: Skipped) -> None:
     values = {**asdict(body), "state": "missed" if body.reason == "missed" else "skipped"}
     withdrawn = db.execute(  # asked for, but not called after all

@@ -31,13 +31,14 @@ LOOK_EVERY = 5.0  # seconds between looks at the files while nothing is to be co
 
 
 class SqliteLedger:
-    """A `tocsin.ledger.store.Store`. `retention` is in seconds: older rows are deleted."""
+    """A `tocsin.ledger.store.Store`. `retention` and `replies` are in seconds: older rows are deleted."""
 
-    def __init__(self, folder: Path, session: str, retention: float) -> None:
+    def __init__(self, folder: Path, session: str, retention: float, replies: float = 7 * 86400.0) -> None:
         self.file = folder / FILE
         self.session = session
         self.before: str | None = None
         self._retention = retention
+        self._replies = min(retention, replies)
         self._next_prune = 0.0
         self._copied = 0  # changes that the database had taken over when nothing was to be committed
         try:
@@ -107,7 +108,7 @@ class SqliteLedger:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
             pruned = 0
             try:
-                pruned = self.prune(now - self._retention)
+                pruned = max(self.prune(now - self._retention), self.prune_replies(now - self._replies))
             except sqlite3.DatabaseError as error:  # damage among them too: what is written from now on may be well
                 log.warning("cannot delete old rows of the ledger", why=str(error))
             self._next_prune = now + PRUNE_EVERY
@@ -200,6 +201,14 @@ class SqliteLedger:
             {"before": before, "most": PRUNE_AT_ONCE},
         ).rowcount
 
+    def prune_replies(self, before: float) -> int:
+        """The same for replies."""
+        return self._db.execute(
+            "DELETE FROM replies WHERE (job, due, attempt) IN"
+            " (SELECT job, due, attempt FROM replies WHERE finished < ? LIMIT ?)",
+            (before, PRUNE_AT_ONCE),
+        ).rowcount
+
     def _apply(self, body: Body, *, new: bool) -> Grant | Deny | JobHistory | None:
         match body:
             case Ask():
@@ -233,6 +242,8 @@ class SqliteLedger:
 
     def _finish(self, run: Finished) -> None:
         slots.finish(self._db, run)
+        if run.reply:
+            slots.keep_reply(self._db, run)
         self._jobs.apply(run)
 
     def _release(self, body: Release) -> None:

@@ -21,6 +21,7 @@ _COLUMNS = (
     "job, due, last, count, coalesce(outcome, reason, 'running') AS fate, attempt, detail, run_id, trigger, status,"
     " started, finished, lateness, duration, reported"
 )
+_REPLY = "SELECT reply FROM replies AS r WHERE (r.job, r.due, r.attempt) = (slots.job, slots.due, slots.attempt)"
 _TROUBLE = "state != 'started' AND outcome IS NOT 'success'"  # as written in the indexes `slots_trouble…`
 _RUN_ORDER = "ORDER BY job DESC, due DESC, attempt DESC"  # as the index `slots_run` has them
 _ORDER = "ORDER BY due DESC, job DESC, attempt DESC"
@@ -31,7 +32,7 @@ def find(db: sqlite3.Connection, question: Question, node: str, clock: Callable[
     db.row_factory = sqlite3.Row
     if isinstance(question, OneRun):
         rows = db.execute(
-            f"SELECT {_COLUMNS} FROM slots WHERE run_id = ? {_RUN_ORDER} LIMIT ?",
+            f"SELECT {_COLUMNS}, coalesce(({_REPLY}), '') AS reply FROM slots WHERE run_id = ? {_RUN_ORDER} LIMIT ?",
             (question.run_id, AT_MOST),
         ).fetchall()
         return Found([_row(row, node) for row in rows])

@@ -24,7 +24,7 @@ def opener(config: Config, session: str) -> Callable[[], Store]:
     """Opens the ledger of this configuration to write. It raises tocsin.ledger.store.Passing and Unusable, and may be
     called again after Passing."""
     if config.ledger == "sqlite":
-        return lambda: SqliteLedger(config.state_dir, session, config.retention)
+        return lambda: SqliteLedger(config.state_dir, session, config.retention, config.replies_retention)
     try:
         from tocsin.ledger import postgres
     except ImportError as error:

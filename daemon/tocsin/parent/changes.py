@@ -9,7 +9,13 @@ from tocsin.jobfile.faults import ConfigError
 from tocsin.parent.listener import CannotListen, Listener
 
 NAMED = 20  # jobs that one line names
-RESTART_KEYS = ("state_dir", "ledger", "node", "retention")  # of [daemon]: what a reload cannot change
+RESTART_KEYS = (
+    "state_dir",
+    "ledger",
+    "node",
+    "retention",
+    "replies_retention",
+)  # of [daemon]: what a reload cannot change
 _LIVE_KEYS = ("listen", "log_level", "log_format", "drain")  # of [daemon]: what it can, beside `access`
 _KINDS = ("added", "changed", "removed", "enabled", "disabled")
 

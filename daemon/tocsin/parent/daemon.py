@@ -295,7 +295,8 @@ class Daemon:
             self._over(body)
 
     def _over(self, event: Finished | Skipped) -> None:
-        self.feed.tell(event)
+        has_reply = isinstance(event, Finished) and event.reply  # which is for the ledger alone
+        self.feed.tell(replace(event, reply="") if has_reply else event)
         self.on_run_over(event)
         if isinstance(event, Finished):
             self.jobs.over(event)
