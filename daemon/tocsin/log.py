@@ -20,7 +20,7 @@ from tocsin.redact import redact
 from tocsin.timestamps import rfc3339
 
 PIPE_BUF = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
-OWN_KEYS = frozenset({"time", "level", "message", "exception"})  # of a JSON line: no field may take their place
+OWN_KEYS = frozenset({"time", "level", "message", "node", "exception"})  # of a JSON line: no field takes their place
 _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m", "DEBUG": "\033[2m"}
 
 logger = logging.getLogger("tocsin")
@@ -110,15 +110,30 @@ class _Console(logging.Formatter):
 
 
 class _Json(logging.Formatter):
+    """One object a line. docs/log.schema.json says what stands in it."""
+
+    def __init__(self, node: str = "") -> None:
+        super().__init__()
+        self._node = node
+
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {"time": rfc3339(record.created, milliseconds=True)}
         entry |= {"level": record.levelname.lower(), "message": record.getMessage()}
-        entry |= {k: v for k, v in getattr(record, "fields", {}).items() if v is not None and k not in OWN_KEYS}
+        if self._node:
+            entry["node"] = self._node
+        fields, data = getattr(record, "fields", {}), getattr(record, "data", None)
+        entry |= data if data is not None else {k: v for k, v in fields.items() if v is not None and k not in OWN_KEYS}
         if record.exc_info:
             entry["exception"] = redact("".join(traceback.format_exception(*record.exc_info)))[-2000:]
-        return _line(
-            {key: value if isinstance(value, int | float) else redact(str(value)) for key, value in entry.items()}
-        )
+        return _line({key: _plain(value) for key, value in entry.items()})
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, dict):
+        return {redact(str(key)): _plain(one) for key, one in value.items()}
+    return redact(str(value))
 
 
 def _line(entry: dict[str, object]) -> str:
@@ -133,7 +148,7 @@ def _line(entry: dict[str, object]) -> str:
 
 
 def _cut(value: object, longest: int) -> object:
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, int | float | dict):  # a table is that of at most 8 numbers
         return value
     text = str(value)
     return text if len(text) <= longest else text[:longest] + "…"
@@ -154,8 +169,9 @@ def _console_value(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if quoted else text
 
 
-def set_up(level: str = "info", form: str = "console") -> LineWriter:
-    """Send the log of this process to standard output. Call again after a change of level or format."""
+def set_up(level: str = "info", form: str = "console", node: str = "") -> LineWriter:
+    """Send the log of this process to standard output. Call again after a change of level or format. `node` names this
+    machine in JSON lines."""
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         if isinstance(handler, _Handler):
@@ -164,7 +180,7 @@ def set_up(level: str = "info", form: str = "console") -> LineWriter:
     writer.notice = _json_notice if form == "json" else _console_notice
     handler = _Handler(writer)
     colours = os.isatty(1) and "NO_COLOR" not in os.environ
-    handler.setFormatter(_Json() if form == "json" else _Console(colours))
+    handler.setFormatter(_Json(node) if form == "json" else _Console(colours))
     logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(level.upper())
@@ -192,11 +208,12 @@ def lines_dropped() -> int:
     return _writer().dropped
 
 
-def log(level: int, message: str, /, **fields: object) -> None:
-    """One line: a sentence, then `key=value` pairs. Cheap when the level is off."""
+def log(level: int, message: str, data: dict[str, object] | None = None, /, **fields: object) -> None:
+    """One line: a sentence, then `key=value` pairs. Cheap when the level is off. `data` takes the place of these pairs
+    in JSON, where None is null."""
     if logger.isEnabledFor(level):
         record = logging.LogRecord(logger.name, level, "", 0, "%s", (message,), None)  # nobody asks for the caller
-        record.fields = fields
+        record.fields, record.data = fields, data
         logger.handle(record)
 
 

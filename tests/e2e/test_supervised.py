@@ -1,5 +1,6 @@
 """supervisord with the shipped configuration, Tocsin under it, a real endpoint."""
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ class Supervised(Daemon):
     """A folder with the shipped supervisord.conf and foreground.conf, and supervisord running in it."""
 
     arguments: tuple[str, ...] = ("-c", "foreground.conf")
+    errors: Path | None = None  # where standard error goes; None: to the log as well
 
     def start(self, *, stdout: Any = None) -> None:
         assert stdout is None, "supervisord has the output"
@@ -31,13 +33,13 @@ class Supervised(Daemon):
                 shutil.copy(ROOT / file, self.folder)
         (self.folder / "var" / "log").mkdir(parents=True, exist_ok=True)
         self.environment["PATH"] = f"{BIN}:{self.environment['PATH']}"
-        with self.log_file.open("ab") as log:
+        with self.log_file.open("ab") as log, (self.errors or self.log_file).open("ab") as errors:
             self.process = subprocess.Popen(
                 [BIN / "supervisord", *self.arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
-                stderr=log,
+                stderr=errors,
             )
 
     def ctl(self, *words: str) -> str:
@@ -118,6 +120,64 @@ def test_on_a_server_the_log_is_a_file_and_only_stop_ends_it(tmp_path: Path, end
         daemon.stop()
     assert "tick: success" not in daemon.log()  # the program's lines are in the file alone
     assert log.read_text().rstrip().endswith("tocsin has stopped exit_code=0")
+
+
+def test_standard_output_is_json_alone_and_supervisord_speaks_on_standard_error(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    daemon = Supervised(tmp_path, endpoint)
+    daemon.errors = tmp_path / "errors.log"
+    daemon.environment["TOCSIN_LOG_FORMAT"] = "json"
+    daemon.write(EVERY_SECOND)
+    daemon.start()
+    try:
+        daemon.said("tick: success")
+        os.kill(daemon.parent(), signal.SIGKILL)
+        until(lambda: "exited: tocsin" in daemon.errors.read_text(), "supervisord to say so")  # type: ignore[union-attr]
+        until(lambda: daemon.log().count("tocsin starts") == 2, "a second start")
+    finally:
+        daemon.stop()
+    for line in daemon.log().splitlines():
+        assert json.loads(line)["level"], line
+
+
+def test_logs_are_followed_across_a_rotation_and_filtered_by_job(tmp_path: Path, endpoint: Endpoint) -> None:
+    daemon = Supervised(tmp_path, endpoint)
+    daemon.arguments = ("-n", "-c", "supervisord.conf")
+    daemon.write(EVERY_SECOND + EVERY_SECOND.replace("tick", "ticker"))
+    said = daemon.run("logs")
+    assert said.returncode == 1
+    assert "which would name a log file; under systemd: journalctl -u tocsin" in said.stderr
+    changed(daemon, ("stdout_logfile_maxbytes=10MB", "stdout_logfile_maxbytes=4KB"))
+    said = daemon.run("logs")
+    assert said.returncode == 1
+    assert f"there is no log file {tmp_path}/var/log/tocsin.log" in said.stderr
+    daemon.start()
+    shown = tmp_path / "shown.log"
+    try:
+        log = tmp_path / "var" / "log" / "tocsin.log"
+        until(lambda: log.exists() and "tick: success" in log.read_text(), "a run in the file")
+        with shown.open("wb") as output:
+            follower = subprocess.Popen(
+                [BIN / "tocsin", "logs", "tick", "-f", "-n", "0"], cwd=tmp_path, env=daemon.environment, stdout=output
+            )
+        try:
+            until(lambda: "tick: success" in shown.read_text(), "the first line that is followed")
+            until(lambda: (tmp_path / "var/log/tocsin.log.2").exists(), "the log to be rotated twice")
+            before = shown.read_text().count("tick: success")
+            until(lambda: shown.read_text().count("tick: success") > before + 1, "lines after that")
+        finally:
+            follower.terminate()
+            assert follower.wait(PATIENCE) == -signal.SIGTERM
+        lines = shown.read_text().splitlines()
+        assert not [line for line in lines if "ticker" in line]
+        ids = [line.rpartition("run_id=")[2] for line in lines if "tick: success" in line]
+        runs = [row["run_id"] for row in daemon.history("tick", "--limit", "1000") if row["outcome"] == "success"]
+        first = runs.index(ids[0])
+        assert ids == runs[first : first + len(ids)], "no line is lost, and none comes twice"
+        assert daemon.run("logs", "ticker", "-n", "1").stdout.count("ticker: ") == 1
+    finally:
+        daemon.stop()
 
 
 def changed(daemon: Supervised, *changes: tuple[str, str]) -> None:

@@ -165,3 +165,9 @@ def _alternatives(pattern: str) -> list[str]:
         head, _, inner = part.partition("(")
         found += [head + word for word in inner.rstrip(")").split("|")]
     return found
+
+
+def test_the_table_of_outages_names_tests_that_there_are() -> None:
+    named = set(re.findall(r"`(test_\w+)`", RUNBOOK.read_text()))
+    live = set(re.findall(r"^def (test_\w+)", (ROOT / "tests/e2e/test_alerts_live.py").read_text(), re.MULTILINE))
+    assert named == live

@@ -80,7 +80,7 @@ def test_on_a_server_the_logs_are_files_that_rotate(site: Path) -> None:
 def test_in_the_foreground_the_log_is_standard_output(site: Path, name: str) -> None:
     options = read(site / name)
     assert options.nodaemon
-    assert options.logfile == "/dev/null"
+    assert (options.logfile, options.silent) == ("/dev/stderr", True)  # standard output has Tocsin's lines alone
     for one in [one for group in options.process_group_configs for one in group.process_configs]:
         assert (one.stdout_logfile, one.stdout_logfile_maxbytes) == ("/dev/stdout", 0)
 

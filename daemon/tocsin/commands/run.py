@@ -21,7 +21,7 @@ def run(file: Path) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload asked for too early waits, and kills nobody
     known = config.Known()
     settings = loaded(file, known)
-    log.set_up(settings.log_level, settings.log_format)
+    log.set_up(settings.log_level, settings.log_format, settings.node)
     # Everything the children need is imported here, before the first fork, so that they share it.
     from tocsin.exporter import main as exporter
     from tocsin.job import main as job

@@ -1,6 +1,7 @@
 """Which jobs there are, what of each has a fate already, and which process works on it."""
 
 import gc
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -138,7 +139,9 @@ class Jobs:
         self._lives += 1
         one.forked_as, one.owner = job, f"{self._session}/{self._lives}"
         if one.redelivery and self._clock.wall() > one.redelivery.due + job.grace:
-            log.warning(f"{job.name}: too late to run the lost slot again", due=rfc3339(one.redelivery.due))
+            due = rfc3339(one.redelivery.due)
+            words = f"{job.name}: too late to run the lost slot again"
+            log.log(logging.WARNING, words, {"job": job.name, "due": due}, due=due)
             one.redelivery = None
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
         beginning = Beginning(one.record.accounted, paused, one.why_missed, one.redelivery, gives_way, self._crowded)
@@ -229,7 +232,7 @@ class Jobs:
         self._ledger.put(event)
         self.send(name, event)
         self._feed.tell(event)
-        log.info(f"{name}: {'paused' if paused else 'resumed'}")
+        log.log(logging.INFO, f"{name}: {'paused' if paused else 'resumed'}", {"job": name, "paused": paused})
         return self._ledger.writes
 
 

@@ -41,7 +41,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     os.umask(0o077)  # of all that the daemon makes: the ledger is for this user alone from its first moment on
     state = StateFolder(config.state_dir)
     listener = Listener(config.listen)
-    writer = log.set_up(config.log_level, config.log_format)
+    writer = log.set_up(config.log_level, config.log_format, config.node)
     redact.hide(config.hidden)
     log.info(
         "tocsin starts",
@@ -75,7 +75,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
 
         if why := daemon.reload(fresh):
             return Refused(why[:LONGEST_ANSWER], UNUSABLE)
-        log.set_up(daemon.config.log_level, daemon.config.log_format)
+        log.set_up(daemon.config.log_level, daemon.config.log_format, daemon.config.node)
         redact.hide(daemon.config.hidden)
         by_kind = {kind: changes.named(names) for kind, names in changes.jobs_changed(old, daemon.config).items()}
         log.info("reloaded", jobs=len(daemon.config.enabled_jobs), config_hash=daemon.config.hash, **by_kind)

@@ -4,7 +4,7 @@ import logging
 
 from tocsin import log
 from tocsin.ipc.exporter import ProcessExited, ProcessUp
-from tocsin.ipc.fates import FATES
+from tocsin.ipc.fates import FATES, Fate
 from tocsin.ipc.job import Finished, Skipped
 from tocsin.timestamps import rfc3339
 
@@ -22,17 +22,44 @@ def finished(run: Finished) -> None:
     }
     taken = {*fields, *log.OWN_KEYS}  # a total may have any name
     fields |= {f"reported_{name}" if name in taken else name: number for name, number in run.reported.items()}
-    log.log(FATES[run.outcome].level, f"{run.job}: {run.outcome}", **fields)
+    data = _slot(
+        run.job,
+        run.outcome,
+        due=rfc3339(run.due, milliseconds=True),
+        detail=run.detail,
+        status=run.status,
+        run_id=run.run_id,
+        lateness=_rounded(run.lateness),
+        duration=_rounded(run.duration),
+        attempt=run.attempt,
+        tries=run.retries + 1,
+        trigger=run.trigger,
+        reported=run.reported,
+    )
+    log.log(FATES[run.outcome].level, f"{run.job}: {run.outcome}", data, **fields)
     for name, why in run.reported_errors.items():
-        log.warning(f"{run.job}: no number for {name} in the reply", why=why.replace("_", " "), run_id=run.run_id)
+        reason = why.replace("_", " ")
+        no_number: dict[str, object] = {"job": run.job, "run_id": run.run_id, "field": name, "why": reason}
+        words = f"{run.job}: no number for {name} in the reply"
+        log.log(logging.WARNING, words, no_number, why=reason, run_id=run.run_id)
 
 
 def skipped(passed: Skipped) -> None:
     look = FATES[passed.reason]
+    data = _slot(
+        passed.job,
+        passed.reason,
+        due=rfc3339(passed.first, milliseconds=True),
+        detail=passed.detail,
+        last=rfc3339(passed.last, milliseconds=True),
+        count=passed.count,
+        trigger=passed.trigger,
+    )
     slots = "a slot was" if passed.count == 1 else f"{passed.count} slots were"
     log.log(
         look.level,
         f"{passed.job}: {slots} {look.words}",
+        data,
         detail=passed.detail or None,
         first=rfc3339(passed.first),
         last=rfc3339(passed.last) if passed.count > 1 else None,
@@ -40,12 +67,27 @@ def skipped(passed: Skipped) -> None:
 
 
 def up(event: ProcessUp) -> None:
-    log.debug("process started", process=f"{event.process} {event.job}".strip(), pid=event.pid)
+    data: dict[str, object] = {"job": event.job or None, "process": event.process, "pid": event.pid}
+    log.log(logging.DEBUG, "process started", data, process=f"{event.process} {event.job}".strip(), pid=event.pid)
 
 
 def exited(event: ProcessExited) -> None:
     level = logging.DEBUG if event.reason == "clean" else logging.WARNING
-    log.log(level, "process exited", process=f"{event.process} {event.job}".strip(), why=event.detail)
+    data: dict[str, object] = {"job": event.job or None, "process": event.process, "why": event.detail}
+    log.log(level, "process exited", data, process=f"{event.process} {event.job}".strip(), why=event.detail)
+
+
+_OF_A_SLOT: dict[str, object] = dict.fromkeys(
+    (
+        *("job", "outcome", "due", "last", "count", "detail", "status", "run_id", "lateness", "duration"),
+        *("attempt", "tries", "trigger", "reported"),
+    )
+)
+
+
+def _slot(job: str, outcome: Fate, **known: object) -> dict[str, object]:
+    """What the JSON line of a slot holds: always the same names, null for what it has none of."""
+    return _OF_A_SLOT | {"job": job, "outcome": outcome} | known
 
 
 def _rounded(seconds: float | None) -> float | None:

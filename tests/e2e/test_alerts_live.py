@@ -1,0 +1,271 @@
+"""An outage is one notification: a real daemon, Prometheus and Alertmanager with the shipped rules and example.
+
+All waits are a twentieth of what the files say, and jobs run every three seconds instead of every minute, so that what
+takes minutes takes seconds. A sink on loopback counts the webhooks.
+"""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana_files import ROOT, RULES
+from harness import Call, Daemon, Endpoint, free_port, until
+
+FACTOR = 20
+JOBS = 20
+SCRAPE_INTERVAL = "500ms"
+EXAMPLE = ROOT / "grafana/examples/alertmanager.yml"
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+EVERY_THREE_SECONDS = "".join(
+    f'[jobs.job-{number}]\nschedule = "*/3 * * * * *"\npath = "/{number}"\ntimeout = "2s"\ngrace = "2s"\nretries = 0\n'
+    for number in range(JOBS)
+)
+DAILY = '[jobs.daily]\nschedule = "@daily"\npath = "/daily"\ntimeout = "2s"\nretries = 0\n'
+
+
+def faster(duration: str) -> str:
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", duration).groups()  # type: ignore[union-attr]
+    return f"{int(number) * UNITS[unit] / FACTOR * 1000:.0f}ms"
+
+
+def faster_everywhere(tree: Any, keys: set[str]) -> Any:
+    if isinstance(tree, list):
+        return [faster_everywhere(one, keys) for one in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {key: faster(one) if key in keys else faster_everywhere(one, keys) for key, one in tree.items()}
+
+
+def rules() -> Any:
+    text = RULES.read_text()
+    for seconds in ("> 120\n", "< 300\n", "< 900\n", "> 86400)"):
+        assert seconds in text
+        text = text.replace(seconds, re.sub(r"\d+", lambda number: f"{int(number[0]) / FACTOR:.0f}", seconds))
+    found = faster_everywhere(yaml.safe_load(text.replace("> 4320)", "> 4)")), {"for"})
+    for group in found["groups"]:
+        group["interval"] = SCRAPE_INTERVAL
+    return found
+
+
+def routes(sink: str, *, inhibit: bool) -> Any:
+    found = faster_everywhere(yaml.safe_load(EXAMPLE.read_text()), {"group_wait", "group_interval"})
+    (receiver,) = found["receivers"]
+    receiver["webhook_configs"] = [{"url": sink, "send_resolved": True}]
+    return found if inhibit else {**found, "inhibit_rules": []}
+
+
+@contextmanager
+def running(folder: Path, *words: str, ready: str) -> Iterator[None]:
+    """A program until the end of the block, once `ready` answers."""
+    program = shutil.which(words[0])
+    assert program, f"{words[0]} is missing; `make test` says how to install it"
+
+    def is_ready() -> bool:
+        try:
+            with urllib.request.urlopen(ready, timeout=5) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    with (folder / f"{words[0]}.log").open("wb") as output:
+        process = subprocess.Popen([program, *words[1:]], cwd=folder, stdout=output, stderr=output)
+    try:
+        until(lambda: is_ready() or process.poll() is not None, f"{words[0]} to be ready")
+        assert process.poll() is None, (folder / f"{words[0]}.log").read_text()
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Site:
+    daemon: Daemon
+    app: Endpoint
+    sink: Endpoint
+    prometheus: str
+    alertmanager: str
+
+    def firing(self) -> dict[str, int]:
+        """How many alerts of each name fire in Prometheus."""
+        found: dict[str, int] = {}
+        for one in ask(f"{self.prometheus}/api/v1/alerts")["data"]["alerts"]:
+            if one["state"] == "firing":
+                found[one["labels"]["alertname"]] = found.get(one["labels"]["alertname"], 0) + 1
+        return found
+
+    def suppressed(self) -> dict[str, int]:
+        """How many alerts of each name Alertmanager knows and keeps to itself."""
+        found: dict[str, int] = {}
+        for one in ask(f"{self.alertmanager}/api/v2/alerts"):
+            if one["status"]["state"] == "suppressed":
+                found[one["labels"]["alertname"]] = found.get(one["labels"]["alertname"], 0) + 1
+        return found
+
+    def notified(self, status: str = "firing") -> list[list[str]]:
+        """The alerts of each notification."""
+        told = [json.loads(call.body) for call in list(self.sink.calls)]
+        return [
+            sorted({alert["labels"]["alertname"] for alert in one["alerts"] if alert["status"] == status})
+            for one in told
+            if one["status"] == status
+        ]
+
+
+def ask(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=20) as reply:
+        return json.load(reply)
+
+
+@contextmanager
+def site(folder: Path, jobs: str, *, inhibit: bool = True) -> Iterator[Site]:
+    app, sink = Endpoint(), Endpoint()
+    sink.answer = lambda _: (200, {}, b"")
+    app.start()
+    sink.start()
+    daemon = Daemon(folder, app)
+    daemon.write(jobs)
+    ports = [free_port(), free_port()]
+    prometheus, alertmanager = (f"http://127.0.0.1:{port}" for port in ports)
+    config = {
+        "global": {"scrape_interval": SCRAPE_INTERVAL, "scrape_timeout": SCRAPE_INTERVAL},
+        "rule_files": ["rules.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports[1]}"]}]}]},
+        "scrape_configs": [{"job_name": "tocsin", "static_configs": [{"targets": [f"127.0.0.1:{daemon.port}"]}]}],
+    }
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules()))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(routes(sink.url, inhibit=inhibit)))
+    daemon.start()
+    try:
+        until(lambda: daemon.run("jobs").returncode == 0, "the daemon to answer")
+        with (
+            running(
+                folder,
+                "prometheus-alertmanager",
+                "--config.file=alertmanager.yml",
+                "--storage.path=alertmanager",
+                f"--web.listen-address=127.0.0.1:{ports[1]}",
+                "--cluster.listen-address=",
+                ready=f"{alertmanager}/-/ready",
+            ),
+            running(
+                folder,
+                "prometheus",
+                "--config.file=prometheus.yml",
+                "--storage.tsdb.path=prometheus",
+                f"--web.listen-address=127.0.0.1:{ports[0]}",
+                "--log.level=warn",
+                ready=f"{prometheus}/-/ready",
+            ),
+        ):
+            yield Site(daemon, app, sink, prometheus, alertmanager)
+    finally:
+        daemon.cleanup()
+        app.stop()
+        sink.stop()
+
+
+def bad_gateway(_: Call) -> tuple[int, dict[str, str], bytes]:
+    """What nginx answers when the app behind it is dead."""
+    return 502, {"Content-Type": "text/html"}, b"<html><head><title>502 Bad Gateway</title></head></html>"
+
+
+@pytest.mark.parametrize("inhibit", [True, False], ids=["as shipped", "without its inhibitions"])
+def test_an_app_that_is_dead_behind_a_proxy_is_one_notification(tmp_path: Path, inhibit: bool) -> None:
+    with site(tmp_path, EVERY_THREE_SECONDS, inhibit=inhibit) as here:
+        until(lambda: len(here.app.calls) > 2 * JOBS, "every job to have succeeded")
+        well, here.app.answer = here.app.answer, bad_gateway
+        of_jobs = {"TocsinJobFailing": JOBS, "TocsinJobNoSuccess": JOBS}
+        until(lambda: of_jobs.items() <= here.firing().items(), f"{of_jobs} to fire", 90)
+        if not inhibit:
+            until(lambda: len(here.notified()) > 1, "more than one notification", 60)
+            return
+        until(lambda: of_jobs.items() <= here.suppressed().items(), f"{of_jobs} to be kept back", 60)
+        assert here.notified() == [["TocsinEndpointUnreachable"]]
+        here.app.answer = well
+        until(lambda: here.firing() == {}, "every alert to clear", 60)
+        until(lambda: here.notified("resolved") == [["TocsinEndpointUnreachable"]], "the end to be told", 60)
+        assert here.notified() == [["TocsinEndpointUnreachable"]]
+
+
+def test_a_daily_job_is_told_at_its_first_failure_and_a_minute_job_that_fails_once_is_not(tmp_path: Path) -> None:
+    with site(tmp_path, DAILY + DAILY.replace("daily", "minutely").replace("@minutely", "* * * * *")) as here:
+        here.app.answer = lambda _: (500, {}, b"")
+        for job in ("minutely", "daily"):
+            assert here.daemon.run("fire", job).returncode == 1
+        until(lambda: here.notified() == [["TocsinJobFailing"]], "one notification", 60)
+        (told,) = [alert for call in here.sink.calls for alert in json.loads(call.body)["alerts"]]
+        assert told["labels"]["job_name"] == "daily"
+        assert told["labels"]["host"] == f"127.0.0.1:{here.app.port}"
+        assert "daily on 127.0.0.1" in told["annotations"]["summary"]
+        here.app.answer = Endpoint().answer
+        assert here.daemon.run("fire", "daily").returncode == 0
+        until(lambda: here.notified("resolved") == [["TocsinJobFailing"]], "the end to be told", 60)
+
+
+def test_what_was_missed_while_the_daemon_was_down_is_told_once_after_it_is_back(tmp_path: Path) -> None:
+    with site(tmp_path, EVERY_THREE_SECONDS) as here:
+        until(lambda: len(here.app.calls) > 2 * JOBS, "every job to have succeeded")
+        runs = 'tocsin_job_runs_total{job_name="job-0",outcome="success"}'
+        before = until(lambda: here.daemon.metric("tocsin_job_runs_total", job_name="job-0", outcome="success"), runs)
+        here.daemon.stop()
+        until(lambda: here.notified() == [["TocsinDown"]], "TocsinDown to be told", 90)
+        here.daemon.start()
+        until(lambda: here.firing() == {"TocsinSlotsMissed": JOBS}, "the missed slots to be seen", 60)
+        until(lambda: ["TocsinSlotsMissed"] in here.notified(), "them to be told", 60)
+        assert here.notified() == [["TocsinDown"], ["TocsinSlotsMissed"]]
+        missed = here.daemon.metric("tocsin_job_slots_not_run_total", job_name="job-0", reason="missed") or 0
+        rows = [row for row in here.daemon.history("job-0", "--limit", "1000") if row["reason"] == "missed"]
+        assert missed == sum(row["count"] for row in rows) > 0
+        after = here.daemon.metric("tocsin_job_runs_total", job_name="job-0", outcome="success") or 0
+        assert after >= before, "a counter that a restart does not reset"
+
+
+def test_a_restart_that_misses_nothing_beyond_grace_is_silent(tmp_path: Path) -> None:
+    often = '[jobs.tick]\nschedule = "* * * * * *"\npath = "/"\ntimeout = "2s"\ngrace = "60s"\n'
+    with site(tmp_path, often) as here:
+        until(lambda: len(here.app.calls) > 2, "calls")
+        here.daemon.stop()
+        here.daemon.start()
+        caught_up = len(here.app.calls) + 3
+        until(lambda: len(here.app.calls) > caught_up, "calls again")
+        until(lambda: here.daemon.metric("tocsin_job_runs_total", job_name="tick", outcome="success"), "a scrape")
+        assert here.daemon.metric("tocsin_job_last_missed_timestamp_seconds", job_name="tick") == 0
+        assert "TocsinSlotsMissed" not in here.firing()
+
+
+def test_a_stalled_job_a_refused_secret_a_refused_file_and_a_forgotten_pause_are_told(
+    tmp_path: Path,
+) -> None:
+    jobs = EVERY_THREE_SECONDS.replace('path = "/1"', 'path = "/refused"')
+    jobs += '[jobs.stalls]\nschedule = "*/15 * * * * *"\npath = "/stalls"\n'
+    with site(tmp_path, jobs) as here:
+        well = here.app.answer
+        here.app.answer = lambda call: (401, {}, b"") if call.path == "/refused" else well(call)
+        until(lambda: here.app.of("stalls"), "a call: now the job sleeps to its next")
+        here.daemon.kill("job stalls", signal.SIGSTOP)
+        assert here.daemon.run("pause", "job-2").returncode == 0
+        file = tmp_path / "tocsin.toml"
+        file.write_text(file.read_text() + "[jobs.broken]\n")
+        assert here.daemon.run("reload").returncode != 0
+        expected = {"TocsinJobStalled", "TocsinJobUnauthorized", "TocsinConfigReloadFailed", "TocsinPauseForgotten"}
+        until(lambda: expected <= {name for one in here.notified() for name in one}, f"{expected}", 120)
+        names = [name for one in here.notified() for name in one]
+        assert "TocsinEndpointUnreachable" not in names
+        assert names.count("TocsinConfigReloadFailed") == 1
