@@ -47,7 +47,7 @@ def test_no_signal_but_a_stop_ends_a_daemon_that_starts(
     def pelted() -> bool:
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             process.send_signal(number)
-        return bool(endpoint.calls) if jobs == EVERY_SECOND else "SIGUSR2 means nothing" in daemon.log()
+        return bool(endpoint.calls) if jobs == EVERY_SECOND else "Tocsin ignores SIGUSR2" in daemon.log()
 
     until(pelted, "the daemon to be up in spite of it")
     until(lambda: "reloaded" in daemon.log(), "the reload that was asked for")

@@ -207,7 +207,7 @@ def test_whether_the_target_takes_one_connection_at_a_time(
     (finding,) = doctor(daemon, "target.idle")
     assert finding["status"] == status
     if status == "warning":
-        assert finding["detail"].startswith("answers nobody while an idle connection to it is open")
+        assert finding["detail"].startswith("answers no one else while an idle connection to it is open")
         assert "`arm = false`" in finding["advice"]
 
 

@@ -181,7 +181,7 @@ def test_no_line_of_a_broken_supervisord_file_is_shown(site: Site) -> None:
     (site.folder / "supervisord.conf").write_text('environment=CRON_SECRET="TOP-SECRET-VALUE"\n[program:tocsin]\n')
     found = site.only("supervisord.file")
     assert found["status"] == "FAIL"
-    assert "is no supervisord file (line 1)" in str(found)
+    assert "is not a supervisord file (line 1)" in str(found)
     assert "TOP-SECRET" not in str(found)
 
 

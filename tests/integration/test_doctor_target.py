@@ -192,7 +192,7 @@ PAGE = b"<!doctype html><html><title>Sign in</title></html>"
         ((404, {}, b"not found"), "404 to OPTIONS: there is nothing at", "is the path right"),
         (
             (405, {"Allow": "GET, HEAD"}, b""),
-            "the method POST is not allowed (405): the server takes GET",
+            "the method POST is not allowed (405): the server accepts GET",
             "set `method`",
         ),
         ((204, {"Allow": "GET, HEAD, OPTIONS"}, b""), "the method POST is not allowed (405)", "set `method`"),
