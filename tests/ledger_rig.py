@@ -62,7 +62,7 @@ class Ledger:
         return SqliteLedger(self.folder, session, FOR_EVER)
 
     def reader(self) -> Reader:
-        return SqliteReader(self.folder)
+        return SqliteReader(self.folder, "here")
 
     def reopened(self, session: str) -> "Ledger":
         return type(self)(self.folder, session)

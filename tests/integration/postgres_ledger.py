@@ -12,7 +12,7 @@ from tocsin.ledger.store import Reader
 
 
 class OnPostgres(Ledger):
-    def __init__(self, folder: Path, session: str, kept: Postgres, node: str = "one") -> None:
+    def __init__(self, folder: Path, session: str, kept: Postgres, node: str = "here") -> None:
         self.kept, self.node = kept, node
         super().__init__(folder, session)
 

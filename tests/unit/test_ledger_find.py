@@ -14,13 +14,12 @@ from tocsin.ipc.types import Outcome, Trigger
 from tocsin.ledger import sqlite_find
 from tocsin.ledger.answers import ROOM, fitting
 from tocsin.ledger.sqlite import FILE
-from tocsin.ledger.sqlite_reader import SqliteReader
 from tocsin.ledger.store import Found
 
 
 def pages(ledger: Ledger, limit: int = 3, **wanted: Any) -> list[Row]:
     """All that a question finds, page by page."""
-    reader = SqliteReader(ledger.folder, "here")
+    reader = ledger.reader()
     rows: list[Row] = []
     before = None
     for _ in range(1000):
@@ -88,9 +87,9 @@ def test_a_run_is_found_by_its_id_with_each_delivery(ledger: Ledger) -> None:
     for attempt in (0, 1):
         ledger.put(Ask("a", T, "the-run", "schedule", attempt, "s1/1"))
         ledger.put(Finished("a", T, "the-run", "schedule", attempt, "lost" if not attempt else "success"))
-    rows = SqliteReader(ledger.folder).find(OneRun("the-run")).rows
+    rows = ledger.reader().find(OneRun("the-run")).rows
     assert [(row.attempt, row.fate) for row in rows] == [(1, "success"), (0, "lost")]
-    assert not SqliteReader(ledger.folder).find(OneRun("another")).rows
+    assert not ledger.reader().find(OneRun("another")).rows
 
 
 @pytest.mark.parametrize(

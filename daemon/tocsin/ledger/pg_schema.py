@@ -55,8 +55,7 @@ CREATE TABLE {s}.jobs (
     last_outcome text, last_detail text NOT NULL DEFAULT '',
     last_run double precision, last_success double precision,
     failures integer NOT NULL DEFAULT 0,
-    unreachable boolean NOT NULL DEFAULT false, paused_since double precision, missed_at double precision,
-    counts jsonb NOT NULL DEFAULT '{{}}'
+    more jsonb NOT NULL DEFAULT '{{}}'      -- what else is remembered of a job
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)""",
     """
 CREATE TABLE {s}.slots (

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable
 from typing import Any, cast
 
+from msgspec import convert
 from msgspec.json import encode
-from msgspec.structs import astuple
+from msgspec.structs import asdict
 from psycopg import Connection, Cursor
 
 from tocsin.ipc.job import Ask
@@ -26,8 +27,13 @@ _JOB = {
     "job": "text", "schedule": "text", "generation": "int8", "owner": "text",
     "last_due": "float8", "since": "float8", "paused": "bool", "last_outcome": "text", "last_detail": "text",
     "last_run": "float8", "last_success": "float8", "failures": "int4",
-    "unreachable": "bool", "paused_since": "float8", "missed_at": "float8", "counts": "jsonb",
+    "more": "jsonb",
     "open_by": "text", "open_due": "float8", "open_attempt": "int4", "open_run": "text", "open_trigger": "text",
+}  # fmt: skip
+_RECORD = {  # column -> field of JobRecord; `more` has the others, so that a new one needs no column
+    "last_due": "accounted", "since": "since", "paused": "paused", "last_outcome": "last_outcome",
+    "last_detail": "last_detail", "last_run": "last_run", "last_success": "last_success",
+    "failures": "consecutive_failures",
 }  # fmt: skip
 _UNKNOWN = JobRecord(0)  # what the row of a job that is not enrolled says
 
@@ -148,20 +154,25 @@ class Statements:
 
 
 def job_row(row: tuple[Any, ...]) -> tuple[str, JobRow]:
-    name, schedule, generation, owner = row[:4]
-    last_due, *rest = row[4:16]
-    by, due, attempt, run, trigger = row[16:]
-    record = JobRecord(int(last_due), *rest) if schedule is not None else None
-    under_way = Ask(name, due, run, cast(Trigger, trigger), attempt, by) if by is not None else None
-    return name, JobRow(schedule, generation, owner, record, under_way, stored=True)
+    one = dict(zip(_JOB, row, strict=True))
+    name, schedule, by = one["job"], one["schedule"], one["open_by"]
+    record = under_way = None
+    if schedule is not None:
+        known = {field: one[column] for column, field in _RECORD.items()} | {"accounted": int(one["last_due"])}
+        record = convert(known | one["more"], JobRecord)
+    if by is not None:
+        trigger = cast(Trigger, one["open_trigger"])
+        under_way = Ask(name, one["open_due"], one["open_run"], trigger, one["open_attempt"], by)
+    return name, JobRow(schedule, one["generation"], one["owner"], record, under_way, stored=True)
 
 
 def _job_values(name: str, job: JobRow) -> tuple[Any, ...]:
-    last_due, since, paused, outcome, detail, *rest, counts = astuple(job.record or _UNKNOWN)
+    known = asdict(job.record or _UNKNOWN)
+    known["last_detail"] = storable(known["last_detail"])
+    columns = [known.pop(field) for field in _RECORD.values()]
     run = job.open
     under_way = (run.owner, run.due, run.attempt, run.run_id, run.trigger) if run else (None,) * 5
-    kept = (name, job.schedule, job.generation, job.owner)
-    return *kept, last_due, since, paused, outcome, storable(detail), *rest, encode(counts).decode(), *under_way
+    return name, job.schedule, job.generation, job.owner, *columns, encode(known).decode(), *under_way
 
 
 def _arrays(types: dict[str, str]) -> str:
