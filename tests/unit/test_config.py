@@ -346,3 +346,11 @@ def test_the_hash_covers_all_but_the_secrets(load: Load) -> None:
     assert load(text, {"CRON_SECRET": SECRET, "HOST": "b"}).hash != first
     assert load(text + "# more", {"CRON_SECRET": SECRET, "HOST": "a"}).hash != first
     assert load(text, {"CRON_SECRET": SECRET, "HOST": "a", "TOCSIN_NODE": "x"}).hash != first
+
+
+def test_a_state_folder_that_is_no_file_name_is_a_doubt(tmp_path: Path) -> None:
+    file = tmp_path / "tocsin.toml"
+    file.write_text('[daemon]\nstate_dir = "\\u0000"\n')
+    folder, doubt = config.locate(file, {})
+    assert folder == tmp_path / "var"
+    assert "[daemon] state_dir: is not a file name" in doubt

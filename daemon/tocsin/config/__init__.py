@@ -92,6 +92,9 @@ def locate(file: Path, environment: Mapping[str, str] = os.environ) -> tuple[Pat
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
     filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
+    if "\0" in filled:  # no file's name; `load` says so too
+        doubts.append(f"{file.name}: [daemon] state_dir: is not a file name")
+        filled = default
     return file.parent / filled, "\n".join(doubts)
 
 
