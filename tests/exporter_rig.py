@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ from tocsin.exporter.state import State
 from tocsin.ipc.channel import Channel, pair
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, LedgerState, ProcessUp, ToExporter, decode_from_exporter
 from tocsin.ipc.history import Answer, NoAnswer, Question
-from tocsin.ipc.job import Finished, Stop
+from tocsin.ipc.job import Finished, Sleeping, Stop
 from tocsin.ipc.types import Outcome
 from tocsin.parent.listener import shown
 
@@ -117,6 +118,13 @@ def world(*jobs: JobStatus, now: float = NOON) -> Iterator[ToExporter]:
     for one in jobs:
         if one.enabled:
             yield ProcessUp("job", one.name, os.getpid(), now)
+
+
+def asleep(*jobs: JobStatus) -> Iterator[ToExporter]:
+    """The same as of now, for a process with the real clock: every job sleeps until an hour from now."""
+    now = time.time()
+    yield from world(*jobs, now=now)
+    yield from (Sleeping(one.name, now + 3600) for one in jobs if one.enabled)
 
 
 class Told:

@@ -8,13 +8,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from exporter_rig import MEBIBYTE, OTHER_DESCRIPTORS, crowd, exporter, is_gone, job, scrape, world
+from exporter_rig import MEBIBYTE, OTHER_DESCRIPTORS, asleep, crowd, exporter, is_gone, job, scrape
 from harness import until
 from tocsin.exporter.server import CONNECTIONS, Connection
 
 
 def test_200_clients_that_drip(tmp_path: Path) -> None:
-    with exporter(tmp_path / "log", *world(job())) as one:
+    with exporter(tmp_path / "log", *asleep(job())) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the job")
         before = one.memory()
         with crowd(one, 200, b"GET /metrics HTTP/1.1\r\nX-Drip: ") as clients:
@@ -29,7 +29,7 @@ def test_200_clients_that_drip(tmp_path: Path) -> None:
 
 def test_a_long_reply_survives_a_crowd_that_keeps_dialling(tmp_path: Path) -> None:
     jobs = [job(f"job-{number}") for number in range(300)]
-    with exporter(tmp_path / "log", *world(*jobs)) as one:
+    with exporter(tmp_path / "log", *asleep(*jobs)) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the jobs")
         with crowd(one, 1, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", buffer=4096) as [scraper]:
             scraper.recv(1)
@@ -43,7 +43,7 @@ def test_a_long_reply_survives_a_crowd_that_keeps_dialling(tmp_path: Path) -> No
 
 def test_50_clients_that_ask_and_never_read(tmp_path: Path) -> None:
     jobs = [job(f"job-{number}") for number in range(300)]
-    with exporter(tmp_path / "log", *world(*jobs)) as one:
+    with exporter(tmp_path / "log", *asleep(*jobs)) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the jobs")
         size = len(one.ask("/metrics")[2])
         assert size > MEBIBYTE
@@ -57,7 +57,7 @@ def test_50_clients_that_ask_and_never_read(tmp_path: Path) -> None:
 
 
 def test_300_idle_connections_with_256_descriptors(tmp_path: Path) -> None:
-    with exporter(tmp_path / "log", *world(job()), files=256) as one:
+    with exporter(tmp_path / "log", *asleep(job()), files=256) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the job")
         with crowd(one, 300) as clients:
             for _ in range(5):
@@ -68,7 +68,7 @@ def test_300_idle_connections_with_256_descriptors(tmp_path: Path) -> None:
 
 
 def test_more_clients_than_descriptors(tmp_path: Path) -> None:
-    with exporter(tmp_path / "log", *world(job()), files=40) as one:
+    with exporter(tmp_path / "log", *asleep(job()), files=40) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the job")
         with crowd(one, 100):
             until(lambda: "cannot accept connections" in one.log.read_text(), "the descriptors to run out")
@@ -78,8 +78,8 @@ def test_more_clients_than_descriptors(tmp_path: Path) -> None:
 
 def test_a_reply_whose_end_nobody_reads_is_given_up(tmp_path: Path) -> None:
     """All of it is handed over, and the connection closed but for what the client does not take."""
-    jobs = [job(f"job-{number}") for number in range(62)]
-    with exporter(tmp_path / "log", *world(*jobs)) as one:
+    jobs = [job(f"job-{number}") for number in range(54)]
+    with exporter(tmp_path / "log", *asleep(*jobs)) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the jobs")
         assert (
             256 * 1024 < len(one.ask("/metrics")[2]) < 320 * 1024
@@ -103,7 +103,7 @@ def test_a_transport_that_is_gone_is_not_aborted(gone: bool) -> None:
 
 def test_63_clients_with_many_long_headers(tmp_path: Path) -> None:
     headers = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 16000) for number in range(60))
-    with exporter(tmp_path / "log", *world(job())) as one:
+    with exporter(tmp_path / "log", *asleep(job())) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the job")
         before = one.memory()
         with crowd(one, CONNECTIONS - 1, b"GET /metrics HTTP/1.1\r\n" + headers) as clients:
@@ -139,7 +139,7 @@ def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
     ids=lambda said: repr(said[:24]),
 )
 def test_nonsense(said: bytes, tmp_path: Path) -> None:
-    with exporter(tmp_path / "log", *world(job())) as one:
+    with exporter(tmp_path / "log", *asleep(job())) as one:
         until(lambda: one.ask("/readyz")[0] == 200, "the job")
         before = one.memory()
         with crowd(one, 1) as [client]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter_rig import MEBIBYTE, OTHER_DESCRIPTORS, Client, Exporter, crowd, exporter, is_gone, job, scrape, world
+from exporter_rig import MEBIBYTE, OTHER_DESCRIPTORS, Client, Exporter, asleep, crowd, exporter, is_gone, job, scrape
 from harness import Daemon, Endpoint, until
 from tocsin.exporter.refusals import FREE
 from tocsin.exporter.server import CONNECTIONS
@@ -55,7 +55,7 @@ class House:
 
     @contextmanager
     def exporter(self, more: str, tls: ssl.SSLContext | None, files: int = 0) -> Iterator[Exporter]:
-        with exporter(self.folder / "log", *world(job()), more=more, tls=tls, files=files) as one:
+        with exporter(self.folder / "log", *asleep(job()), more=more, tls=tls, files=files) as one:
             until(lambda: one.ask("/readyz")[0] == 200, "the job")
             yield one
 
@@ -215,7 +215,7 @@ def test_a_handshake_that_failed_leaves_nothing_behind(house: House, said: bytes
 
 def test_50_tls_clients_that_ask_and_never_read(house: House) -> None:
     jobs = [job(f"job-{number}") for number in range(300)]
-    with exporter(house.folder / "log", *world(*jobs), more=TLS, tls=house.client()) as one, ExitStack() as opened:
+    with exporter(house.folder / "log", *asleep(*jobs), more=TLS, tls=house.client()) as one, ExitStack() as opened:
         until(lambda: one.ask("/readyz")[0] == 200, "the jobs")
         size = len(one.ask("/metrics")[2])
         assert size > MEBIBYTE
