@@ -17,6 +17,7 @@ from tocsin.config.secrets import Secret
 from tocsin.health import LOOKS, Judged
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
+from tocsin.ipc.history import Row
 from tocsin.ipc.job import Finished
 from tocsin.jobfile.faults import ConfigError
 from tocsin.linux import private_memory
@@ -71,6 +72,22 @@ def run_in_words(run: Finished) -> str:
     parts.extend(f"{name} {number:.12g}" for name, number in run.reported.items())
     parts.append(f"run {run.run_id}")
     return "\n".join(filter(None, [*lines, ", ".join(parts), run.detail]))
+
+
+def run_with_reply(deliveries: Sequence[Row]) -> str:
+    """All that the ledger knows of a run; of several deliveries the first one first."""
+    lines = []
+    for row in reversed(deliveries):
+        took = f"in {duration(row.duration)}" if row.duration is not None else ""
+        status = f"status {row.status}" if row.status is not None else ""
+        totals = [f"{name} {number:.12g}" for name, number in row.reported.items()]
+        what = ", ".join(filter(None, [f"{row.job}: {outcome(row.fate)}", status, took, *totals]))
+        lines += [what, f"due {rfc3339(row.due)}, {row.trigger or 'schedule'}, run {row.run_id}", printable(row.detail)]
+        if row.started is not None:
+            lines.append(f"sent {rfc3339(row.started)}, {duration(row.lateness)} late")
+        if row.reply:
+            lines += ["reply:", *(f"  {printable(line)}" for line in row.reply.splitlines())]
+    return "\n".join(filter(None, lines))
 
 
 def next_fires(job: Job, now: int) -> Iterator[int]:

@@ -51,6 +51,10 @@ def test_a_failed_run_is_found_and_opened_after_a_restart(running: Start, endpoi
     one = found(daemon, f"/api/runs/{failed['run_id']}", "OneRun")
     assert {key: value for key, value in one.items() if key not in ("deliveries", "reply")} == failed
     assert one["reply"] == "out of order: [redacted]"
+    shown = daemon.run("history", failed["run_id"]).stdout
+    assert "bad: http_error, status 500" in shown
+    assert "reply:\n  out of order: [redacted]" in shown
+    assert daemon.json("history", failed["run_id"])["reply"] == "out of order: [redacted]"
     page = daemon.get(f"/runs/{failed['run_id']}")
     assert '<pre class="reply">out of order: [redacted]</pre>' in page
     [good] = found(daemon, "/api/runs?job=good&outcome=success&limit=1")["runs"]

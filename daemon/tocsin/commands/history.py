@@ -1,6 +1,7 @@
 """`tocsin history`: what became of each slot."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import click
 
 from tocsin import config, display
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_argument, job_file_option, loaded
+from tocsin.ipc.history import OneRun
 from tocsin.jobfile import values
 from tocsin.jobfile.faults import ConfigError
+
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @click.command(
@@ -18,6 +22,7 @@ from tocsin.jobfile.faults import ConfigError
         "tocsin history sla-check --since 1h",
         "tocsin history --failed -n 10",
         "tocsin history --json --since 1d",
+        "tocsin history 8ea8a43e-3e36-532b-a535-6ae3331c180e",
     )
 )
 @job_file_option
@@ -29,7 +34,11 @@ from tocsin.jobfile.faults import ConfigError
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
-    """Show slots and what became of each. Reads the ledger; the daemon need not run."""
+    """Show slots and what became of each. Reads the ledger; the daemon need not run.
+
+    With the id of a run in place of JOB, show all that is known of this run, its reply included if it was kept.
+    """
+    from tocsin.exporter import runs
     from tocsin.ledger import stores
     from tocsin.ledger.store import Absent, Unreadable
     from tocsin.redact import redact
@@ -47,7 +56,11 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     if kept != "sqlite":
         redact.hide(kept.hidden)
     try:
-        rows = stores.reader(kept, folder).history(job=job, since=start, failed=failed, limit=limit)
+        reader = stores.reader(kept, folder)
+        if job is not None and RUN_ID.fullmatch(job) and (found := reader.find(OneRun(job)).rows):
+            click.echo(json.dumps(runs.run_as_json(found), indent=2) if as_json else display.run_with_reply(found))
+            return
+        rows = reader.history(job=job, since=start, failed=failed, limit=limit)
     except Absent as error:
         if doubt:
             fail(f"{doubt}\nthere is no ledger in {folder}, which is only a guess", USAGE)

@@ -1,6 +1,7 @@
 """The history as /api/runs and the pages show it: what an address asks for, and what the ledger answers."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -113,7 +114,7 @@ def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
     }
 
 
-def run_as_json(rows: tuple[Row, ...]) -> dict[str, Any]:
+def run_as_json(rows: Sequence[Row]) -> dict[str, Any]:
     """The run as it ended, and each delivery of it: several where it was cut off and repeated."""
     deliveries = [{**as_json(row), "reply": row.reply or None} for row in rows]
     return {**deliveries[0], "deliveries": deliveries}
