@@ -193,7 +193,7 @@ def stands_still(pid: int, process: str) -> str | None:
 def _overdue(status: JobStatus, deadline: float) -> str:
     since = f"no success since {_at(status.last_success)}" if status.last_success else "it has never succeeded"
     failed = f"; {_failures(status)}" if status.consecutive_failures else ""
-    return f"{since}, and it was to by {_at(deadline)}{failed}"
+    return f"{since}; the deadline was {_at(deadline)}{failed}"
 
 
 def _failures(status: JobStatus) -> str:

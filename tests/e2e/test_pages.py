@@ -31,7 +31,7 @@ async def _look_around(tmp_path: Path) -> None:
     now = time.time()
     jobs = [job("sla-check"), job("expire-holds", description=HOSTILE), job("off", enabled=False, state="disabled")]
     with exporter(tmp_path / "log", *world(*jobs, now=now)) as one:
-        one.send(Sleeping("sla-check", now + 3000), Sleeping("expire-holds", now + 50))
+        one.send(Sleeping("sla-check", now + 3000), Sleeping("expire-holds", now + 4000))
         one.send(run("expire-holds", "http_error", detail=HOSTILE, due=now), ran("sla-check", "run-1"))
         async with browser(tmp_path / "profile") as page:
             await page.open(f"http://127.0.0.1:{one.port}/")
@@ -48,7 +48,7 @@ async def _look_around(tmp_path: Path) -> None:
             await page.until(VISIBLE, ["sla-check"].__eq__)
             await page.until("location.search", "?q=SLA".__eq__)
             await page.value("window.stillHere = true")
-            one.send(job("sla-daily"), ProcessUp("job", "sla-daily", 1, now))
+            one.send(job("sla-daily"), ProcessUp("job", "sla-daily", 1, now), Sleeping("sla-daily", now + 4000))
             await page.until(VISIBLE, ["sla-check", "sla-daily"].__eq__)
             await page.choose("#filter", "")
             await page.choose("#health", "failing")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tocsin.jobfile.labels import Labels
 from tocsin.jobfile.values import (
     Address,
     BaseUrl,
@@ -17,7 +18,6 @@ from tocsin.jobfile.values import (
     Headers,
     Host,
     Interval,
-    Labels,
     MemoryLimit,
     OwnSendSecret,
     Path,

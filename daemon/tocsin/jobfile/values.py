@@ -26,11 +26,6 @@ _TOTAL = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
 _STATUS = re.compile(r"[1-5](xx|[0-9][0-9])")
 LEAST_MEMORY = 48 * 1024**2  # bytes of data for a job's process: 26 MB measured before it does anything
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,39}")  # as Prometheus has it
-# Labels that the metrics have already, or that Prometheus adds to what it scrapes.
-OWN_LABELS = frozenset({"job_name", "schedule", "timezone", "method", "host", "job", "instance", "le", "quantile"})
-MAX_LABELS = 8  # of a job
-MAX_LABEL_VALUE = 100  # characters
 MAX_TOTALS = 8  # series a job may add to the metrics
 
 # Headers that the call itself sets: a second one would contradict the first (RFC 9110, RFC 9112).
@@ -194,26 +189,6 @@ def _few(totals: dict[str, str]) -> dict[str, str]:
     return totals
 
 
-def _label(name: str) -> str:
-    if not _LABEL.fullmatch(name):
-        raise ValueError("is not a name for a label: use letters, digits and _ (at most 40, no digit and no __ first)")
-    if name in OWN_LABELS:
-        raise ValueError("is a label that the metrics have already")
-    return name
-
-
-def _label_value(value: str) -> str:
-    if not value or len(value) > MAX_LABEL_VALUE or not value.isprintable():
-        raise ValueError(f"must be printable text of 1 to {MAX_LABEL_VALUE} characters")
-    return value
-
-
-def _few_labels(labels: dict[str, str]) -> dict[str, str]:
-    if len(labels) > MAX_LABELS:
-        raise ValueError(f"has {len(labels)} names, with those of [defaults]; at most {MAX_LABELS}")
-    return labels
-
-
 def _place(path: str) -> str:
     if not all(path.split(".")):
         raise ValueError('must name a place in the reply, for example "summary.breached"')
@@ -259,7 +234,7 @@ def _as(title: str, pattern: re.Pattern[str] | str, **more: Any) -> WithJsonSche
     return WithJsonSchema({"type": "string", "title": title, "pattern": f"^(?:{whole})$", **more})
 
 
-def _table_as(title: str, names: str, values: dict[str, Any], **more: Any) -> WithJsonSchema:
+def table_as(title: str, names: str, values: dict[str, Any], **more: Any) -> WithJsonSchema:
     """The JSON Schema of a table: `names` is what its keys must match, `values` the schema of what they hold."""
     made = {"type": "object", "title": title, "propertyNames": {"pattern": names}, "additionalProperties": values}
     return WithJsonSchema({**made, **more})
@@ -291,22 +266,12 @@ User = Annotated[str, AfterValidator(_user), _as("text", "[ -9;-~]*", maxLength=
 Headers = Annotated[
     dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]],
     AfterValidator(_each_once),
-    _table_as("table of texts", f"^{_TOKEN.pattern}$", {"type": "string", "pattern": "^[ -~]*$"}),
-]
-Labels = Annotated[
-    dict[Annotated[str, AfterValidator(_label)], Annotated[str, AfterValidator(_label_value)]],
-    AfterValidator(_few_labels),
-    _table_as(
-        "table of texts",
-        f"^(?!(?:{'|'.join(sorted(OWN_LABELS))})$){_LABEL.pattern}$",
-        {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_VALUE},
-        maxProperties=MAX_LABELS,
-    ),
+    table_as("table of texts", f"^{_TOKEN.pattern}$", {"type": "string", "pattern": "^[ -~]*$"}),
 ]
 Totals = Annotated[
     dict[Annotated[str, AfterValidator(_total)], Annotated[str, AfterValidator(_place)]],
     AfterValidator(_few),
-    _table_as(
+    table_as(
         "table of places in the reply",
         f"^{_TOTAL.pattern}$",
         {"type": "string", "pattern": _PLACE_AS},
@@ -327,5 +292,5 @@ Statuses = Annotated[
 ]
 Scalars = Annotated[
     dict[Annotated[str, AfterValidator(_place)], Annotated[Any, AfterValidator(_scalar)]],
-    _table_as("table of values", _PLACE_AS, {"type": ["string", "number", "boolean"]}),
+    table_as("table of values", _PLACE_AS, {"type": ["string", "number", "boolean"]}),
 ]
