@@ -133,6 +133,8 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
         memory = private_memory(one.pid) if one.pid else None
         shown = f"{word}, paused" if one.paused and word != "paused" else word
         next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled and one.state != "running" else "-"
+        if one.paused:
+            next_fire = "paused"  # its next slot will be skipped
         rows.append([one.name, shown, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
         if why:
             lines.append(f"{one.name}: {click.style(word, fg=LOOKS[word].colour)}, {printable(why)}")

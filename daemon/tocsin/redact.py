@@ -56,13 +56,14 @@ class Redactor:
     def hide(self, texts: Iterable[str]) -> None:
         """Hide these too, in whatever they stand; what was hidden before stays hidden (an old one may be valid)."""
         for value in set(texts) - self._hidden.keys():
-            self._hidden[value] = max(_PLAIN.findall(value), key=len, default="")
+            self._hidden[value] = max(_PLAIN.findall(value), key=len, default="").lower()
             self.longest = max(self.longest, sum(1 if char.isalnum() else LONGEST_DISGUISE for char in value))
         self._hidden = dict(sorted(self._hidden.items(), key=lambda one: len(one[0]), reverse=True))
 
     def __call__(self, text: str) -> str:
+        folded = text.lower()  # some apps repeat a header in small letters
         for value, part in self._hidden.items():
-            if part in text:
+            if part in folded:
                 text = _disguises(value).sub(REDACTED, text)
         return text
 
@@ -90,7 +91,9 @@ def _disguises(value: str) -> re.Pattern[str]:
 def _group(backslashes: int, char: str, *, first: bool) -> str:
     """A pattern for so many backslashes and the character after them, "" at the end. The first one's pattern begins
     where the run does, whatever stood before the secret."""
-    alone = not char or char.isalnum()  # nobody writes it in another way
+    alone = not char or char.isalnum()  # nobody writes it in another way, but for its case
+    if char.isalpha():
+        char = f"[{char.lower()}{char.upper()}]"
     if alone and not backslashes:
         return char
     most = (backslashes + 1) * (MOST_ESCAPES + 1)

@@ -1,12 +1,14 @@
 """The commands that ask the running daemon: what they say is true, and enough to go on with."""
 
 import re
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness import Daemon, Endpoint, Held, sla_checked, until
+from harness import PATIENCE, TOCSIN, Daemon, Endpoint, Held, sla_checked, until
 from tocsin.ipc import channel
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.control import Answer, FireJob, Note, Refused, Request, decode_answer
@@ -40,6 +42,27 @@ def asked() -> Iterator[Ask]:
     yield ask
     for client in clients:
         client.close()
+
+
+def test_a_command_says_that_it_waits_for_a_daemon_that_stands_still(running: Start) -> None:
+    daemon = running(DAILY.format("a", "a"))
+    ready(daemon, "a")
+    daemon.signal(signal.SIGSTOP)
+    command = subprocess.Popen(
+        [TOCSIN, "jobs"],
+        cwd=daemon.folder,
+        env=daemon.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert command.stderr is not None
+        assert command.stderr.readline() == "the daemon has not answered for 10 s (is it stopped?); still waiting\n"
+    finally:
+        daemon.signal(signal.SIGCONT)
+    shown, _ = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, "a" in shown) == (0, True)
 
 
 def answer(client: Control) -> Answer:

@@ -197,7 +197,9 @@ def test_a_refused_job_file_is_no_good_news(running: Start) -> None:
     assert daemon.run("reload").returncode == 2
     until(lambda: headline(daemon) == "The job file was refused", "the news")
     agree(daemon, "a", "new")
-    assert daemon.run("jobs").stdout.startswith("the job file was refused: ")
+    first, second = daemon.run("jobs").stdout.splitlines()[:2]
+    assert first.startswith("the job file was refused: ")
+    assert first.count("tocsin.toml:") == second.count("tocsin.toml:") == 1, "a line for each fault"
     assert ready(daemon) == 200
 
 

@@ -52,6 +52,7 @@ NO_HITS = [
     "X-Cache: TCP_REFRESH_HIT",
     "X-Cache: TCP_EXPIRED_HIT",
     "X-Cache: MISS from white.example.com",
+    "X-Cache: MISS from hit-server.example.com, MISS from stale.example.com",
     "X-Cache: CONFIG_NOCACHE",
     "X-Cache-Status: REVALIDATED",
     "X-Cache-Lookup: HIT from proxy",

@@ -187,6 +187,12 @@ def test_the_old_secret_stays_hidden_after_a_rotation() -> None:
     assert redact("the-first-secret, the-second-secret") == "[redacted], [redacted]"
 
 
+def test_a_secret_that_an_app_repeats_in_other_letters_is_hidden() -> None:
+    redact = Redactor()
+    redact.hide(["Ab+Cd-0123456789"])
+    assert redact("x-token: ab+cd-0123456789, AB%2BCD-0123456789") == "x-token: [redacted], [redacted]"
+
+
 def test_the_longer_of_two_secrets_goes_first() -> None:
     redact = Redactor()
     redact.hide(["secret", "secret-and-more"])

@@ -14,7 +14,7 @@ _HIT = re.compile(
     | x-nextjs-cache:[ \t]*(?:hit|stale)\b
     | cf-cache-status:[ \t]*(?:hit|stale|updating)\b                        # Cloudflare
     | (?:x-cache|x-cache-status|x-proxy-cache|x-fastcgi-cache|x-litespeed-cache|cdn-cache):
-      [^\r\n]*?(?<![a-z])(?<!refresh_)(?<!expired_)(?:hit|stale|updating)\b   # CloudFront, Fastly, Squid, nginx
+      [^\r\n]*?(?<![a-z])(?<!refresh_)(?<!expired_)(?:hit|stale|updating)(?![-.\w])  # CloudFront, Fastly, Squid, nginx
     | x-varnish:[ \t]*\d+[ \t]+\d+                                          # this request, and the one that filled it
     )[^\r\n]*""",
     re.MULTILINE | re.IGNORECASE | re.VERBOSE,

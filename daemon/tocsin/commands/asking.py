@@ -1,6 +1,7 @@
 """How a command asks the running daemon, through the control socket in its state folder."""
 
 import os
+import select
 from pathlib import Path
 
 import click
@@ -8,9 +9,18 @@ import click
 from tocsin import config
 from tocsin.commands.common import FAILED, NOT_RUNNING, USAGE, fail
 from tocsin.ipc import channel
-from tocsin.ipc.channel import ChannelClosed
+from tocsin.ipc.channel import ChannelClosed, Readable
 from tocsin.ipc.control import Answer, Done, Note, Refused, Request, decode_answer
 from tocsin.ipc.job import Finished
+
+PATIENCE = 10.0  # seconds until a command says what it waits for: a daemon that is well answers within one
+
+
+def is_readable(one: Readable, seconds: float) -> bool:
+    """Whether something can be read within so many seconds."""
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def ask(file: Path, request: Request) -> list[Answer]:
@@ -35,6 +45,8 @@ def ask(file: Path, request: Request) -> list[Answer]:
     answers: list[Answer] = []
     try:
         daemon.send(request)
+        if not is_readable(daemon, PATIENCE):
+            click.echo(f"the daemon has not answered for {PATIENCE:.0f} s (is it stopped?); still waiting", err=True)
         while not answers or not isinstance(answers[-1], Done | Finished | Refused):
             match daemon.receive(wait=True):
                 case Note(text=text):

@@ -26,5 +26,6 @@ def jobs(file: Path, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
     else:
         for trouble in found.troubles:
-            click.echo(display.bad(display.printable(str(trouble))))
+            for line in str(trouble).splitlines():  # a refused job file has a line for each fault
+                click.echo(display.bad(display.printable(line)))
         click.echo(display.jobs_table(found.statuses, found.judged))
