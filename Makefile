@@ -87,7 +87,7 @@ $(VENV)/bin/pip: FORCE
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/run: $(VENV)/bin/pip requirements.lock requirements-build.lock pyproject.toml
-	@echo "Installing what Tocsin needs into $(VENV)"
+	@echo "Installing what Tocsin needs into $(VENV) (about a minute)"
 	@touch $(VENV)/unfinished
 	@$(PIP) install --require-hashes --no-deps -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .

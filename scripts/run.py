@@ -1,7 +1,7 @@
 """What `make run` does once all is installed: Tocsin under supervisord in this terminal, until Ctrl-C.
 
 With an API_BASE_URL, in the environment or in .env, it runs tocsin.toml against that app; without one,
-examples/demo. It starts nothing unless the job file holds and the ports are free.
+examples/demo. It starts nothing unless the job file is valid and the ports are free.
 """
 
 # ruff: noqa: T201 (it is a command: it prints)

@@ -163,7 +163,7 @@ def application(tickets: Tickets, secret: str, clock: Callable[[], float] = time
             return web.json_response({"success": False, "error": "Unauthorized"}, status=401)
         count = tickets.unassign_expired(now)
         taken = round((time.monotonic() - began) * 1000)
-        log.info("unassigned what passed its SLA", count=count, ms=taken)
+        log.info("unassigned requests past their SLA", count=count, ms=taken)
         reply = {
             "success": True,
             "unassignedCount": count,

@@ -4,6 +4,7 @@ Colours are for terminals: click drops them elsewhere, and `cli` does where NO_C
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -58,12 +59,16 @@ def secret_in_words(secret: Secret | None) -> str:
 
 
 def run_in_words(run: Finished) -> str:
-    """What became of a run: one line for each attempt where there were several, one for the run, one for its detail."""
+    """What became of a run: its attempts where there were several (those in a row that are alike in one line), one line
+    for the run, one for its detail.
+    """
     first = run.retries + 2 - len(run.attempts)  # of the attempts that are told
-    lines = [
-        f"attempt {number}: {outcome(what)}" + (f", {detail}" if detail else "")
-        for number, (what, detail) in enumerate(run.attempts, first)
-    ]
+    lines = []
+    for (what, detail), alike in itertools.groupby(run.attempts):
+        many = len(list(alike))
+        which = f"attempt {first}" if many == 1 else f"attempts {first} to {first + many - 1}"
+        lines.append(f"{which}: {outcome(what)}" + (f", {detail}" if detail else ""))
+        first += many
     parts = [f"{run.job}: {outcome(run.outcome)}"]
     if run.status is not None:
         parts.append(f"status {run.status}")

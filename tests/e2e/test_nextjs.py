@@ -179,7 +179,7 @@ def test_nothing_is_lost_and_nothing_done_twice(ticketing: Ticketing, tocsin: Da
     assert ticketing.history() == (2 * LATE, 2 * LATE)
     figures["App slowed: due slots skipped meanwhile as overlap"] = skipped["count"]
 
-    # Slower than the timeout: Tocsin gives up, the app works on, and the next run comes to the same rows.
+    # Slower than the timeout: Tocsin gives up, the app keeps working, and the next run comes to the same rows.
     tocsin.write(job("sla-check", "2s", timeout="1s"))
     assert tocsin.run("reload").returncode == 0
     with ticketing.database.holding(HISTORY):

@@ -81,7 +81,7 @@ def test_each_failure_is_named(running: Start, endpoint: Endpoint) -> None:
     until(lambda: len([row for row in daemon.history() if row["outcome"]]) == 4, "the ledger to have all four")
     (finding,) = doctor(daemon, "state.job")
     assert finding["status"] == "FAIL"
-    whole = "4 failures (2 × unauthorized, 1 × http_error, 1 × invalid_response) and has never succeeded: 401"
+    whole = "4 failures in a row (2 × unauthorized, 1 × http_error, 1 × invalid_response); it has never succeeded: 401"
     assert finding["detail"].startswith(whole)
 
 

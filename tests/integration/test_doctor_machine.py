@@ -120,7 +120,7 @@ def test_a_daemon_whose_jobs_fail_and_whose_file_has_changed(daemon: Daemon, end
     assert result.returncode == 1
     found = {(one["check"], one["subject"]): one for one in json.loads(result.stdout)}
     assert found["state.job", "broken"]["status"] == "FAIL"
-    assert found["state.job", "broken"]["detail"].startswith("3 × http_error and has never succeeded: 500")
+    assert found["state.job", "broken"]["detail"].startswith("3 × http_error; it has never succeeded: 500")
     assert found["state.job", "lazy"]["advice"] == "tocsin resume lazy"
     assert found["state.reload", "tocsin.toml"]["detail"] == "the daemon runs with an older one (once)"
     assert found["state.job", "once"]["status"] == "ok"

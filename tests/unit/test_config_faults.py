@@ -294,7 +294,7 @@ def test_schedule_or_every_and_path_or_url(load: Load) -> None:
 @pytest.mark.parametrize("url", ["HTTP://app.example.com", "Http://app.example.com"])
 def test_a_public_host_in_the_clear_however_written(load: Load, url: str) -> None:
     (fault,) = faults(load, GOOD.replace("https://app.example.com", url))
-    assert "would be sent unencrypted to a public host" in fault
+    assert "calls would be sent unencrypted to a public host" in fault
 
 
 @pytest.mark.parametrize(
@@ -314,15 +314,30 @@ def test_hosts_of_a_private_network_may_be_called_in_the_clear(load: Load, host:
 @pytest.mark.parametrize(
     ("host", "why"),
     [
-        *((host, "would be sent unencrypted to a public host") for host in ("app.example.com", "app.example.com.")),
-        *((host, "would be sent unencrypted to a public host") for host in ("8.8.8.8", "134744072", "0x08080808")),
-        *((host, "would be sent unencrypted to a public host") for host in ("100.63.0.1", "100.128.0.1", "[2600::1]")),
-        *((host, "would be sent unencrypted to a public host") for host in ("[::ffff:8.8.8.8]", "local.example.com")),
         *(
-            (host, "would be sent unencrypted to a public host")
+            (host, "calls would be sent unencrypted to a public host")
+            for host in ("app.example.com", "app.example.com.")
+        ),
+        *(
+            (host, "calls would be sent unencrypted to a public host")
+            for host in ("8.8.8.8", "134744072", "0x08080808")
+        ),
+        *(
+            (host, "calls would be sent unencrypted to a public host")
+            for host in ("100.63.0.1", "100.128.0.1", "[2600::1]")
+        ),
+        *(
+            (host, "calls would be sent unencrypted to a public host")
+            for host in ("[::ffff:8.8.8.8]", "local.example.com")
+        ),
+        *(
+            (host, "calls would be sent unencrypted to a public host")
             for host in ("evil-internal.com", "arpa.com", "a.svc.com")
         ),
-        *((host, "may be sent unencrypted beyond this network") for host in ("web.production:3000", "nas.lan:8080")),
+        *(
+            (host, "calls may be sent unencrypted beyond this network")
+            for host in ("web.production:3000", "nas.lan:8080")
+        ),
     ],
 )
 def test_hosts_that_may_be_public_need_https(load: Load, host: str, why: str) -> None:

@@ -154,7 +154,7 @@ def test_plain_http_within_the_house(load: Load, host: str) -> None:
 @pytest.mark.parametrize("host", PUBLIC[:4])
 def test_plain_http_to_the_world_is_refused_unless_allowed(load: Load, host: str) -> None:
     text = f'[target]\nbase_url = "http://{host}"\n{JOB}{JOB.replace("jobs.a", "jobs.b")}'
-    why = "would be sent unencrypted to a public host; use https://, or set allow_insecure = true in [target]"
+    why = "calls would be sent unencrypted to a public host; use https://, or set allow_insecure = true in [target]"
     assert faults(load, text) == [f"tocsin.toml: [target] base_url: {why}"]
     assert load(text.replace("[target]", "[target]\nallow_insecure = true")).jobs["a"].url == f"http://{host}/x"
     url = f'{TARGET}[jobs.a]\nschedule = "* * * * *"\nurl = "http://{host}/x"\n'

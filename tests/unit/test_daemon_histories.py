@@ -230,6 +230,7 @@ def test_a_faulty_file_leaves_everything_as_it_was(parent: Parent) -> None:
     why = parent.daemon.reload(faulty)
     assert why
     assert "is wrong" in why
+    assert why.startswith("1 fault; nothing changed, and the previous job file stays in use:\n")
     assert [one.error for one in parent.sent("exporter", ConfigLoaded) if one.error]
     assert parent.sent("job tick", Stop) == []
 

@@ -93,7 +93,8 @@ def test_no_job_is_overwritten_and_all_that_are_there_are_named(tocsin: Tocsin) 
     result = tocsin("import", "--write", "vercel.json")
     assert result.exit_code == 2
     assert result.stderr == (
-        "tocsin: vercel.json crons[0]: [jobs.mine]: is already a job in tocsin.toml; rename that one\n"
+        "tocsin: vercel.json crons[0]: [jobs.mine]: tocsin.toml already has a job with this name; rename it there, or "
+        "in crons[0]\n"
         "tocsin: nothing was written\n"
     )
     assert Path("tocsin.toml").read_text() == JOB_FILE
@@ -188,8 +189,8 @@ def test_the_kind_is_seen_from_name_and_content(name: str, text: str, kind: str,
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (b"", "is no vercel.json, crontab or list of jobs by its looks; say with --from what it is"),
-        (b"The quick brown fox jumps over the lazy dog\n", "by its looks"),
+        (b"", "does not look like a vercel.json, a crontab or a list of jobs; name its kind with --from"),
+        (b"The quick brown fox jumps over the lazy dog\n", "name its kind with --from"),
         (b'{"name": "app", "version": "1.0.0"}', 'is neither a vercel.json with "crons" nor a list of jobs'),
         (b'{"crons": [{"path": "/x", "schedule": "0 5 * * MON"}]}', "x crons[0]: schedule = \"0 5 * * MON\": 'MON'"),
         (b"\xff\xfe", "is not UTF-8 text"),
@@ -231,7 +232,7 @@ def test_what_is_not_there_is_named(tocsin: Tocsin) -> None:
 def test_a_crontab_without_a_call_is_a_failure(tocsin: Tocsin) -> None:
     result = tocsin("import", "-", stdin="5 * * * * /usr/local/bin/backup.sh\n")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "line 1: 5 * * * * /usr/local/bin/backup.sh …: is no call of curl or wget" in result.stderr
+    assert "line 1: 5 * * * * /usr/local/bin/backup.sh …: does not call curl or wget" in result.stderr
     assert "nothing could be imported" in result.stderr
 
 

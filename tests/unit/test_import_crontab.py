@@ -168,7 +168,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("5 * * * * /usr/local/bin/backup.sh", "5 * * * * /usr/local/bin/backup.sh …: is no call of curl or wget"),
+        ("5 * * * * /usr/local/bin/backup.sh", "5 * * * * /usr/local/bin/backup.sh …: does not call curl or wget"),
         (f"5 * * * * curl {URL} && curl {URL}2", "5 * * * * curl …: && curl: a job is one call and nothing after it"),
         (f"5 * * * * curl {URL} || mail -s down me", "|| mail: a job is one call"),
         (f"5 * * * * curl {URL} | bash", "| bash: a job is one call"),
@@ -218,7 +218,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         ("5 * * * * curl -s", "names no address"),
         ("5 * * * * curl ftp://a.example/x", "url: is not a URL"),
         (f"5 * * * * curl {URL}/ü", "url: must be plain ASCII"),
-        (f"@reboot curl {URL}", "Tocsin fires by the clock"),
+        (f"@reboot curl {URL}", "Tocsin has no @reboot"),
         (f"0~9 * * * * curl {URL}", "minute '0~9'"),
         (f"* * * * * sleep 90; curl {URL}", "; curl: a job is one call"),
         (f"@daily sleep 5; curl {URL}", "sleeps before the call"),

@@ -70,7 +70,7 @@ def test_commands(container: dict[str, Any], expected: dict[str, Any] | None) ->
 @pytest.mark.parametrize(
     ("item", "why"),
     [
-        (cron_job(["/app/run.sh"]), "is no call of curl or wget"),
+        (cron_job(["/app/run.sh"]), "does not call curl or wget"),
         (cron_job([]), "has no command"),
         (cron_job(["curl", 5]), "has a command that is no list of texts"),
         (cron_job(["curl", "\x01A\x02"]), "has control characters in its command"),

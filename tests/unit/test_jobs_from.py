@@ -81,7 +81,7 @@ def test_what_only_the_job_file_can_tell_is_a_fault_of_the_entry(load: Load, cro
     )
     text = FROM.replace("vercel", "list") + '[defaults]\nbody = "x"\njson = 1\n'
     assert faults(load, text) == [
-        "app/list.json [0]: [jobs.x] url: would be sent unencrypted to a public host; use https://, or set "
+        "app/list.json [0]: [jobs.x] url: calls would be sent unencrypted to a public host; use https://, or set "
         "allow_insecure = true in [target]",
         "app/list.json [0]: [jobs.x] body: cannot be combined with json: use only one of them",
     ]

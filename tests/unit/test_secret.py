@@ -18,9 +18,9 @@ from tocsin.redact import REDACTED, Redactor, names_a_secret
 GOOD = "0123456789abcdef-not-guessed"
 
 REFUSED = [
-    ("", "is empty"),
-    ("   ", "is empty"),
-    ("\n", "is empty"),
+    ("", "is empty; make one with: openssl rand -hex 32"),
+    ("   ", "is empty; make one with: openssl rand -hex 32"),
+    ("\n", "is empty; make one with: openssl rand -hex 32"),
     ("undefined", 'holds the word "undefined", not a secret'),
     ("null", 'holds the word "null", not a secret'),
     ("None", 'holds the word "None", not a secret'),

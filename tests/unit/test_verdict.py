@@ -133,11 +133,11 @@ WRONG_STATUS: list[tuple[int, str, bytes, str, str]] = [
     (404, HTML, PAGE, "http_error", '404 titled "Sign in - App" (is the path right, and is the app deployed?)'),
     (405, "", b"", "http_error", "405 (is the method right?)"),
     (429, "text/plain", b"slow down", "http_error", "429: slow down (the server asks to be called less often)"),
-    (500, "text/plain", b"boom\n at x.js:1", "http_error", "500: boom at x.js:1 (its log may say why)"),
+    (500, "text/plain", b"boom\n at x.js:1", "http_error", "500: boom at x.js:1 (the app's log may say why)"),
     (503, "", b"", "http_error", "503 (the server is starting, stopping or overloaded)"),
     (302, "", b"", "http_error", "302"),
     (100, "", b"", "http_error", "100"),
-    (999, "", b"", "http_error", "999 (its log may say why)"),
+    (999, "", b"", "http_error", "999 (the app's log may say why)"),
 ]
 
 

@@ -18,7 +18,7 @@ from tocsin.config import Job
 from tocsin.ipc.types import ErrorKind
 from tocsin.timestamps import from_http
 
-# The ground on which a request may be sent again. "unprocessed" surely was not processed; "busy" is 429 or
+# The ground on which a request may be sent again. "unprocessed" was certainly not processed; "busy" is 429 or
 # 503; "reset" and "5xx" may have been processed, so they need the job's word that it is idempotent.
 Retry = Literal["", "unprocessed", "busy", "reset", "5xx"]
 
@@ -50,7 +50,7 @@ class Invalid(Exception):
 
 
 def unreached(error: Exception, job: Job) -> NoReply:
-    """No connection came about: the request surely was not processed."""
+    """No connection came about: the request was certainly not processed."""
     why = _unreached(error, job)
     return NoReply(why.kind, f"{why}{proxy_note(job)}", why.retry) if why.kind in _BY_PROXY else why
 
@@ -76,7 +76,7 @@ def _unreached(error: Exception, job: Job) -> NoReply:
         why = f"{host} did not {what} within {job.connect_timeout:g} s (firewall, wrong address, or overload?)"
         return NoReply("connect_timeout", why, "unprocessed")
     if isinstance(root, ConnectionRefusedError):
-        return NoReply("refused", f"{host} refuses connections: does the app run there?", "unprocessed")
+        return NoReply("refused", f"{host} refuses connections: is the app running there?", "unprocessed")
     if isinstance(root, OSError) and root.errno in _UNREACHABLE:
         return NoReply("unreachable", f"{host} is unreachable: {words(root)}", "unprocessed")
     return NoReply("other", f"cannot connect to {host}: {words(root)}", "unprocessed")

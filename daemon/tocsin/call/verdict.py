@@ -130,7 +130,7 @@ def _wrong_status(status: int, content_type: str, body: bytes) -> Verdict:
         429: " (the server asks to be called less often)",
         503: " (the server is starting, stopping or overloaded)",
     }
-    hint = hints.get(status, " (its log may say why)" if status >= 500 else "")
+    hint = hints.get(status, " (the app's log may say why)" if status >= 500 else "")
     return Verdict("http_error", f"{status}{words}{hint}")
 
 

@@ -64,7 +64,7 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
     except Absent as error:
         if doubt:
             fail(f"{doubt}\nthere is no ledger in {folder}, which is only a guess", USAGE)
-        fail(f"there is no ledger yet ({error}); has the daemon run?", FAILED)
+        fail(f"there is no ledger yet ({error}); has the daemon ever been started?", FAILED)
     except (OSError, Unreadable) as error:
         why = error.strerror if isinstance(error, OSError) else error
         fail(f"cannot read the ledger {where}: {why}", FAILED)

@@ -50,7 +50,12 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
     """Append the new tables if the job file then holds. Raises ConfigError and OSError; then nothing has changed."""
     old = tables.get("jobs")
     taken = [
-        found.fault(one.source, job.place, f"[jobs.{job.name}]", f"is already a job in {file.name}; rename that one")
+        found.fault(
+            one.source,
+            job.place,
+            f"[jobs.{job.name}]",
+            f"{file.name} already has a job with this name; rename it there, or in {job.place}",
+        )
         for one in imported
         for job in one.jobs
         if isinstance(old, dict) and job.name in old

@@ -9,7 +9,9 @@ import re
 WORDS = {"secret", "password", "test", "example", "todo", "placeholder"}
 _LEFT = WORDS | {"changeme", "cronsecret", "mysecret", "hidden", "masked", "redacted", "sensitive", "sensitivevalue"}
 _TEMPLATE = re.compile(
-    r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder|^<.*>$|^\[.*\]$|^(?P<same>.)(?P=same){3,}$"
+    r"^your.*(secret|key|token|password)|change.?me|replace.?(me|this)|placeholder"
+    r"|^what.openssl.printed$|^the.secret.that.the.app.checks$"
+    r"|^<.*>$|^\[.*\]$|^(?P<same>.)(?P=same){3,}$"
 )
 _NOT_MADE = (
     (re.compile(r"\$\(.+\)|`.+`"), "a command that was not run"),

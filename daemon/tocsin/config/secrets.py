@@ -109,7 +109,7 @@ def read_secret_file(file: Path) -> str:
 def check(value: str) -> str:
     """The value itself if it can serve as a secret. Raises SecretError, which does not repeat it."""
     if not value.strip():
-        raise SecretError("is empty")
+        raise SecretError("is empty; make one with: openssl rand -hex 32")
     if value.strip().lower() in ("undefined", "null", "none"):
         raise SecretError(f'holds the word "{value.strip()}", not a secret')
     if "\n" in value or "\r" in value:

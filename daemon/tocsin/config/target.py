@@ -11,8 +11,8 @@ from tocsin.jobfile.tables import JobTable, TargetTable
 from tocsin.jobfile.urls import is_public, may_be_private, origin
 
 _REMEDY = "use https://, or set allow_insecure = true in [target]"
-_IN_THE_CLEAR = f"would be sent unencrypted to a public host; {_REMEDY}"
-_PERHAPS_IN_THE_CLEAR = f"may be sent unencrypted beyond this network, by its host name; {_REMEDY}"
+_IN_THE_CLEAR = f"calls would be sent unencrypted to a public host; {_REMEDY}"
+_PERHAPS_IN_THE_CLEAR = f"calls may be sent unencrypted beyond this network, by its host name; {_REMEDY}"
 
 
 class Target:

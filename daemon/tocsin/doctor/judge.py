@@ -154,7 +154,7 @@ def _routed(job: Job, answer: Answer, succeeded: bool) -> Iterator[Finding]:
     elif answer.status == 405:
         yield _believed(job, succeeded, f"{got}, and {_takes(answer)}", f"is {job.method} right? {PROBE}")
     elif answer.status == 501:
-        yield warning(PATH, job.name, f"{got}: the server does not support OPTIONS, so this is unknown", PROBE)
+        yield warning(PATH, job.name, f"{got}: the server does not support OPTIONS, so this cannot be checked", PROBE)
     else:
         yield warning(PATH, job.name, f"{got} names no methods, so whether {job.method} is right is unknown", PROBE)
     if job.secret is None and job.signing_secret is None:

@@ -30,7 +30,9 @@ def faults(error: ConfigError) -> list[Finding]:
     for one in error.faults:
         place = " ".join(part for part in (one.table and f"[{one.table}]", one.key) if part)
         value = f"{one.value}: " if one.value else ""
-        found.append(fail("configuration.file", place or one.file, f"{value}{one.why}", "fix it, then: tocsin check"))
+        found.append(
+            fail("configuration.file", place or one.file, f"{value}{one.why}", "fix it, then run tocsin check")
+        )
     return found
 
 

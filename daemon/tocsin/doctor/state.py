@@ -60,10 +60,11 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
     yield from disk.folder(config.state_dir)
     holder = held_by(config.state_dir)
     state.running = holder is not None
+    if holder is None:
+        why = "no daemon is running, so no job is called"
+        yield warning("state.daemon", str(config.state_dir), why, "run: tocsin run")
     if not config.state_dir.is_dir():
         return
-    if holder is None:
-        yield ok("state.daemon", str(config.state_dir), "no daemon runs here")
     yield ledger(_reader(config), state)
     if holder is not None:
         yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
@@ -156,18 +157,22 @@ def failures(reader: Reader, one: JobStatus) -> str:
         rows = []
     found = [row["outcome"] for row in rows if row["outcome"] in FAILURES][-many:]
     if set(found) <= {one.last_outcome}:
-        return f"{many} × {one.last_outcome}" if found or many == 1 else f"{many} failures, the last {one.last_outcome}"
+        return (
+            f"{many} × {one.last_outcome}"
+            if found or many == 1
+            else f"{many} failures in a row, the last {one.last_outcome}"
+        )
     kinds = [f"{count} × {outcome}" for outcome, count in Counter(found).most_common()]
     if many > len(found):
         kinds.append(f"{many - len(found)} before")
-    return f"{many} failures ({', '.join(kinds)})"
+    return f"{many} failures in a row ({', '.join(kinds)})"
 
 
 def health(one: JobStatus, judged: Judged, failed: str = "") -> Finding:
     """`failed` says what the failures since the last success were."""
-    since = f"since {rfc3339(one.last_success)}" if one.last_success else "and has never succeeded"
+    since = f"last success {rfc3339(one.last_success)}" if one.last_success else "it has never succeeded"
     detail = f": {one.last_detail}" if one.last_detail else ""
-    said = f"{failed or f'{one.consecutive_failures} × {one.last_outcome}'} {since}{detail}"
+    said = f"{failed or f'{one.consecutive_failures} × {one.last_outcome}'}; {since}{detail}"
     history = f"tocsin history {one.name}"
     match judged.health:
         case "stalled":

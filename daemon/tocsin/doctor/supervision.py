@@ -77,7 +77,13 @@ def program(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
     except ValueError as error:
         yield fail(f"{CHECK}.program", name, f"cannot be understood: {error}", "see supervisord.org/configuration.html")
         return
-    yield from found or [ok(f"{CHECK}.program", name, f"gives a stop more than `drain` ({drain:g} s), and restarts it")]
+    yield from found or [
+        ok(
+            f"{CHECK}.program",
+            name,
+            f"set up right: stopwaitsecs is longer than `drain` ({drain:g} s), and a daemon that dies is restarted",
+        )
+    ]
 
 
 def _judged(name: str, section: dict[str, str], drain: float) -> Iterator[Finding]:

@@ -122,7 +122,7 @@ class _Origin:
             found.append(fail("target.name", self.host, f"cannot be resolved: {words(error)}", advice))
             return []
         shown = ", ".join(one[0] for _, one in addresses)
-        found.append(ok("target.name", self.host, shown if shown != self.host else "an address"))
+        found.append(ok("target.name", self.host, shown if shown != self.host else "an IP address, nothing to resolve"))
         return addresses
 
     async def _connected(self, addresses: list[Address], found: list[Finding]) -> list[Address]:
@@ -131,7 +131,7 @@ class _Origin:
         reached = [one for one, error in zip(addresses, errors, strict=True) if error is None]
         lost = [f"{one[0]}: {error}" for (_, one), error in zip(addresses, errors, strict=True) if error]
         if not reached:
-            advice = "does the app run there, is the port right, and is there a firewall in between?"
+            advice = "is the app running there, is the port right, and is a firewall in the way?"
             found.append(fail("target.connect", self.subject, "; ".join(lost), advice))
         elif lost:
             detail = f"{len(lost)} of {len(addresses)} addresses do not accept connections ({'; '.join(lost)})"

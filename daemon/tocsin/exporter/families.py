@@ -99,7 +99,7 @@ class Families:
         self.retries = counter("tocsin_job_retries_total", "Attempts after the first of a run.", "job_name")
         self.duration = histogram(
             "tocsin_job_duration_seconds",
-            "Time from request sent to reply judged, for runs whose request was sent.",
+            "Time from sending the request to judging the reply, for runs whose request was sent.",
             DURATION_BUCKETS,
             "job_name",
         )

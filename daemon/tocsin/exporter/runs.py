@@ -121,7 +121,7 @@ def run_as_json(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def meaning(row: Row) -> str:
-    """What was judged, in a sentence; the detail says why."""
+    """What was judged, in a sentence; "" of a failure, which its heading names and its detail explains."""
     if row.fate == "running":
         return "The run is going on, or its end is not written yet."
     if row.run_id is None:
@@ -129,5 +129,5 @@ def meaning(row: Row) -> str:
         return f"The {slots} not run: {FATES[row.fate].words}."
     look = FATES[row.fate]
     if look.is_failure:
-        return f"It counts as a failure: {look.words}."
+        return ""
     return "It counts as a success." if row.fate == "success" else f"It counts neither way: {look.words}."

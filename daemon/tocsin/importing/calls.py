@@ -52,7 +52,7 @@ class Calls:
         else:
             program = words[0].rpartition("/")[2] if words else ""
             if program not in ("curl", "wget"):
-                raise Unclear("is no call of curl or wget")
+                raise Unclear("does not call curl or wget")
             call = (curl.curl if program == "curl" else wget.wget)(words[1:], stdin)
         if limit is not None:
             call.timeout = min(limit, call.timeout or limit)

@@ -27,14 +27,14 @@ _DAY = 86_400_000  # milliseconds
 
 _DIFFERS = (
     "secret: sent as [target] send_secret says, by default in the header x-cron-secret",
-    "retries: Tocsin tries again, up to 3 times, when a call surely was not processed (refused, not reached, 429, "
+    "retries: Tocsin tries again, up to 3 times, when a call was certainly not processed (refused, not reached, 429, "
     "503); retries = 0 stops that",
-    "overlap: node-cron starts a run while the last one still works; Tocsin skips that slot instead",
+    "overlap: node-cron starts a run while the last one is still running; Tocsin skips that slot instead",
     "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure "
     '(the key "expect")',
 )
 _ZONE = (
-    "time zone: node-cron went by the zone of its process (in a container mostly UTC), these jobs go by [defaults] "
+    "time zone: node-cron used the time zone of its process (in a container mostly UTC); these jobs go by [defaults] "
     "timezone, else UTC"
 )
 _INTERVAL = "intervalMs: an interval was counted from the start of the process; every = is counted from midnight UTC"

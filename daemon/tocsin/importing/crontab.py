@@ -30,17 +30,17 @@ _FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
 _WITHOUT_EFFECT = {"PATH", "SHELL", "HOME", "LOGNAME", "USER", "LANG", "LC_ALL"}
 
 _DIFFERS = (
-    "lateness: cron looks once a minute and forgets what fell into its downtime; Tocsin calls at the second, and a "
-    "slot not later than grace (60s)",
-    "retries: curl tries once unless told to; Tocsin tries again, up to 3 times, when a call surely was not processed "
-    "(refused, not reached, 429, 503); retries = 0 stops that",
-    "overlap: cron starts a run while the last one still works; Tocsin skips that slot instead",
+    "lateness: cron looks once a minute and forgets what fell into its downtime; Tocsin calls at the exact "
+    "second, and still runs a slot that is up to grace (60s) late",
+    "retries: curl tries once unless told to; Tocsin tries again, up to 3 times, when a call was certainly not "
+    "processed (refused, not reached, 429, 503); retries = 0 stops that",
+    "overlap: cron starts a run while the last one is still running; Tocsin skips that slot instead",
     "deadline: without -m curl waits for ever; Tocsin waits for timeout (300s)",
     "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure, where "
     'cron saw only what curl exited with (the key "expect")',
 )
 _ZONE = (
-    "time zone: cron went by the zone of its machine (`timedatectl` says which), these jobs go by [defaults] timezone, "
+    "time zone: cron used the machine's time zone (`timedatectl` says which); these jobs go by [defaults] timezone, "
     'else UTC; to keep their times set it there, as timezone = "Europe/Berlin"'
 )
 
@@ -133,7 +133,7 @@ class _Reader:
                 "differs", place, f"{name}: Tocsin sends no mail; docs/alerts.md says how it raises the alarm"
             )
         elif name == "RANDOM_DELAY":
-            self.found.note("differs", place, "RANDOM_DELAY: Tocsin calls at the second, not some minutes later")
+            self.found.note("differs", place, "RANDOM_DELAY: Tocsin calls at the exact second, not some minutes later")
         elif name in _WITHOUT_EFFECT:
             self.found.note("left out", place, f"{name}: means nothing to a call that no shell makes")
 
@@ -213,7 +213,7 @@ def _split_at_percent(text: str) -> tuple[str, str | None]:
 
 def _checked(schedule: str) -> str:
     if schedule.lower() == "@reboot":
-        raise Unclear("Tocsin fires by the clock, not at a start")
+        raise Unclear("Tocsin has no @reboot: it runs jobs by the clock only")
     try:
         return Schedule(schedule).expression
     except ScheduleError as error:

@@ -83,7 +83,7 @@ def kind_of(text: str, source: str) -> str:
     elif crontab.looks_like(text) or name.startswith("crontab"):
         return "crontab"
     else:
-        why = "is no vercel.json, crontab or list of jobs by its looks; say with --from what it is"
+        why = "does not look like a vercel.json, a crontab or a list of jobs; name its kind with --from"
     raise ConfigError([fault(source, "", "", why)])
 
 

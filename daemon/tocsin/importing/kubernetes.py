@@ -23,14 +23,14 @@ _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _DIFFERS = (
     "place: a container was started for each run; Tocsin calls from where it runs, so the names of services must "
     "resolve there",
-    "retries: backoffLimit and restartPolicy do not count; Tocsin tries again, up to 3 times, when a call surely was "
-    "not processed (refused, not reached, 429, 503); retries = 0 stops that",
-    "overlap: Tocsin never starts a job that still runs, as concurrencyPolicy Forbid",
-    "lateness: a slot not later than grace (60s) still runs, where startingDeadlineSeconds said so",
+    "retries: backoffLimit and restartPolicy do not count; Tocsin tries again, up to 3 times, when a call was "
+    "certainly not processed (refused, not reached, 429, 503); retries = 0 stops that",
+    "overlap: Tocsin never starts a job that is still running, as concurrencyPolicy Forbid",
+    "lateness: a slot that is up to grace (60s) late still runs, where startingDeadlineSeconds said so",
     "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure, where "
     'Kubernetes saw only what curl exited with (the key "expect")',
 )
-_ZONE = "time zone: without timeZone the schedule went by the zone of the control plane (mostly UTC); here it is UTC"
+_ZONE = "time zone: without timeZone the schedule used the time zone of the control plane (mostly UTC); here it is UTC"
 
 
 def is_cron_job(document: Any) -> bool:

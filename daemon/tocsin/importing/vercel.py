@@ -23,11 +23,11 @@ _DIFFERS = (
     "take POST and set method",
     "where: Vercel calls the production deployment; Tocsin calls [target] base_url",
     "lateness: Vercel calls somewhere within the minute (on Hobby within the hour), and may leave a run out or make "
-    "it twice; Tocsin calls at the second, at most once, and counts a slot later than grace (60s) as missed",
-    "retries: Vercel never tries again; Tocsin does, up to 3 times, when a call surely was not processed (refused, "
+    "it twice; Tocsin calls at the exact second, at most once, and counts a slot later than grace (60s) as missed",
+    "retries: Vercel never tries again; Tocsin does, up to 3 times, when a call was certainly not processed (refused, "
     "not reached, 429, 503); retries = 0 stops that",
-    "overlap: Vercel may start a run while the last one still works; Tocsin skips that slot instead",
-    "duration: Vercel ends a function at its maxDuration; Tocsin waits for timeout (300s), and the app works on",
+    "overlap: Vercel may start a run while the last one is still running; Tocsin skips that slot instead",
+    "duration: Vercel ends a function at its maxDuration; Tocsin waits for timeout (300s), and the app keeps working",
     "failures: Vercel takes any reply; for Tocsin a status other than 2xx, a redirect, HTML or a reply that says "
     'success = false is a failure (the key "expect")',
 )

@@ -1,7 +1,7 @@
 """The parent's decisions: which children live, and what each message means for the others."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -149,12 +149,13 @@ class Daemon:
         self._take_over()
         return None
 
-    def _refuse(self, faults: Iterable[object]) -> str:
+    def _refuse(self, faults: Sequence[object]) -> str:
         whole = "\n".join(map(str, faults))
         for fault in whole.splitlines():
             log.error("reload refused; the current jobs keep running", why=fault)
         self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall(), error=whole[:1000]))
-        return whole
+        many = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        return f"{many}; nothing changed, and the previous job file stays in use:\n{whole}"
 
     def _take_over(self) -> None:
         self.jobs.take_over(self.config)
