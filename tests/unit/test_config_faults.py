@@ -350,6 +350,16 @@ def test_a_host_that_was_meant_to_be_a_reference(load: Load) -> None:
     assert fault.endswith("has an invalid host: a reference to a variable is ${NAME} or ${NAME:-default}")
 
 
+@pytest.mark.parametrize("held", ["tickets.example.org", "tickets.example.org:8443/app", "localhost:3000"])
+def test_a_variable_with_a_host_instead_of_a_url(load: Load, held: str) -> None:
+    text = GOOD.replace("https://app.example.com", "${HOME_OF_APP}")
+    (fault,) = faults(load, text, {**ENVIRONMENT, "HOME_OF_APP": held})
+    assert fault.endswith(
+        "environment variable HOME_OF_APP has no https:// in front: for example HOME_OF_APP=https://app.example.com"
+    )
+    assert held not in fault
+
+
 def test_the_name_of_a_variable_that_is_empty(load: Load) -> None:
     (fault,) = faults(load, GOOD.replace("[jobs.a]", 'secret_env = ""\n[jobs.a]'))
     assert fault == 'tocsin.toml: [target] secret_env: names no variable; to send no secret, set send_secret = "none"'

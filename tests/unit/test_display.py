@@ -89,6 +89,15 @@ def test_the_secret_in_words() -> None:
             "sla-check: success, status 200, in 45 ms, unassigned 1234567, b 0.5, run run-id",
         ),
         ({"outcome": "timeout", "detail": "too long"}, "sla-check: timeout, run run-id\ntoo long"),
+        (
+            {
+                "outcome": "http_error",
+                "detail": "503",
+                "retries": 3,
+                "attempts": (("timeout", ""), *(("http_error", "503"),) * 3),
+            },
+            "attempt 1: timeout\nattempts 2 to 4: http_error, 503\nsla-check: http_error, run run-id\n503",
+        ),
     ],
 )
 def test_a_run_in_words(changes: dict[str, Any], words: str) -> None:

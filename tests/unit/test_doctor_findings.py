@@ -150,6 +150,8 @@ def test_clocks(headers: dict[str, str], status: str) -> None:
         ("your-secure-random-secret-key-here", "FAIL"),
         ("your-secret", "FAIL"),
         ("changeme", "FAIL"),
+        ("what openssl printed", "FAIL"),
+        ("the-secret-that-the-app-checks", "FAIL"),
         ("CHANGE_ME", "FAIL"),
         ("password123", "FAIL"),
         ("<secret>", "FAIL"),

@@ -184,7 +184,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"5 * * * * curl -F a=b {URL}", "the option -F is not understood"),
         (f"5 * * * * curl --proxy http://p {URL}", "the option --proxy is not understood"),
         (f"5 * * * * curl {URL} -m", "the option -m lacks its value"),
-        (f"5 * * * * curl -m soon {URL}", "--max-time is no number of seconds"),
+        (f"5 * * * * curl -m soon {URL}", "--max-time is not a number of seconds"),
         (f"5 * * * * curl -I {URL}", "asks with HEAD"),
         (f"5 * * * * curl -X TRACE {URL}", "the method is none that Tocsin has"),
         (f"5 * * * * curl -H 'Host: y' {URL}", "sets the header Host: Tocsin sends the name in the address, so give"),
@@ -224,7 +224,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"@daily sleep 5; curl {URL}", "sleeps before the call"),
         (f"#5 * * * * curl {URL}", "is commented out"),
         (f"# 5 * * * * /usr/bin/wget -q {URL}", "is commented out"),
-        ("what is this", "is no line of a crontab"),
+        ("what is this", "is not a line of a crontab"),
         ("PATH=/bin", "PATH: means nothing"),
     ],
 )

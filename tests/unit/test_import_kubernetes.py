@@ -72,13 +72,13 @@ def test_commands(container: dict[str, Any], expected: dict[str, Any] | None) ->
     [
         (cron_job(["/app/run.sh"]), "does not call curl or wget"),
         (cron_job([]), "has no command"),
-        (cron_job(["curl", 5]), "has a command that is no list of texts"),
+        (cron_job(["curl", 5]), "has a command that is not a list of texts"),
         (cron_job(["curl", "\x01A\x02"]), "has control characters in its command"),
         (cron_job(["curl", URL], spec={"schedule": None}), "has no schedule"),
         (cron_job(["curl", URL], spec={"schedule": "61 * * * *"}), "minute '61'"),
         (cron_job(["curl", URL], spec={"timeZone": "Europe/Berln"}), "no such zone"),
         (cron_job(["curl", URL], spec={"jobTemplate": {}}), "runs no container"),
-        ({"kind": "Job"}, "is no CronJob"),
+        ({"kind": "Job"}, "is not a CronJob"),
     ],
 )
 def test_what_cannot_be_taken_over_is_listed(item: Any, why: str) -> None:

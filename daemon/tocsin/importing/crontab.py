@@ -101,7 +101,7 @@ class _Reader:
         elif (entry := _ENTRY.fullmatch(line)) and _is_schedule(entry[1]):
             self._entry(entry[1], entry[2], place)
         else:
-            self.found.note("left out", place, "is no line of a crontab that is understood")
+            self.found.note("left out", place, "is not a line of a crontab that is understood")
 
     def _zoned(self, zone: str, entry: re.Match[str], place: str) -> None:
         try:

@@ -42,7 +42,7 @@ def read(text: str, source: str) -> Found:
     """The calls of the CronJobs. Raises ConfigError for what is none."""
     document = json_text.parse(text, source)
     if not is_cron_job(document):
-        why = 'is no CronJob: it must be an object with "kind": "CronJob", or a List of them'
+        why = 'is not a CronJob: it must be an object with "kind": "CronJob", or a List of them'
         raise ConfigError([fault(source, "", "", why)])
     found = Found(source)
     variables = Variables(found, set(_NAME.findall(text)), of="the container")
@@ -51,7 +51,7 @@ def read(text: str, source: str) -> Found:
             name = _at(item, "metadata", "name", kind=str) or f"items[{index}]"
             _cron_job(item, name[:80], found, variables)
         else:
-            found.note("left out", f"items[{index}]", "is no CronJob")
+            found.note("left out", f"items[{index}]", "is not a CronJob")
     number(found.jobs)
     for difference in _DIFFERS if found.jobs else ():
         found.note("differs", "", difference)
@@ -98,7 +98,7 @@ def _job(item: dict[str, Any], name: str, found: Found, variables: Variables) ->
     _environment(containers[0], name, variables)
     words = [*(_at(containers[0], "command", kind=list) or []), *(_at(containers[0], "args", kind=list) or [])]
     if not all(isinstance(word, str) for word in words):
-        raise Unclear("has a command that is no list of texts")
+        raise Unclear("has a command that is not a list of texts")
     if "curl" in str(_at(containers[0], "image", kind=str)).lower() and not _at(containers[0], "command", kind=list):
         words.insert(0, "curl")  # the entry point of such images
     command = Command([_REFERENCE.sub(lambda one: mark(one[1]) if one[1] else "$", word) for word in words])

@@ -88,7 +88,7 @@ def seconds(name: str, text: str) -> float | None:
     except ValueError:
         found = -1.0
     if not 0 <= found < 366 * 86400:
-        raise Unclear(f"--{name} is no number of seconds")
+        raise Unclear(f"--{name} is not a number of seconds")
     return found or None
 
 

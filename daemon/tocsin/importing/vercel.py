@@ -37,7 +37,7 @@ def read(text: str, source: str) -> Found:
     """The jobs of a vercel.json. Raises ConfigError with every fault."""
     document = json_text.parse(text, source)
     if not isinstance(document, dict):
-        raise ConfigError([fault(source, "", "", 'is no vercel.json: it must be an object with "crons"')])
+        raise ConfigError([fault(source, "", "", 'is not a vercel.json: it must be an object with "crons"')])
     found = Found(source, send_secret="bearer")
     if "crons" not in document:
         meant = nearest("crons", [key for key in document if key != "functions"])

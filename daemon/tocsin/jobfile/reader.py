@@ -13,6 +13,7 @@ from tocsin.jobfile.tables import RENAMED, ExpectTable, Table
 SHORTEST_HIDDEN = 4  # characters of a variable that no error repeats: hiding "1" would garble them
 
 _NOTHING = object()
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/\S*)?")
 _T = TypeVar("_T", bound=Table)
 
 
@@ -92,7 +93,8 @@ class Reader:
                     continue
                 mistaken = key.endswith("_env")  # the secret itself may stand there
                 value = _NOTHING if mistaken or place != one["loc"] else _at(written, place)
-                self.fault(table, key, _why(one, kind), value)
+                why = _without_scheme(key, value, filled.get(key)) or _why(one, kind)
+                self.fault(table, key, why, value)
         else:
             if not faulty:
                 return model, frozenset()
@@ -107,6 +109,14 @@ class Reader:
 def _is_within(key: str, outer: str) -> bool:
     """Whether a dotted key is `outer` or an entry of it."""
     return key == outer or key.startswith(f"{outer}.")
+
+
+def _without_scheme(key: str, written: Any, filled: Any) -> str:
+    """What to set where a URL is one variable that holds a host alone; "" elsewhere."""
+    name = REFERENCE.fullmatch(written) if isinstance(written, str) and key in ("base_url", "url") else None
+    if not name or not _HOST.fullmatch(str(filled)):
+        return ""
+    return f"environment variable {name[1]} has no https:// in front: for example {name[1]}=https://app.example.com"
 
 
 def _is_text(value: str) -> bool:
