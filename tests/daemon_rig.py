@@ -136,7 +136,7 @@ class Parent:
             Programs(lambda _: nothing, nothing, nothing, nothing),
             lambda delegate: Children(self.loop, delegate, self._start),
             cast(Any, SimpleNamespace(socket=socket.socket(), move=lambda _: None)),
-            cast(Any, SimpleNamespace(answer=lambda _: None, descriptors=set(), look=lambda: None)),
+            cast(Any, SimpleNamespace(answer=lambda _: None, descriptors=set(), is_held=lambda: True)),
             set(),
         )
         self._numbers = itertools.count(10)

@@ -22,12 +22,11 @@ from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Clock, Loop
 from tocsin.parent.process import Process
 from tocsin.parent.programs import EXPORTER, LEDGER, Programs
-from tocsin.parent.state_folder import HeldByAnother, StateFolder
+from tocsin.parent.state_folder import HELD, StateFolder
 from tocsin.parent.status_feed import StatusFeed
 
 HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
 SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
-HELD = 3  # exit code where another daemon has what this one needs
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 
 
@@ -58,8 +57,7 @@ class Daemon:
         self._programs = programs
         self._session = uuid.uuid4().hex
         self._children = children(self)
-        # Over this pair the exporter asks the ledger about the past. Each process of theirs gets the same end.
-        self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))
+        self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))  # where exporters ask the ledger
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
         self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed, loop)
         self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed, loop)
@@ -119,19 +117,13 @@ class Daemon:
 
     def _look_at_state(self) -> None:
         """Somebody may have deleted or replaced the state folder or its lock."""
-        if self._ledger.lost:
+        if self._ledger.lost or self._state.is_held():
             return
-        try:
-            if mended := self._state.look():
-                log.error(mended)
-        except (HeldByAnother, OSError) as error:
-            why = "the state folder is lost"
-            log.error(why, why=str(error))
-            self._ledger.lost = True  # what stands there now is not for this daemon to write into
-            if not self.stopping:
-                self.stop(why, exit_code=1)
-            self._children.stop(self._services[LEDGER], lifecycle.CANCEL_GRACE)
-            self.jobs.hurry()  # another daemon may call the same slots
+        self._ledger.lost = True  # what stands there now is not for this daemon to write into
+        if not self.stopping:
+            self.stop("the state folder is lost", exit_code=1)
+        self._children.stop(self._services[LEDGER], lifecycle.CANCEL_GRACE)
+        self.jobs.hurry()  # another daemon may call the same slots
 
     # ---- configuration
 
@@ -172,8 +164,7 @@ class Daemon:
 
     def kept_by(self, child: Child) -> set[int]:
         own = {self._listener.socket.fileno()} if child.process == EXPORTER else set()
-        if child.process in self._past:
-            own.add(self._past[child.process].fileno())
+        own |= {end.fileno() for name, end in self._past.items() if name == child.process}
         return self._kept | self._state.descriptors | own
 
     def forked(self, process: Process) -> None:
@@ -296,8 +287,7 @@ class Daemon:
             self._over(body)
 
     def _over(self, event: Finished | Skipped) -> None:
-        has_reply = isinstance(event, Finished) and event.reply  # which is for the ledger alone
-        self.feed.tell(replace(event, reply="") if has_reply else event)
+        self.feed.tell(event)
         self.on_run_over(event)
         if isinstance(event, Finished):
             self.jobs.over(event)

@@ -25,6 +25,7 @@ LOCK = "tocsin.lock"
 PATIENCE = 10.0  # seconds to wait for the children of a daemon that was killed
 REST = 1.0  # seconds until the next try where nobody could be answered
 _STEP = 0.05  # seconds between tries
+HELD = 3  # exit code where another daemon has what this one needs
 
 
 class HeldByAnother(Exception):
@@ -65,6 +66,18 @@ class StateFolder:
         """Hang up on whoever asks who has the names: by then they know."""
         for one in self.names:
             loop.watch(one.fileno(), partial(_hang_up, one, loop))
+
+    def is_held(self) -> bool:
+        """Whether the folder is still this daemon's, once what somebody deleted or replaced is put right. Says what
+        it did, and why the folder is lost."""
+        try:
+            mended = self.look()
+        except (HeldByAnother, OSError) as error:
+            log.error("the state folder is lost", why=str(error))
+            return False
+        if mended:
+            log.error(mended)
+        return True
 
     def look(self) -> str:
         """Put right what somebody deleted or replaced; "" when all is in its place, else what was done. Raises

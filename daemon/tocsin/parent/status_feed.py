@@ -57,6 +57,7 @@ class StatusFeed:
         match event:
             case Finished():
                 run_log.finished(event)
+                event = replace(event, reply="") if event.reply else event  # which is for the ledger alone
             case Skipped():
                 run_log.skipped(event)
             case ProcessUp():
