@@ -66,6 +66,7 @@ def _rule(rule: dict[str, Any]) -> dict[str, Any]:
         "noDataState": "OK",
         "execErrState": "Error",
         "for": rule.get("for", "0s"),
+        **({"keep_firing_for": rule["keep_firing_for"]} if "keep_firing_for" in rule else {}),
         "missing_series_evals_to_resolve": 1,  # resolved as soon as the series is gone, as in Prometheus
         "annotations": {key: _annotation(name, text) for key, text in rule["annotations"].items()},
         "labels": dict(rule.get("labels", {})),
