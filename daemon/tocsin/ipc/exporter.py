@@ -81,7 +81,7 @@ class ProcessExited(Message, frozen=True):
 
 
 class ConfigLoaded(Message, frozen=True):
-    """A load of the job file, at start or reload; `error` says why it was refused; None: it was taken over."""
+    """A load of the job file, at start or reload; `error` says why it was refused; None: it was applied."""
 
     hash: str
     now: float

@@ -53,7 +53,7 @@ def in_words(old: Config, new: Config) -> str:
 
 
 class NotTaken(Exception):
-    """The job file cannot be taken over. `faults` say why, one each."""
+    """The job file cannot be applied. `faults` say why, one each."""
 
     def __init__(self, faults: Iterable[object]) -> None:
         super().__init__()
