@@ -39,6 +39,13 @@ def test_a_state_folder_of_no_use(site: Site, state_dir: str, words: str) -> Non
     assert words in finding["detail"]
 
 
+def test_a_folder_without_a_daemon(site: Site) -> None:
+    finding = site.only("state.daemon")
+    assert finding["status"] == "warning"
+    assert finding["detail"] == "no daemon is running, so no job is called"
+    assert finding["advice"] == "run: tocsin run"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_a_state_folder_of_another_user(site: Site) -> None:
     with tempfile.TemporaryDirectory() as outside:  # where another user can come
