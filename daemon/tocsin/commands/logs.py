@@ -28,7 +28,7 @@ ELSEWHERE = "under systemd: journalctl -u tocsin; in a container: docker compose
     "-n", "--limit", default=50, show_default=True, type=click.IntRange(0, 100_000), help="Show this many old lines."
 )
 def logs(file: Path, job: str | None, follow: bool, limit: int) -> None:
-    """Show the daemon's log, as supervisord writes it into its file."""
+    """Show the log that supervisord writes."""
     log_file = _log_file(file.absolute().parent)
     try:
         stream = log_file.open("rb")

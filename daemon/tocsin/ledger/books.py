@@ -116,7 +116,7 @@ class Books:
             self._follow(ask)
         elif not (mine and job.open and job.open.owner == ask.owner):
             state = "started" if mine else self._taken.get(key, "released")
-            return Deny(ask.job, ask.due, ask.attempt, f"the slot is {state} already")
+            return Deny(ask.job, ask.due, ask.attempt, f"the slot is already {state}")
         return Grant(ask.job, ask.due, ask.attempt)
 
     def release(self, body: Release) -> None:
