@@ -19,7 +19,7 @@ from tocsin.parent.jobs import Jobs
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.listener import Listener
-from tocsin.parent.loop import Clock, Loop
+from tocsin.parent.loop import Loop
 from tocsin.parent.process import Process
 from tocsin.parent.programs import EXPORTER, LEDGER, Programs
 from tocsin.parent.state_folder import HELD, StateFolder
@@ -52,8 +52,7 @@ class Daemon:
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
         self.feed = StatusFeed(self._to_exporter, loop.wall)
-        self.clock: Clock = loop
-        self._loop = loop
+        self.clock = self._loop = loop
         self._programs = programs
         self._session = uuid.uuid4().hex
         self._children = children(self)
