@@ -17,6 +17,7 @@ from tocsin.config.placeholders import placeholder
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.target import Target
 from tocsin.config.tls import TlsFiles, system_fault
+from tocsin.ipc.types import Keep
 from tocsin.jobfile.faults import nearest
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable, JobTable
@@ -59,6 +60,7 @@ class Loader(Reader):
         self.faults += beside.faults
         self.known = known
         self.read_with: object = None
+        self.keep_replies: Keep = "failures"
         self.read_jobs: dict[str, tuple[str, Job]] = {}
         self.warnings: list[str] = list(beside.warnings)
         self.written = written
@@ -72,7 +74,8 @@ class Loader(Reader):
         if why := system_fault():
             self.fault("environment SSL_CERT_FILE", "", why)
         defaults = self.defaults()
-        self.read_with = self.file, repr(defaults), target.table, self.environment
+        self.keep_replies = daemon.keep_replies
+        self.read_with = self.file, repr(defaults), target.table, self.environment, self.keep_replies
         if self.read_with != self.known.read_with:
             self.known = Known()
         made = {}
@@ -82,7 +85,6 @@ class Loader(Reader):
         named = self.table("daemon").get("jobs_from")
         if daemon.jobs_from:
             made |= self.jobs_from(daemon, defaults, target)
-        made = {name: replace(job, keep_replies=daemon.keep_replies) for name, job in made.items()}
         if not (self.written.get("jobs") or self.adopted or (named and self.faults)):  # they may be in a faulty file
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, faulty, self)
@@ -174,6 +176,7 @@ class Loader(Reader):
         before, job = self.known.jobs.get(name, ("", None))
         if job is None or before != now or not still_holds(job, target):
             job = jobs.job(name, written, defaults, target, self)
+            job = job and replace(job, keep_replies=self.keep_replies)
         if job:
             self.read_jobs[name] = now, job
         return job
