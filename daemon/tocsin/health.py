@@ -111,7 +111,7 @@ def _troubles(known: Known) -> Iterator[Trouble]:
     if known.ledger is None:
         yield Trouble("ledger", "The ledger has not answered yet")
     elif not known.ledger.up:
-        yield Trouble("ledger", "The ledger does not commit", known.ledger.detail)
+        yield Trouble("ledger", "The ledger does not commit", known.ledger.detail or "")
     if known.config is not None and known.config.error is not None:
         yield Trouble("job file", "The job file was refused", known.config.error, holds=False)
     if known.behind > SILENCE and known.silence <= SILENCE:

@@ -97,7 +97,7 @@ class DaemonStops(Message, frozen=True):
 class LedgerState(Message, frozen=True):
     up: bool
     backlog: int  # entries not yet committed
-    detail: str = ""
+    detail: str | None = None  # why it is not up, if that is known
 
 
 class LogLinesDropped(Message, frozen=True):

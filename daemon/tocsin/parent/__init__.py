@@ -1,1 +1,4 @@
-"""The parent: forks, watches, relays. One thread; it opens no connection and writes no file but its lock."""
+"""The parent process: it forks the others, watches them and relays their messages.
+
+It has one thread, opens no connections, and writes only its lock file.
+"""

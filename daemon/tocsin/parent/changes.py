@@ -1,4 +1,4 @@
-"""What a reload changed, in words: for who asked for it, and for the log."""
+"""Says in words what a reload changed, for the operator and for the log."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -8,20 +8,20 @@ from tocsin.config import Config
 from tocsin.jobfile.faults import ConfigError
 from tocsin.parent.listener import CannotListen, Listener
 
-NAMED = 20  # jobs that one line names
+NAMED = 20  # jobs named in one line
 RESTART_KEYS = (
     "state_dir",
     "ledger",
     "node",
     "retention",
     "replies_retention",
-)  # of [daemon]: what a reload cannot change
-_LIVE_KEYS = ("listen", "log_level", "log_format", "drain")  # of [daemon]: what it can, beside `access`
+)  # keys of [daemon] that need a restart
+_LIVE_KEYS = ("listen", "log_level", "log_format", "drain")  # keys of [daemon] that a reload can change
 _KINDS = ("added", "changed", "removed", "enabled", "disabled")
 
 
 def jobs_changed(old: Config, new: Config) -> dict[str, list[str]]:
-    """The names of the jobs, by what happened to them. One that was enabled or disabled and changed is named once."""
+    """Group the names of the jobs by what happened to them. Each job is in one group only."""
     found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for name in sorted(old.jobs.keys() | new.jobs.keys()):
         before, after = old.jobs.get(name), new.jobs.get(name)
@@ -37,7 +37,7 @@ def jobs_changed(old: Config, new: Config) -> dict[str, list[str]]:
 
 
 def in_words(old: Config, new: Config) -> str:
-    """Several lines. `new` is what the file says, also where that takes effect only at the next start."""
+    """Describe the reload in several lines. `new` is the whole file, with the keys that need a restart."""
     lines = [f"reloaded: {len(new.enabled_jobs)} of {len(new.jobs)} jobs enabled"]
     lines += [f"{kind}: {named(names)}" for kind, names in jobs_changed(old, new).items()]
     live = [key for key in _LIVE_KEYS if getattr(old, key) != getattr(new, key)]
@@ -53,7 +53,7 @@ def in_words(old: Config, new: Config) -> str:
 
 
 class NotTaken(Exception):
-    """The job file cannot be applied. `faults` say why, one each."""
+    """The job file cannot be applied. `faults` has one entry for each reason."""
 
     def __init__(self, faults: Iterable[object]) -> None:
         super().__init__()
@@ -61,8 +61,9 @@ class NotTaken(Exception):
 
 
 def read(load: Callable[[], Config], old: Config, listener: Listener) -> Config:
-    """What `load` returns, as far as it takes effect now; the listener has moved where that asks for it. Raises
-    NotTaken.
+    """Call `load`, move the listener if its address changed, and return the part that takes effect now.
+
+    Raises NotTaken.
     """
     try:
         new = load()
@@ -72,7 +73,7 @@ def read(load: Callable[[], Config], old: Config, listener: Listener) -> Config:
         raise NotTaken(error.faults) from error
     except CannotListen as error:
         raise NotTaken([error]) from error
-    except Exception as error:  # whatever it is, what runs must go on
+    except Exception as error:  # no failure of a reload may stop the running jobs
         raise NotTaken([f"the job file cannot be read: {type(error).__name__}: {error}"]) from error
     for key in restart_needed(old, new):
         log.warning(f"a change of {key} takes effect at the next start")
@@ -84,12 +85,12 @@ def restart_needed(old: Config, new: Config) -> list[str]:
 
 
 def kept(old: Config, new: Config) -> Config:
-    """The new config, with the old values of what only a restart can change."""
+    """Return the new config, with the old values of the keys that need a restart."""
     return dataclasses.replace(new, **{key: getattr(old, key) for key in RESTART_KEYS})
 
 
 def named(names: Iterable[str]) -> str:
-    """The first of them, and how many more there are."""
+    """List the first names, and say how many more there are."""
     all_names = list(names)
     more = len(all_names) - NAMED
     return ", ".join(all_names[:NAMED]) + (f" and {more} more" if more > 0 else "")

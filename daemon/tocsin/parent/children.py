@@ -1,4 +1,4 @@
-"""Carries out what `lifecycle.py` decides: forks, sends, kills, reaps, and hears every child's channel."""
+"""Carries out what `lifecycle.py` decides: forks, sends, kills and reaps. Reads every child's channel."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ from tocsin.parent.lifecycle import Child, ExitStatus, Fork, Gone, Kill, Record,
 from tocsin.parent.loop import Loop
 from tocsin.parent.process import Process, fork
 
-FORKS_AT_ONCE = 16  # between looks at the channels: starting a thousand jobs must not delay the first ones
-# Read from one child before its neighbours have their turn. The ledger answers many asks at once; a job has one thing
-# to say, and to look whether there is more would cost it as much again.
+FORKS_AT_ONCE = 16  # then the channels are read: starting a thousand jobs must not delay the first ones
+# Messages read from one child before the others have their turn. The ledger answers many asks at once. A job sends
+# one message at a time, and checking for a second would double the cost.
 MESSAGES_AT_ONCE = {"ledger": 64}
 
 
@@ -26,8 +26,8 @@ Start = Callable[[Iterable[tuple[Process, Callable[[AnyChannel], None], Iterable
 
 
 class Delegate(Protocol):
-    """Who decides. `heard` raises ChannelGarbage for what this child must not say; `kept_by` are the descriptors that
-    a child keeps."""
+    """Makes the decisions. `heard` raises ChannelGarbage for a message that this child must not send. `kept_by` returns
+    the descriptors that a child keeps."""
 
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]: ...
     def kept_by(self, child: Child) -> Iterable[int]: ...
@@ -41,7 +41,7 @@ class Delegate(Protocol):
 
 
 class Children:
-    """`start` forks a batch of processes: a parameter, so that histories can be told without one."""
+    """`start` forks a batch of processes. Tests pass a function that does not fork."""
 
     def __init__(self, loop: Loop, delegate: Delegate, start: Start = fork) -> None:
         self._start = start
@@ -52,11 +52,11 @@ class Children:
     # ---- what happens to a child
 
     def begin(self, process: Process) -> None:
-        """Fork it when its turn comes."""
+        """Queue the process to be forked."""
         self._to_fork.append(process)
 
     def fork_some(self) -> bool:
-        """Fork some of those whose turn it is; whether more wait."""
+        """Fork the next few processes of the queue. Returns whether more are waiting."""
         turn = [self._to_fork.popleft() for _ in range(min(FORKS_AT_ONCE, len(self._to_fork)))]
         batch = []
         for process in turn:
@@ -73,7 +73,7 @@ class Children:
         self.step(process, lifecycle.hurry(process.child, self._loop.now()))
 
     def step(self, process: Process, step: Step) -> None:
-        """Enter the new state and do what it asks for."""
+        """Enter the new state and perform its actions."""
         process.child, actions = step
         self._await(process)
         for action in actions:
@@ -92,8 +92,8 @@ class Children:
                     self._delegate.gone(process)
 
     def _await(self, process: Process) -> None:
-        """See to it that the loop calls back by `wake`. A moment that stands already is used for later ones too: one
-        for each run, up to its deadline, would be thousands where the timeout is long."""
+        """Make the loop call back by `wake`. Each process has one alarm at a time, which is reused for later moments:
+        one for each run would add up to thousands when timeouts are long."""
         wake = process.child.wake
         if wake is not None and (process.alarm is None or wake < process.alarm):
             process.alarm = wake
@@ -101,7 +101,7 @@ class Children:
 
     def _timer(self, process: Process, moment: float) -> None:
         if process.alarm != moment:
-            return  # an earlier one took its place
+            return  # an earlier alarm replaced it
         process.alarm = None
         wake = process.child.wake
         if wake is not None and wake <= moment:
@@ -129,7 +129,7 @@ class Children:
         if process.pidfd is None:
             return
         while self._read(process):
-            pass  # what it said before it died counts
+            pass  # messages that it sent before it died count
         self._loop.forget(process.pidfd)
         self._close(process)
         self._over(process, process.reap())
@@ -146,23 +146,23 @@ class Children:
     # ---- messages
 
     def send(self, process: Process, message: ToJob | ToLedger | ToExporter) -> bool:
-        """Send or queue, never waiting; whether it was taken."""
+        """Send or queue the message without waiting. Returns whether it was accepted."""
         if process.channel is None:
             return False
         try:
             taken = process.channel.send(message)
         except ChannelClosed:
-            return False  # its exit follows
+            return False  # its exit is handled next
         self.await_room(process)
         return taken
 
     def watch(self, process: Process) -> None:
-        """Read it from now on."""
+        """Start to read its channel."""
         if process.channel:
             self._loop.watch(process.channel.fileno(), lambda: self._read(process), lambda: self._flush(process))
 
     def await_room(self, process: Process) -> None:
-        """Wait for room where something is queued; `_flush` ends it."""
+        """If messages are queued, call `_flush` when there is room."""
         if process.channel and process.channel.backlog:
             self._loop.await_room(process.channel.fileno(), True)
 
@@ -178,7 +178,7 @@ class Children:
         self._delegate.writable(process)
 
     def _read(self, process: Process) -> bool:
-        """Take in some messages of this child; whether there may be more."""
+        """Handle some messages of this child. Returns whether there may be more."""
         if process.channel is None:
             return False
         heard = False
@@ -187,7 +187,7 @@ class Children:
                 heard = True
                 self._delegate.heard(process, message)
         except ChannelClosed:
-            self._loop.forget(process.channel.fileno())  # its exit follows
+            self._loop.forget(process.channel.fileno())  # its exit is handled next
             return False
         except ChannelGarbage as error:
             log.error("a process sent garbage and was killed", process=process.title, why=str(error))

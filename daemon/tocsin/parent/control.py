@@ -1,6 +1,6 @@
-"""The control socket: what `tocsin jobs`, `fire`, `pause`, `resume` and `reload` talk to.
+"""The control socket, which `tocsin jobs`, `fire`, `pause`, `resume` and `reload` connect to.
 
-A client that hangs, floods or sends garbage costs one of a bounded number of places, and no waiting.
+A client that hangs, floods or sends garbage takes up one of a limited number of places, and never blocks the parent.
 """
 
 import socket
@@ -14,10 +14,10 @@ from tocsin.ipc.control import Answer, Request, decode_request
 from tocsin.parent.loop import Loop
 
 NAME = "control.sock"
-CLIENTS = 32  # at the same time; one more takes the place of the one that came first
-LOOK = 5.0  # seconds between looks whether the socket is still there
-REST = 1.0  # seconds until the next try where there was no descriptor for a client
-SAID_AT_ONCE = 200  # messages of a long list before the loop goes on: some milliseconds
+CLIENTS = 32  # at the same time; one more replaces the oldest
+LOOK = 5.0  # seconds between checks that the socket still exists
+REST = 1.0  # seconds until the next try when no descriptor is free for a client
+SAID_AT_ONCE = 200  # messages of a long list before the loop continues: a few milliseconds
 
 
 class Client:
@@ -30,12 +30,12 @@ class Client:
         self.has_more = False
 
     def say_all(self, messages: Iterable[Answer]) -> None:
-        """Say a long list as the client reads it, some at a time."""
+        """Send a long list in parts, as fast as the client reads it."""
         self._rest, self.has_more = iter(messages), True
-        self.go_on()
+        self.send_more()
 
-    def go_on(self) -> None:
-        """The client has read what was queued."""
+    def send_more(self) -> None:
+        """Send the next part of the list. Called when the client has read what was queued."""
         for _ in range(SAID_AT_ONCE):
             if not self.has_more or self.channel.backlog:
                 break
@@ -46,7 +46,7 @@ class Client:
         self._control.await_room(self)
 
     def say(self, message: Answer) -> None:
-        """Send or queue; a client that is gone or does not read is dropped."""
+        """Send or queue the message. A client that has gone or does not read is dropped."""
         try:
             taken = self.channel.send(message)
         except ChannelClosed:
@@ -59,14 +59,14 @@ class Client:
 
 
 class Control:
-    """Raises OSError when the socket cannot be made."""
+    """Raises OSError when the socket cannot be created."""
 
     def __init__(self, folder: Path, loop: Loop, handle: Callable[[Client, Request], None]) -> None:
         self._file = folder / NAME
         self._loop = loop
         self._handle = handle
         self._clients: list[Client] = []
-        self._short = False  # of descriptors, and it was said
+        self._short = False  # no descriptor was free, and a warning was logged
         self._listener = self._listen()
         loop.at(loop.now() + LOOK, self._look)
 
@@ -75,9 +75,9 @@ class Control:
             self.drop(client)
         self._hang_up()
         try:
-            if self._is_there():  # and not another daemon's
+            if self._is_there():  # and does not belong to another daemon
                 self._file.unlink(missing_ok=True)
-        except OSError as error:  # the next daemon takes its place
+        except OSError as error:  # the next daemon replaces it
             log.debug("cannot remove the control socket", why=str(error))
 
     def _listen(self) -> socket.socket:
@@ -94,7 +94,7 @@ class Control:
         self._listener.close()
 
     def _look(self) -> None:
-        """Make the socket anew when somebody has deleted it: without it the daemon seems not to run."""
+        """Create the socket again if somebody deleted it: without it the daemon seems not to run."""
         if self._listener.fileno() < 0:
             return
         try:
@@ -114,7 +114,7 @@ class Control:
         except (BlockingIOError, ConnectionAbortedError) as error:
             log.debug("a control client disconnected before it was accepted", why=str(error))
             return
-        except OSError as error:  # there is no descriptor left: the client waits until there is one
+        except OSError as error:  # no descriptor is free: the client waits until one is
             if not self._short:
                 log.warning("cannot answer at the control socket for now", why=str(error))
             self._short = True
@@ -128,7 +128,7 @@ class Control:
         self._loop.watch(client.channel.fileno(), lambda: self._read(client), lambda: self._flush(client))
 
     def await_room(self, client: Client) -> None:
-        """For as long as something is queued, or left to say."""
+        """Wait for room as long as messages are queued or left to send."""
         if client in self._clients:
             self._loop.await_room(client.channel.fileno(), client.channel.backlog > 0 or client.has_more)
 
@@ -160,4 +160,4 @@ class Control:
         except ChannelClosed:
             self.drop(client)
         else:
-            client.go_on()
+            client.send_more()

@@ -1,4 +1,4 @@
-"""The parent's decisions: which children live, and what each message means for the others."""
+"""The parent's decisions: which children run, and what each message means for the others."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ from tocsin.parent.programs import EXPORTER, LEDGER, Programs
 from tocsin.parent.state_folder import HELD, StateFolder
 from tocsin.parent.status_feed import StatusFeed
 
-HEARTBEAT = 5.0  # seconds between signs of life to the exporter, which waits for three of them
-SHOWN_AFTER = 0.5  # seconds from which on a run counts as running for who watches: most are over by then
+HEARTBEAT = 5.0  # seconds between heartbeats to the exporter, which tolerates two missing ones
+SHOWN_AFTER = 0.5  # seconds before pages and metrics show a run as running: most are over by then
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 
 
 class Daemon:
-    """`children` makes those who carry out what is decided here; `kept` are the descriptors that every child keeps
-    beside the state folder's locks: the log."""
+    """`children` builds the object that carries out these decisions. `kept` are the descriptors that every child keeps
+    besides the state folder's locks: the log's."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Daemon:
         self._programs = programs
         self._session = uuid.uuid4().hex
         self._children = children(self)
-        self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))  # where exporters ask the ledger
+        self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))  # the exporter's questions
         self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
         self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed, loop)
         self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed, loop)
@@ -72,7 +72,7 @@ class Daemon:
     # ---- beginning and end
 
     def start(self) -> None:
-        """Fork the ledger and the exporter; the jobs follow as the ledger tells their past."""
+        """Fork the ledger and the exporter. Each job follows when the ledger has sent its history."""
         self._state.answer(self._loop)
         for service in self._services.values():
             self._children.begin(service)
@@ -83,7 +83,7 @@ class Daemon:
         return self._children.fork_some()
 
     def stop(self, why: str, exit_code: int = 0) -> None:
-        """Start no more runs, let calls finish for `drain` seconds, then end. A second call hurries."""
+        """Start no more runs, let calls finish for `drain` seconds, then end. A second call cancels them."""
         self.exit_code = max(self.exit_code, exit_code)
         if self.stopping:
             log.warning("stopping at once", why=why)
@@ -115,10 +115,10 @@ class Daemon:
         self._loop.at(self._loop.now() + HEARTBEAT, self._heartbeat)
 
     def _look_at_state(self) -> None:
-        """Somebody may have deleted or replaced the state folder or its lock."""
+        """Stop if somebody deleted or replaced the state folder or its lock, and another daemon has it now."""
         if self._ledger.lost or self._state.is_held():
             return
-        self._ledger.lost = True  # what stands there now is not for this daemon to write into
+        self._ledger.lost = True  # this daemon must not write to the folder that is there now
         if not self.stopping:
             self.stop("the state folder is lost", exit_code=1)
         self._children.stop(self._services[LEDGER], lifecycle.CANCEL_GRACE)
@@ -127,7 +127,7 @@ class Daemon:
     # ---- configuration
 
     def reload(self, load: Callable[[], Config]) -> str | None:
-        """Take over what `load` returns; None, or why everything stays as it was."""
+        """Apply the config that `load` returns. Returns None, or why nothing was changed."""
         if self.stopping:
             return "the daemon is stopping"
         try:
@@ -152,7 +152,7 @@ class Daemon:
         self.jobs.take_over(self.config)
         self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall()))
 
-    # ---- children (what `Children` asks its delegate)
+    # ---- children (the methods of `Delegate`)
 
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]:
         if child.process == "job":
@@ -178,7 +178,7 @@ class Daemon:
     def exited(self, process: Process) -> None:
         if process.child.process == LEDGER:
             self._ledger.died()
-            self._look_at_state()  # before the next ledger opens what stands there
+            self._look_at_state()  # before the next ledger process opens the files
         elif process.child.process == "job":
             self.on_job_exit(process.child.job)
 
@@ -206,7 +206,7 @@ class Daemon:
     # ---- messages in
 
     def heard(self, process: Process, message: Any) -> None:
-        """Its channel has checked that the message is one that a child of this kind may send."""
+        """The channel has already checked that a child of this kind may send this message."""
         if process.child.process == LEDGER:
             self._from_ledger(message)
         else:
@@ -240,14 +240,14 @@ class Daemon:
                 self._end_if_idle()
             case JobHistory():
                 self.jobs.past(message)
-            case Finished():  # cut off by the death of an earlier daemon; the ledger has it already
+            case Finished():  # of an earlier daemon that died during the run; the ledger has it already
                 self._over(message)
             case LedgerReady():
                 self.jobs.ledger_ready(message)
             case LedgerTrouble(detail=detail):
                 self._ledger.trouble(detail)
             case LedgerUnusable() if self._ledger.lost:
-                pass  # said already: it was started again meanwhile
+                pass  # already logged: the ledger's process was started again meanwhile
             case LedgerUnusable(detail=detail, held=held):
                 log.error("the ledger cannot be used", why=detail)
                 self._ledger.lost = True
@@ -279,7 +279,7 @@ class Daemon:
     # ---- messages out
 
     def record(self, body: Ask | Finished | Skipped | Release) -> None:
-        """For the ledger first, then for everyone who counts."""
+        """Send the event to the ledger first, then to the exporter and the log."""
         self._ledger.put(body)
         self.jobs.supervised[body.job].follow(body)
         if isinstance(body, Finished | Skipped):
@@ -292,8 +292,8 @@ class Daemon:
             self.jobs.over(event)
 
     def _to_exporter(self, message: ToExporter) -> bool:
-        """Whether it was taken: none is while one before it waits for room. While there is no exporter nothing is
-        lost, since its successor hears all anew."""
+        """Return whether the exporter's channel accepted the message. It accepts none while an earlier one is queued.
+        Without an exporter nothing is lost: the next one gets the whole state."""
         exporter = self._services.get(EXPORTER)
         if exporter is None or exporter.channel is None:
             return True

@@ -1,4 +1,4 @@
-"""Which jobs there are, what of each has a fate already, and which process works on it."""
+"""The jobs, up to which slot each is accounted for, and the process that runs each."""
 
 import gc
 import logging
@@ -23,7 +23,8 @@ from tocsin.parent.status_feed import StatusFeed
 from tocsin.schedule.expected import success_deadline
 from tocsin.timestamps import rfc3339
 
-# Jobs from which on those that have sent give way to those that have not, and connect early: fewer take milliseconds.
+# From this many enabled jobs on, a process that has sent its request yields the processor, and jobs connect early.
+# Fewer jobs are done within milliseconds.
 CROWD = 50
 
 Program = Callable[[Job], Callable[[Channel[FromJob, ToJob], Beginning], None]]
@@ -31,15 +32,15 @@ Program = Callable[[Job], Callable[[Channel[FromJob, ToJob], Beginning], None]]
 
 @dataclass
 class SupervisedJob:
-    """One job as the parent knows it: this outlives the job's processes."""
+    """One job as the parent knows it. It outlives the job's processes."""
 
-    record: JobRecord | None = None  # None until the ledger has told, and while the job's slots are not due
+    record: JobRecord | None = None  # None until the ledger has sent it, and while the job is disabled
     why_missed: str = "the daemon was not running"
     process: Process | None = None
-    forked_as: Job | None = None  # the definition under which the process was forked
-    owner: str = ""  # which life of the process holds a slot
-    redelivery: Ask | None = None  # a lost run that is to be delivered once more, until that has a fate
-    paused_early: Pause | None = None  # what was asked for before the ledger told of the job
+    forked_as: Job | None = None  # the definition that its process runs
+    owner: str = ""  # names the process that may hold a slot
+    redelivery: Ask | None = None  # a lost run that must be delivered again, until that has an outcome
+    paused_early: Pause | None = None  # requested before the ledger sent the job's record
 
     def follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
         if self.redelivery and _is_fate_of(self.redelivery, event):
@@ -58,8 +59,8 @@ def _is_fate_of(redelivery: Ask, event: Ask | Finished | Skipped | Release | Pau
 
 
 class Jobs:
-    """`program` is called in the parent for each process of a job: what it builds there is shared; what it returns
-    runs in the process. `session` names this life of the daemon."""
+    """`program` is called in the parent for each process of a job. What it builds there is shared memory; the function
+    that it returns runs in the child. `session` identifies this start of the daemon."""
 
     def __init__(
         self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed, clock: Clock
@@ -80,8 +81,11 @@ class Jobs:
     # ---- definitions
 
     def take_over(self, config: Config) -> None:
-        """Jobs that did not change keep their process and their running call; changed and removed ones finish theirs
-        first. The ledger is told of the jobs that changed; of all, as a new generation, where it has to forget one."""
+        """Apply a new configuration.
+
+        Jobs that did not change keep their process and running call. The process of a changed or removed job ends after
+        its running call. The ledger enrols the changed jobs, or all jobs as a new generation when it must forget one.
+        """
         old, self.defined = self.defined, config.jobs
         self._crowded = len(config.enabled_jobs) >= CROWD
         forget = not old or not old.keys() <= self.defined.keys()
@@ -92,7 +96,7 @@ class Jobs:
         for name, job in self.defined.items():
             before = old.get(name)
             changed = before is not job and before != job
-            if changed or (before and before.schedule.text != job.schedule.text):  # the same, spelled otherwise
+            if changed or (before and before.schedule.text != job.schedule.text):  # the same, written differently
                 self._feed.define(job)
             if changed:
                 one = self.supervised.setdefault(name, SupervisedJob())
@@ -104,18 +108,18 @@ class Jobs:
                 self._retire(name)
             if forget or changed or (job.enabled and self.supervised[name].record is None):
                 to_enroll.append(job)
-        self._ledger.enroll(to_enroll, anew=forget)
+        self._ledger.enroll(to_enroll, all_jobs=forget)
         gc.collect()
-        gc.freeze()  # what stands now is shared with the children; collecting would copy its pages
+        gc.freeze()  # the children share these objects; collecting garbage would copy the pages
 
     def is_enabled(self, name: str) -> bool:
         return name in self.defined and self.defined[name].enabled
 
     def _retire(self, name: str) -> None:
-        """End the process of a job that changed, or was removed or disabled, after its running call."""
+        """End the process of a job that was changed, removed or disabled, after its running call."""
         one = self.supervised[name]
         if not self.is_enabled(name):
-            one.record = None  # its slots are not due any more
+            one.record = None  # its slots are no longer due
         if one.process:
             self._children.stop(one.process, None)
 
@@ -126,14 +130,14 @@ class Jobs:
         return [one.process for one in self.supervised.values() if one.process]
 
     def begin(self, name: str) -> None:
-        """Give the job a process, unless it has one that must go first, or its past is not known yet."""
+        """Start a process for the job, unless an old one must end first or the ledger has not sent its record yet."""
         one = self.supervised[name]
         if self.is_enabled(name) and one.process is None and one.record is not None and not self.stopping:
             one.process = Process(Child("job", name))
             self._children.begin(one.process)
 
     def main_of(self, name: str) -> Callable[[Channel[FromJob, ToJob]], None]:
-        """What the job's next process does, from here on."""
+        """Return the main function of the job's next process, which continues from the job's record."""
         one, job = self.supervised[name], self.defined[name]
         assert one.record is not None
         self._lives += 1
@@ -146,12 +150,12 @@ class Jobs:
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
         beginning = Beginning(one.record.accounted, paused, one.why_missed, one.redelivery, gives_way, self._crowded)
         one.why_missed = "the job's process was not running"
-        job.schedule.next_due(beginning.last)  # remembered in the child
+        job.schedule.next_due(beginning.last)  # cached before the fork, so that the child has it
         main = self._program(job)
         return lambda channel: main(channel, beginning)
 
     def gone(self, name: str) -> None:
-        """Its process has ended for good."""
+        """The job's process has ended and is not restarted."""
         self.supervised[name].process = None
         if name in self.defined:
             self.begin(name)
@@ -159,30 +163,31 @@ class Jobs:
             del self.supervised[name]
 
     def stop(self, drain: float) -> None:
-        """Start no more runs; calls may finish within `drain` seconds."""
+        """Start no more runs. Running calls may finish within `drain` seconds."""
         self.stopping = True
         for process in self.processes:
             self._children.stop(process, drain)
 
     def hurry(self) -> None:
-        """The time to drain is over."""
+        """The drain time is over: cancel the running calls."""
         for process in self.processes:
             self._children.hurry(process)
 
     # ---- the ledger
 
     def ledger_ready(self, ready: LedgerReady) -> None:
-        """It is open: for the first time in this daemon's life, or again after its process died."""
+        """The ledger is open, for the first time or again after its process died."""
         if self._ledger.ready(ready.seq):
             for one in self.supervised.values():
                 one.why_missed = ready.before or one.why_missed
             return
-        self._ledger.enroll(self.defined.values(), anew=True)
+        self._ledger.enroll(self.defined.values(), all_jobs=True)
         for name in self.defined:
             self._ledger.put(Pause(name, self._feed.statuses[name].paused, self._clock.wall()))
 
     def past(self, past: JobHistory) -> None:
-        """What the ledger knows of a job. It says so whenever one is enrolled; what the parent saw itself is newer."""
+        """Take a job's record from the ledger, which sends it each time the job is enrolled. A record that the parent
+        already has is newer and is kept."""
         one = self.supervised.get(past.job)
         if one and one.record is None and self.is_enabled(past.job):
             early, one.paused_early = one.paused_early, None
@@ -191,12 +196,12 @@ class Jobs:
             if was_forgotten(self.defined[past.job], past.record, self._clock.wall()):
                 self._feed.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
-            self._feed.tell(past)  # for its pause, which is to outlive the ledger as well
+            self._feed.tell(past)  # the feed keeps its pause, should the ledger lose it
         if one:
             self.begin(past.job)
 
     def over(self, run: Finished) -> None:
-        """A run that was lost is for the next process to deliver again, where the job wants that."""
+        """Queue a lost run for redelivery if the job is `at-least-once`."""
         job = self.defined.get(run.job)
         if job and job.delivery == "at-least-once" and run.outcome == "lost":
             self.supervised[run.job].redelivery = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
@@ -204,26 +209,26 @@ class Jobs:
     # ---- what operators ask for
 
     def send(self, name: str, message: ToJob) -> bool:
-        """Whether the job has a process that takes it."""
+        """Send to the job's process. Returns whether it accepted the message."""
         process = self.supervised[name].process
         return process is not None and process.child.state == "up" and self._children.send(process, message)
 
     def is_running(self, name: str) -> bool:
-        """Whether the job is in the middle of a run; a slot may be held some seconds before its instant."""
+        """Whether the job is calling now. A slot that is granted before its instant does not count."""
         slot = self.slot(name)
         return slot is not None and slot.granted and slot.ask.due <= self._clock.wall()
 
     def slot(self, name: str) -> Slot | None:
-        """What its process has asked to run, or is running."""
+        """The slot that the job's process has asked for or is running."""
         process = self.supervised[name].process
         return process.child.slot if process else None
 
     def is_known(self, name: str) -> bool:
-        """Whether the ledger has told of the job's past, its pause included."""
+        """Whether the ledger has sent the job's record, which includes its pause."""
         return self.supervised[name].record is not None
 
     def pause(self, name: str, paused: bool) -> bool:
-        """Whether the ledger can keep it, for all that is known."""
+        """Pause or resume the job. Returns whether the ledger can store that, as far as is known."""
         event = Pause(name, paused, self._clock.wall())
         one = self.supervised[name]
         if one.record is None:
@@ -237,8 +242,11 @@ class Jobs:
 
 
 def was_forgotten(job: Job, record: JobRecord, now: float) -> bool:
-    """Whether the second fire since a success was expected has passed, with timeout and grace, and nobody ran the job:
-    its last run was none that failed, or was cut off with the daemon."""
+    """Whether the job should have succeeded by now and has not, but for no fault of its own.
+
+    That is: two fires have passed since a success was expected (with timeout and grace), and its last run did not
+    fail, or was lost with the daemon.
+    """
     start = max(record.last_success or 0.0, record.since)
     if record.consecutive_failures > (record.last_outcome == "lost") or now - start < job.timeout + job.grace:
         return False

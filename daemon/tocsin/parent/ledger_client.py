@@ -1,4 +1,4 @@
-"""The parent's side of the ledger's protocol: what the ledger must know, and how it is doing."""
+"""The parent's side of the ledger's protocol: sends the entries, and watches whether the ledger commits them."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,11 +15,11 @@ from tocsin.parent.outbox import Outbox
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
 
-SILENT = 15.0  # seconds without a commit, where there is something to commit, from which on the ledger counts as down
+SILENT = 15.0  # seconds without a commit while entries wait: then the ledger counts as down
 
 
 class LedgerClient:
-    """`ledger` is the ledger's process while there is one; whatever it must know is kept until it has it for good."""
+    """`ledger` returns the ledger's process, if there is one. Entries are kept until they are committed."""
 
     def __init__(
         self, ledger: Callable[[], Process | None], children: Children, feed: StatusFeed, clock: Clock
@@ -33,22 +33,22 @@ class LedgerClient:
         self._state = LedgerState(False, 0)
         self._generation = 0
         self._durable = 0  # entries up to here were committed
-        self._hung = False  # whether it was said
-        self._waits_since = 0.0  # monotonic: when it last committed, or something came to be committed
+        self._hung = False  # whether that was logged
+        self._waits_since = 0.0  # monotonic: the last commit, or when the first waiting entry arrived
 
     @property
     def settled(self) -> bool:
-        """Whether nothing waits to become durable, or can."""
+        """Whether no entry waits to be committed, or none can be."""
         return self.lost or not len(self._outbox)
 
     @property
     def writes(self) -> bool:
-        """Whether what is put will be durable in a moment, for all that is known."""
+        """Whether the ledger commits what it is given, as far as is known."""
         return self._state.up and not self._hung
 
     @property
     def dropped(self) -> int:
-        """Entries that found no room since the start."""
+        """Entries dropped since the start because the outbox was full."""
         return self._outbox.dropped
 
     def put(self, body: Body) -> None:
@@ -60,28 +60,28 @@ class LedgerClient:
             self._waits_since = self._clock.now()
         self._outbox.put(body)
 
-    def enroll(self, jobs: Iterable[Job], *, anew: bool) -> None:
-        """These jobs are new or defined anew; `anew`: they are all that there are, every other is to be forgotten."""
-        if anew:
+    def enroll(self, jobs: Iterable[Job], *, all_jobs: bool) -> None:
+        """Enrol jobs that are new or changed. With `all_jobs` these are all of them: the ledger forgets the others."""
+        if all_jobs:
             self._generation = max(self._generation + 1, int(self._clock.wall() * 1000))
         for job in jobs:
             self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._generation, self._clock.wall()))
-        if anew:
+        if all_jobs:
             self._add(Enrolled(self._generation))
         self.pump()
 
     def pump(self) -> None:
-        """Send what the ledger can take now."""
+        """Send as many entries as the ledger can accept now."""
         ledger = self._ledger()
         if ledger and ledger.channel:
             try:
                 self._outbox.pump(ledger.channel)
             except ChannelClosed:
-                return  # its exit follows, and its successor gets it all
+                return  # its exit is handled next, and the next process gets all of it
             self._children.await_room(ledger)
 
     def tell(self) -> None:
-        """Whoever watches: how the ledger is doing. One that is up and hangs (its disk does, perhaps) says nothing."""
+        """Publish the ledger's state. A ledger that hangs (on its disk, perhaps) reports nothing by itself."""
         state, backlog, silent = self._state, len(self._outbox), self._clock.now() - self._waits_since
         hung = state.up and backlog > 0 and silent > SILENT
         if hung:
@@ -93,10 +93,10 @@ class LedgerClient:
         self._hung = hung
         self._feed.tell(replace(state, backlog=backlog))
 
-    # ---- what became of the ledger
+    # ---- the ledger's process
 
     def forked(self) -> None:
-        """It has a new process, which gets again what the old one did not commit."""
+        """A new process: send it again what the old one did not commit."""
         self._outbox.rewind()
         self.pump()
 
@@ -104,7 +104,7 @@ class LedgerClient:
         self._is(LedgerState(False, 0, "its process died"))
 
     def ready(self, seq: int) -> bool:
-        """It is open, and has the entries up to `seq`. False where it has lost some that it had committed."""
+        """The ledger is open and has the entries up to `seq`. Returns False if it lost some that it had committed."""
         self.lost = False
         self._is(LedgerState(True, 0))
         if seq < self._durable:
@@ -113,8 +113,8 @@ class LedgerClient:
         return kept
 
     def trouble(self, detail: str | None) -> None:
-        """It cannot write, and why; None when it can again."""
-        self._is(LedgerState(detail is None, 0, detail or ""))
+        """The ledger cannot write; `detail` says why. None means that it can again."""
+        self._is(LedgerState(detail is None, 0, detail))
         if detail is not None:
             log.error("the ledger cannot write: no job runs until it can", why=detail)
         else:

@@ -1,10 +1,10 @@
-"""The life of one child as a pure function: what happened, in what state -> the new state, what to do.
+"""The life of one child as pure functions: (state, event) -> (new state, actions).
 
-States of the process: `waiting` (not started yet), `up`, `stopping` (told to), `backing_off` (died, to be
-started again), `stopped` (gone for good). Beside it a child of a job may hold a slot: asked for, then
-granted. Invariant: every grant ends in exactly one Finished or Skipped, whatever dies when.
+States of the process: `waiting` (not started yet), `up`, `stopping` (told to stop), `backing_off` (died, will be
+started again), `stopped` (ended, not restarted). A child of a job may also hold a slot: asked for, then granted.
+Invariant: every grant ends in exactly one Finished or Skipped, whichever process dies, and whenever.
 
-`now` is monotonic seconds throughout; `wake` is the moment at which `timer` wants to be called.
+`now` is always monotonic seconds. `wake` is the moment at which `timer` must be called.
 """
 
 import signal
@@ -17,10 +17,10 @@ from tocsin.ipc.exporter import ProcessExited
 from tocsin.ipc.job import CANCEL, Ask, Deny, Finished, Grant, Release, Skipped, Stop
 from tocsin.ipc.types import ExitReason, Outcome
 
-BACKOFF = (0.1, 60.0)  # seconds before the first restart and at most: a child that dies at once eats no core
+BACKOFF = (0.1, 60.0)  # seconds, first and longest: a child that dies at once must not use up a core
 BACKOFF_FACTOR = 4.0
-STEADY = 60.0  # seconds up after which earlier deaths are forgotten
-KILL_GRACE = 5.0  # seconds after its deadline that a call may take to end by itself
+STEADY = 60.0  # seconds: after so long in `up`, earlier deaths no longer count
+KILL_GRACE = 5.0  # seconds after its deadline that a call has to end by itself
 CANCEL_GRACE = 2.0  # seconds between CANCEL and SIGKILL: time to report a cancelled run
 
 State = Literal["waiting", "up", "stopping", "backing_off", "stopped"]
@@ -29,13 +29,13 @@ State = Literal["waiting", "up", "stopping", "backing_off", "stopped"]
 class Slot(Struct, frozen=True):
     ask: Ask
     granted: bool = False
-    calls: float = 0.0  # no call goes out before this moment, nor before the wall clock shows `ask.due`
+    calls: float = 0.0  # monotonic: no call is sent before this moment, nor before the wall clock shows `ask.due`
 
 
 class Child(Struct, frozen=True):
-    """`process` is `job`, `ledger` or `exporter`; `job` is the job's name, else empty.
+    """`process` is `job`, `ledger` or `exporter`. `job` is the job's name, or empty.
 
-    Each run replaces it three times: a Struct because that takes a tenth of what a frozen dataclass takes.
+    Each run replaces it three times. It is a Struct because that takes a tenth of the time of a frozen dataclass.
     """
 
     process: str
@@ -45,7 +45,7 @@ class Child(Struct, frozen=True):
     failures: int = 0
     started: float = 0.0
     wake: float | None = None
-    over: float | None = None  # when its call must be over at the latest
+    over: float | None = None  # monotonic: when its call must be over at the latest
     overdue: bool = False  # its call passed the deadline, so it was killed
     signalled: int = 0  # the strongest signal sent since it was told to stop
 
@@ -67,19 +67,19 @@ class Kill(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """Something happened that the ledger must know, and everyone who counts."""
+    """Record an event in the ledger, and tell the exporter and the log."""
 
     body: Ask | Finished | Skipped | Release
 
 
 class Tell(Struct, frozen=True):
-    """Something happened that is for the exporter and the log alone."""
+    """Tell the exporter and the log of an event."""
 
     event: ProcessExited
 
 
 class Gone(Struct, frozen=True):
-    """The child has stopped for good."""
+    """The child has stopped and is not restarted."""
 
 
 Action = Fork | Send | Kill | Record | Tell | Gone
@@ -107,15 +107,15 @@ def start(child: Child, now: float) -> Step:
 
 def asked(child: Child, ask: Ask) -> Step:
     """The job wants to run a slot."""
-    if child.slot is not None:  # out of step: nothing good can come of it
+    if child.slot is not None:  # it already holds one: the process is out of step with the parent
         return child, [Kill(signal.SIGKILL)]
     return replace(child, slot=Slot(ask)), [Record(ask)]
 
 
 def answered(child: Child, answer: Grant | Deny, now: float, wait: float, longest: float) -> Step:
-    """The ledger's answer. The call begins in `wait` seconds and must be over `longest` seconds later.
+    """The ledger has answered. The call begins in `wait` seconds and must be over `longest` seconds later.
 
-    An answer to a question that nobody asks any more needs nothing: its Release or Skipped follows it.
+    An answer for a slot that the job no longer asks for changes nothing: a Release or Skipped has been sent already.
     """
     slot = child.slot
     if slot is None or slot.granted or (slot.ask.due, slot.ask.attempt) != (answer.due, answer.attempt):
@@ -135,14 +135,14 @@ def finished(child: Child, run: Finished) -> Step:
 
 
 def skipped(child: Child, passed: Skipped) -> Step:
-    """The job let slots pass, perhaps the one it had asked for."""
+    """The job skipped slots, perhaps the one it had asked for."""
     if child.slot and passed.first <= child.slot.ask.due <= passed.last:
         child = _free(child)
     return child, [Record(passed)]
 
 
 def released(child: Child, release: Release) -> Step:
-    """The job hands back the slot that it had asked for: it was told to stop before the call."""
+    """The job hands back the slot it had asked for, because it was told to stop before the call."""
     slot = child.slot
     if slot is None or (slot.ask.due, slot.ask.attempt) != (release.due, release.attempt):
         return child, [Kill(signal.SIGKILL)]
@@ -154,11 +154,11 @@ def _free(child: Child) -> Child:
 
 
 def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
-    """The process is gone. `wall` is Unix time."""
+    """The process has exited. `wall` is Unix time."""
     actions: list[Action] = []
     if child.slot and child.slot.granted and (wall >= child.slot.ask.due or now >= child.slot.calls):
         actions.append(Record(_cut_off(child, child.slot.ask, status, wall)))
-    elif child.slot:  # no call goes out before its grant, nor before its instant
+    elif child.slot:  # no call is sent before its grant, nor before its instant
         actions.append(Record(_not_called(child.slot.ask, status)))
     actions.append(Tell(ProcessExited(child.process, child.job, _reason(child, status), str(status))))
     if child.state in ("stopping", "stopped"):
@@ -170,7 +170,7 @@ def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
 
 
 def _cut_off(child: Child, ask: Ask, status: ExitStatus, wall: float) -> Finished:
-    """The run of a child that died between grant and report."""
+    """How the run of a child ended that died between grant and report."""
     outcome: Outcome
     if child.overdue:
         outcome, why = "timeout", "the call could not be interrupted at its deadline; its process was killed"
@@ -182,7 +182,8 @@ def _cut_off(child: Child, ask: Ask, status: ExitStatus, wall: float) -> Finishe
 
 
 def _not_called(ask: Ask, status: ExitStatus) -> Release | Skipped:
-    """The slot of a child that died before the call: free for its successor, but for a manual run."""
+    """What becomes of the slot of a child that died before the call: the next child may have it, but a manual run is
+    missed."""
     if ask.trigger != "manual":
         return Release(ask.job, ask.due, ask.attempt, ask.owner)
     detail = f"its process died before the call ({status})"
@@ -211,7 +212,7 @@ def timer(child: Child, now: float) -> Step:
 
 
 def stop(child: Child, now: float, drain: float | None) -> Step:
-    """End it: a running call may finish, within `drain` seconds or (None) within its own deadline."""
+    """End the child. A running call may finish within `drain` seconds, or within its own deadline if that is None."""
     match child.state:
         case "waiting" | "backing_off":
             return replace(child, state="stopped", wake=None), [Gone()]
@@ -224,7 +225,7 @@ def stop(child: Child, now: float, drain: float | None) -> Step:
 
 
 def hurry(child: Child, now: float) -> Step:
-    """The time to drain is over: CANCEL, and SIGKILL when that does not help."""
+    """The drain time is over: send CANCEL, and SIGKILL if that did not end the child."""
     if child.state != "stopping":
         return child, []
     if not child.signalled:

@@ -1,15 +1,15 @@
-"""Descriptors and processes for so many jobs: raises the soft limits, and says which hard limit is too low."""
+"""File descriptors and processes for all jobs: raises the soft limits, and says which hard limit is too low."""
 
 import resource
 
-DESCRIPTORS = 64  # beside the jobs': lock, log, control clients, ledger, exporter, and what Python opens briefly
+DESCRIPTORS = 64  # besides the jobs': locks, log, control clients, ledger, exporter, and what Python opens briefly
 PER_JOB = 2  # its channel and its pidfd
-PROCESSES = 8  # beside the jobs': parent, ledger, exporter, and an operator's commands
+PROCESSES = 8  # besides the jobs': parent, ledger, exporter, and an operator's commands
 
 
 def shortage(jobs: int) -> str:
-    """Raise the soft limits to what `jobs` need; "" or which limit is too low, what fits
-    into it, and how to raise it."""
+    """Raise the soft limits to what `jobs` jobs need. Returns "", or which hard limit is too low, how many jobs it
+    allows, and how to raise it."""
     descriptors = _raised(resource.RLIMIT_NOFILE, DESCRIPTORS + PER_JOB * jobs)
     if descriptors is not None:
         return (
@@ -33,7 +33,7 @@ def _fitting(left: int, each: int) -> str:
 
 
 def _raised(limit: int, needed: int) -> int | None:
-    """Raise the soft limit to the hard one; the hard limit if that is less than needed, else None."""
+    """Raise the soft limit to the hard one. Returns the hard limit if that is too low, else None."""
     soft, hard = resource.getrlimit(limit)
     if hard != resource.RLIM_INFINITY and hard < needed:
         return hard

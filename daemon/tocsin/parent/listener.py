@@ -1,7 +1,7 @@
-"""The exporter's address. The parent holds it from before the first fork to its end and never accepts on it.
+"""The exporter's address. The parent holds it from before the first fork until its end, and never accepts on it.
 
-So an address in use is noticed at the start, nobody can take it while the exporter is started again, and clients that
-come meanwhile wait for the next exporter.
+So an address in use is noticed at the start. Nobody can take it while the exporter is restarted, and clients that
+connect meanwhile wait for the next exporter.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import socket
 import time
 from pathlib import Path
 
-BACKLOG = 128  # connections the kernel holds until they are accepted
-PATIENCE = 10.0  # seconds to wait for an address in use: a daemon that was stopped may still drain
+BACKLOG = 128  # connections that the kernel queues until they are accepted
+PATIENCE = 10.0  # seconds to wait for an address in use: the previous daemon may still be draining
 _STEP = 0.05  # seconds between tries
 _LISTENS = "0A"  # the state of a socket in /proc/net/tcp
 
@@ -35,14 +35,14 @@ class Listener:
         self.address = address
 
     def move(self, address: Address) -> None:
-        """Listen there instead. Where that cannot be, everything stays as it was and CannotListen is raised."""
+        """Listen there instead. If that fails, raises CannotListen and keeps the old address."""
         old = self.socket
         try:
             self.socket = _patiently(address, 0)
         except CannotListen as error:
             if not (error.held and address[1] == self.address[1]):
                 raise
-            old.shutdown(socket.SHUT_RDWR)  # it may be in its own way: 127.0.0.1:9911 is in that of 0.0.0.0:9911
+            old.shutdown(socket.SHUT_RDWR)  # our own socket may block it: 127.0.0.1:9911 blocks 0.0.0.0:9911
             try:
                 self.socket = _patiently(address, 0)
             except CannotListen:
@@ -56,13 +56,13 @@ class Listener:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError."""
+    """Return a listening socket. Raises OSError."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # and never SO_REUSEPORT: that shares it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # never SO_REUSEPORT, which shares it
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError:
@@ -104,34 +104,34 @@ def advice(error: OSError) -> str:
     return "set `listen` in [daemon] to an address of this machine, or 0.0.0.0:PORT"
 
 
-# ---- who listens (proc(5))
+# ---- the process that listens (proc(5))
 
 
 def holder(port: int) -> str:
-    """The process that listens on the port, for a person to find it."""
+    """Describe the process that listens on the port, so that a person can find it."""
     inodes = listening(port)
-    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):  # a parent before its children
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):  # the parent before its children
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if inodes & sockets(str(pid)):
                 words = [
                     Path(word).name for word in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").split()
                 ]
-                name = "tocsin" if "tocsin" in words else words[0]  # its arguments may hold a secret
+                name = "tocsin" if "tocsin" in words else words[0]  # not its arguments: they may hold a secret
                 return f"process {pid} ({name}, in {os.readlink(f'/proc/{pid}/cwd')})"
     return "another process"
 
 
 def listening(port: int) -> set[str]:
-    """The inodes of the sockets that listen on the port."""
+    """Return the inodes of the sockets that listen on the port."""
     lines = [line.split() for file in Path("/proc/net").glob("tcp*") for line in file.read_text().splitlines()]
     return {line[9] for line in lines if line[3] == _LISTENS and line[1].endswith(f":{port:04X}")}
 
 
 def sockets(process: str) -> set[str]:
-    """The inodes of the sockets that the process has. Raises OSError where another user may not look."""
+    """Return the inodes of the process's sockets. Raises OSError if it belongs to another user."""
     folder, found = f"/proc/{process}/fd", set()
-    with contextlib.suppress(FileNotFoundError):  # the process is gone by now
+    with contextlib.suppress(FileNotFoundError):  # the process has ended
         for descriptor in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):  # it is closed by now
+            with contextlib.suppress(FileNotFoundError):  # it has been closed
                 found.add(os.readlink(f"{folder}/{descriptor}").removeprefix("socket:[").removesuffix("]"))
     return found

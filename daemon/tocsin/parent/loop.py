@@ -1,4 +1,4 @@
-"""The one place where the parent waits: descriptors, moments and signals, in a single thread."""
+"""The one place where the parent waits: for descriptors, moments and signals, in a single thread."""
 
 import heapq
 import itertools
@@ -13,14 +13,15 @@ Callback = Callable[[], object]
 
 
 class Clock(Protocol):
-    """The two clocks: who decides is given them, so that histories can be told without waiting."""
+    """The two clocks. Code that makes decisions gets them as an argument, so that tests need not wait."""
 
     def now(self) -> float: ...
     def wall(self) -> float: ...
 
 
 class Loop:
-    """Calls back when a descriptor is ready, a moment has come, or a signal has arrived."""
+    """Calls back when a descriptor is ready, a moment has come, or a signal has arrived. Moments are monotonic
+    seconds."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -31,20 +32,20 @@ class Loop:
         self.done = False
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Return monotonic seconds."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """Unix time, by the clock as it stands."""
+        """Return Unix time."""
         return time.time()
 
     def watch(self, descriptor: int, on_readable: Callback, on_writable: Callback | None = None) -> None:
-        """Call back while the descriptor is readable; and while it is writable, as long as `await_room` says so."""
+        """Call back while the descriptor is readable, and, if `await_room` asked for it, while it is writable."""
         self._watched[descriptor] = on_readable, on_writable
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def await_room(self, descriptor: int, wanted: bool) -> None:
-        """Whether to call back while the descriptor is writable. Nothing for one that is not watched (any more)."""
+        """Set whether to call back while the descriptor is writable. Ignores a descriptor that is not watched."""
         if descriptor in self._watched:
             self._epoll.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
 
@@ -53,7 +54,7 @@ class Loop:
             self._epoll.unregister(descriptor)
 
     def rest(self, descriptor: int, seconds: float) -> None:
-        """Do not call back for some seconds, though it stays readable: nothing can be done about it at the moment."""
+        """Do not call back for some seconds, though the descriptor stays readable: it cannot be served now."""
         watched = self._watched[descriptor]
 
         def again() -> None:
@@ -64,11 +65,11 @@ class Loop:
         self.at(self.now() + seconds, again)
 
     def at(self, moment: float, callback: Callback) -> None:
-        """Call back once at this moment of `now`. What became pointless meanwhile the callback must see."""
+        """Call back once at this moment. It cannot be cancelled: the callback must check whether it still applies."""
         heapq.heappush(self._moments, (moment, next(self._order), callback))
 
     def on_signals(self, numbers: Iterable[int], callback: Callable[[int], None]) -> None:
-        """Have signals handled in the loop: the handler itself only wakes it."""
+        """Handle these signals in the loop. The signal handler itself only wakes it."""
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, lambda *_: None)
@@ -80,7 +81,7 @@ class Loop:
         self.watch(self._wake_read, on_wake)
 
     def run(self, work: Callable[[], bool]) -> None:
-        """Until `done`. `work` does a slice of what waits to be done and says whether more is left."""
+        """Run until `done`. `work` does one slice of the waiting work and returns whether more is left."""
         more = True
         while not self.done:
             timeout = 0.0 if more else self._until_next()
@@ -88,7 +89,7 @@ class Loop:
             for (on_readable, on_writable), events in ready:
                 if events & select.EPOLLOUT and on_writable:
                     on_writable()
-                if events & ~select.EPOLLOUT:  # or an error, or a hang-up: reading tells
+                if events & ~select.EPOLLOUT:  # also an error or a hang-up: reading tells which
                     on_readable()
             while self._moments and self._moments[0][0] <= self.now():
                 heapq.heappop(self._moments)[2]()

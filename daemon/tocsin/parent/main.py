@@ -1,4 +1,4 @@
-"""`tocsin run`: takes the state folder, opens the control socket, minds the signals, runs until stopped."""
+"""`tocsin run`: takes the state folder, opens the control socket, handles the signals, and runs until stopped."""
 
 import gc
 import math
@@ -25,20 +25,20 @@ from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
 from tocsin.parent.state_folder import StateFolder
 from tocsin.redact import redact
 
-UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # set by supervisord in what it starts
-HELD_BACK = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}  # by `tocsin.__main__`, until the handlers stand
-REAP_AGAIN = 0.1  # seconds until the loop has reaped the child that stood in the way
-REPEATED = 3.0  # seconds in which another SIGTERM is the same wish: Heroku signals every process, maybe twice
+UNDER_SUPERVISORD = "SUPERVISOR_ENABLED"  # supervisord sets it for the processes it starts
+HELD_BACK = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}  # blocked by `tocsin.__main__` until the handlers are set
+REAP_AGAIN = 0.1  # seconds: by then the loop has reaped its own child, which comes first
+REPEATED = 3.0  # seconds in which another SIGTERM counts as the same: Heroku signals every process, maybe twice
 
 
 def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
-    """The life of the parent; returns its exit code. `load` reads the job file again.
+    """Run the parent until it is stopped, and return its exit code. `load` reads the job file again.
 
     Raises ConfigError when there are more jobs than the limits allow, tocsin.parent.state_folder.HeldByAnother,
-    tocsin.parent.listener.CannotListen, and OSError where the state folder is of no use.
+    tocsin.parent.listener.CannotListen, and OSError when the state folder cannot be used.
     """
     _within_limits(config)
-    os.umask(0o077)  # of all that the daemon makes: the ledger is for this user alone from its first moment on
+    os.umask(0o077)  # for all files of the daemon: the ledger must never be readable for another user
     state = StateFolder(config.state_dir)
     listener = Listener(config.listen)
     writer = log.set_up(config.log_level, config.log_format, config.node)
@@ -55,9 +55,9 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     )
     for warning in config.warnings:
         log.warning(warning)
-    gc.disable()  # in the parent nothing makes cycles; its children collect when it suits them
+    gc.disable()  # the parent makes no cycles; its children collect when it suits them
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secret
-    setproctitle.getproctitle()  # finds out where the title stands: shared by the children
+    setproctitle.getproctitle()  # finds where the title is stored; the children share that
     programs.rehearse(config)
     linux.fill_heap()
     loop = Loop()
@@ -86,13 +86,13 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     commands = Commands(daemon, reload)
     control = Control(config.state_dir, loop, commands.handle)
 
-    told = -math.inf  # when SIGTERM came and counted
+    told = -math.inf  # when the last SIGTERM that counted came
 
     def on_signal(number: int) -> None:
         nonlocal told
         if number == signal.SIGHUP:
             reload()
-        elif number == signal.SIGINT:  # of a person at a terminal: the second one always hurries
+        elif number == signal.SIGINT:  # from a person at a terminal: a second one always hurries
             daemon.stop("SIGINT")
         elif number == signal.SIGTERM and loop.now() >= told + REPEATED:
             told = loop.now()
@@ -107,11 +107,11 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
             loop.at(loop.now() + REAP_AGAIN, reap)
 
     signals = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2]
-    if os.getpid() == 1:  # of a container: what other processes leave behind is for it to reap
+    if os.getpid() == 1:  # in a container, process 1 must reap the orphans
         signals.append(signal.SIGCHLD)
         loop.at(loop.now(), reap)
     loop.on_signals(signals, on_signal)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # what came since the start counts
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # signals that came since the start count
     _stop_with_supervisord(loop, daemon)
     daemon.start()
     loop.run(daemon.work)
@@ -128,14 +128,14 @@ def base_url(config: Config) -> str:
 
 
 def _within_limits(config: Config) -> Config:
-    """The same config. Raises ConfigError when this process may not have what so many jobs need."""
+    """Return the config. Raises ConfigError when it has more jobs than this process's limits allow."""
     if why := limits.shortage(len(config.enabled_jobs)):
         raise ConfigError([Fault(config.file.name, "", "", "", why)])
     return config
 
 
 def _stop_with_supervisord(loop: Loop, daemon: Daemon) -> None:
-    """When supervisord dies, stop as at SIGTERM: its successor starts a new daemon, which needs the lock."""
+    """When supervisord dies, stop as on SIGTERM: the next supervisord starts a new daemon, which needs the lock."""
     if UNDER_SUPERVISORD not in os.environ:
         return
     supervisor = os.pidfd_open(os.getppid())

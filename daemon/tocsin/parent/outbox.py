@@ -1,12 +1,12 @@
-"""What the ledger must know, kept until it says that it is durable, and sent again after its death."""
+"""Entries for the ledger, kept until they are committed, and sent again after its process died."""
 
 from collections import deque
 
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.ledger import Body, Entry, FromLedger, ToLedger
 
-BOUND = 100_000  # entries (about 40 MB) kept while the ledger is away; beyond it they are dropped and counted
-IN_FLIGHT = 2_000  # entries sent and not yet committed: what the ledger has not read waits here, not there
+BOUND = 100_000  # entries (about 40 MB) kept while the ledger is down; more are dropped and counted
+IN_FLIGHT = 2_000  # entries sent and not yet committed; the others wait here and not in the ledger
 
 
 class Outbox:
@@ -18,7 +18,7 @@ class Outbox:
         self.dropped = 0
 
     def __len__(self) -> int:
-        """Entries that are not durable yet."""
+        """The number of entries that are not committed yet."""
         return len(self._unsent) + len(self._sent)
 
     def put(self, body: Body) -> None:
@@ -29,17 +29,17 @@ class Outbox:
         self._unsent.append(Entry(self._seq, body))
 
     def pump(self, channel: Channel[ToLedger, FromLedger]) -> None:
-        """Send what the ledger can take now. Raises ChannelClosed."""
+        """Send as many entries as the ledger can accept now. Raises ChannelClosed."""
         while self._unsent and len(self._sent) < IN_FLIGHT and not channel.backlog:
             channel.send(self._unsent[0])
             self._sent.append(self._unsent.popleft())
 
     def rewind(self) -> None:
-        """A new ledger process: what the old one did not commit goes out again, in the same order."""
+        """Send again, in the same order, what the old ledger process did not commit."""
         self._unsent.extendleft(reversed(self._sent))
         self._sent.clear()
 
     def committed(self, seq: int) -> None:
-        """Everything up to entry `seq` is durable."""
+        """Everything up to entry `seq` is committed."""
         while self._sent and self._sent[0].seq <= seq:
             self._sent.popleft()

@@ -17,11 +17,11 @@ from tocsin.parent.lifecycle import Child, ExitStatus
 
 Decode = Callable[[bytes], object]
 
-CRASHED = 70  # exit code of a child that an exception ended (EX_SOFTWARE of sysexits.h)
-OOM_SCORE_ADJ = b"500"  # the kernel takes a child before the parent when memory runs out (proc(5))
+CRASHED = 70  # exit code of a child that ended by an exception (EX_SOFTWARE of sysexits.h)
+OOM_SCORE_ADJ = b"500"  # when memory runs out, the kernel kills a child before the parent (proc(5))
 
 
-# What the parent may hear from a child of each kind, and the child from the parent.
+# For each kind of child: decodes what it may send to the parent, and what the parent may send to it.
 _ENDS: dict[str, tuple[Decode, Decode]] = {
     "job": (job.decode_from_job, job.decode_to_job),
     "ledger": (ledger.decode_from_ledger, ledger.decode_to_ledger),
@@ -30,14 +30,14 @@ _ENDS: dict[str, tuple[Decode, Decode]] = {
 
 
 class Process:
-    """One child and its kernel objects; `child` is its life cycle's state."""
+    """One child and its kernel objects. `child` is its state in the life cycle."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
         self.pid: int | None = None
         self.pidfd: int | None = None
         self.channel: AnyChannel | None = None
-        self.alarm: float | None = None  # the moment at which the loop looks after it
+        self.alarm: float | None = None  # monotonic: when the loop calls `lifecycle.timer`
 
     @property
     def title(self) -> str:
@@ -51,7 +51,7 @@ class Process:
                 log.debug("the process to signal has already exited", process=self.title)
 
     def reap(self) -> ExitStatus:
-        """After the pidfd became readable: how it ended. Releases the kernel objects but the channel."""
+        """Return how the process ended. Call it when the pidfd is readable. Releases everything but the channel."""
         assert self.pidfd is not None
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         os.close(self.pidfd)
@@ -67,11 +67,10 @@ class Process:
 
 
 def fork(batch: Iterable[tuple[Process, Callable[[AnyChannel], None], Iterable[int]]]) -> dict[Process, OSError]:
-    """Start `main(channel)` of each in a new process, which keeps only the descriptors 0-2, those named with it and its
-    channel.
+    """Start each `main(channel)` in a new process, which keeps only its channel, the descriptors 0-2 and those given.
 
-    Returns those for which there was no process or descriptor to be had. Between two forks next to nothing is
-    done: each page that the parent writes there is one more that the child before it has for itself alone.
+    Returns the processes that could not be started for want of a process or descriptor. The parent does almost nothing
+    between two forks: each page that it writes is no longer shared with the children before.
     """
     failed: dict[Process, OSError] = {}
     ready = []
@@ -114,9 +113,8 @@ def fork(batch: Iterable[tuple[Process, Callable[[AnyChannel], None], Iterable[i
 
 
 def reap_adopted(ours: Container[int | None]) -> bool:
-    """Reap the processes that have ended and that others left to this one; whether one of `ours` is in the way, which
-    is reaped through its pidfd."""
-    with contextlib.suppress(ChildProcessError):  # there is none
+    """Reap orphans that have ended. Returns True if it had to stop at one of `ours`, which is reaped by its pidfd."""
+    with contextlib.suppress(ChildProcessError):  # no children left
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if ended.si_pid in ours:
                 return True
@@ -127,14 +125,14 @@ def reap_adopted(ours: Container[int | None]) -> bool:
 def _pidfd(pid: int) -> int:
     try:
         return os.pidfd_open(pid)
-    except OSError:  # no descriptor left: a child that cannot be watched must not live
+    except OSError:  # no free descriptor: a child that cannot be watched must not run
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
 
 
 def _offer_first(pid: int, title: str) -> None:
-    """To the kernel, when memory runs out: before the parent."""
+    """Make the kernel kill this child before the parent when memory runs out."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as score:
             score.write(OOM_SCORE_ADJ)
@@ -145,7 +143,7 @@ def _offer_first(pid: int, title: str) -> None:
 def _child(
     title: str, parent: int, descriptor: int, others: Ranges, is_told: Decode, main: Callable[[AnyChannel], None]
 ) -> None:
-    """The life of the child; never returns."""
+    """Run the child. Never returns."""
     code = CRASHED
     try:
         _become(title, parent, others)
@@ -156,7 +154,7 @@ def _child(
             channel.close()
         code = 0
     except ChannelClosed:
-        code = 0  # the parent is gone: nobody to work for
+        code = 0  # the parent is gone: there is nothing left to do
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else CRASHED
     except BaseException as error:  # noqa: BLE001 - the last frame of the process: say why it ends
@@ -167,11 +165,11 @@ def _child(
 
 
 def _become(title: str, parent: int, others: Ranges) -> None:
-    """Leave behind everything of the parent that a child must not keep, `others` among its descriptors.
+    """Give up everything of the parent's that a child must not keep. `others` are the descriptors to close.
 
-    The parent's handlers of SIGINT, SIGHUP and SIGTERM do nothing, and stay: what Ctrl-C, a hang-up or systemd
-    send reaches the whole group, but the parent decides and its children wait for word. CANCEL is heard only
-    during a call (`tocsin.call.deadline`): one that comes right after it must not cost the report.
+    The child keeps the parent's handlers of SIGINT, SIGHUP and SIGTERM, which do nothing. Ctrl-C, a hang-up and
+    systemd signal the whole group, but the parent decides what its children do. A child handles CANCEL only during a
+    call (`tocsin.call.deadline`): a CANCEL right after the call must not lose the report.
     """
     signal.set_wakeup_fd(-1)
     linux.close_ranges(others)

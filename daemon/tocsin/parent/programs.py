@@ -1,4 +1,4 @@
-"""What runs in the children. The parent knows no more of it than this."""
+"""The programs that run in the children. This is all that the parent knows of them."""
 
 import socket
 from collections.abc import Callable
@@ -19,12 +19,12 @@ class Programs:
     job: Program
     ledger: Callable[[Channel[FromLedger, ToLedger], Config, str, socket.socket], None]
     exporter: Callable[[Channel[Never, ToExporter], Config, socket.socket, socket.socket], None]
-    rehearse: Callable[[Config], None]  # done once in the parent, so that no child does it for the first time
+    rehearse: Callable[[Config], None]  # runs once in the parent, so that no child does anything for the first time
 
     def of_service(
         self, name: str, config: Config, session: str, listener: socket.socket, past: socket.socket
     ) -> Callable[[AnyChannel], None]:
-        """What the next process of the ledger or the exporter does. `past` is its end of the pair over
+        """Return the main function of the next ledger or exporter process. `past` is its end of the socket pair over
         which the exporter asks the ledger."""
         if name == LEDGER:
             return lambda channel: self.ledger(channel, config, session, past)

@@ -1,4 +1,4 @@
-"""What an operator may ask of the running daemon, and the answers."""
+"""Answers the requests of operators' commands."""
 
 import uuid
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from tocsin.parent.control import Client
 from tocsin.parent.daemon import Daemon
 from tocsin.timestamps import rfc3339
 
-FAILED, UNUSABLE = 1, 2  # exit codes of the command: it could not be done; the request or the file is wrong
-LONGEST_ANSWER = 4000  # characters of an answer: one message holds them, and nobody reads more
+FAILED, UNUSABLE = 1, 2  # exit codes of the command: it failed; the request or the job file is wrong
+LONGEST_ANSWER = 4000  # characters of an answer: they fit into one message, and nobody reads more
 
 
 class Commands:
-    """`reload` takes the job file over and says what changed, or why nothing did."""
+    """`reload` applies the job file and says what changed, or why nothing did."""
 
     def __init__(self, daemon: Daemon, reload: Callable[[], Done | Refused]) -> None:
         self._daemon = daemon
         self._reload = reload
-        self._waiting: dict[tuple[str, float], Client] = {}  # for the end of a manual run
+        self._waiting: dict[tuple[str, float], Client] = {}  # clients that wait for the end of their manual run
         daemon.on_run_over = self._run_over
         daemon.on_job_exit = self._job_exited
 
@@ -44,7 +44,7 @@ class Commands:
                 assert_never(request)
 
     def _fire(self, client: Client, job: str) -> Refused | None:
-        """Have the job run now; None when the answer will come at the end of the run."""
+        """Make the job run now. Returns None when the answer follows at the end of the run."""
         if job not in self._daemon.config.enabled_jobs:
             return self._unknown(job)
         jobs, slot = self._daemon.jobs, self._daemon.jobs.slot(job)
@@ -54,7 +54,7 @@ class Commands:
         if any(name == job for name, _ in self._waiting):
             return Refused(f"a manual run of {job} was already requested and is about to start", FAILED)
         now = round(self._daemon.clock.wall(), 3)
-        due = now if now != int(now) else now + 0.001  # never a whole second: those are the schedule's
+        due = now if now != int(now) else now + 0.001  # never a whole second: those belong to the schedule
         if not jobs.send(job, Fire(due, str(uuid.uuid4()))):
             state = self._daemon.feed.statuses[job].state
             return Refused(f"{job} has no running process at the moment ({state}); see: tocsin jobs", FAILED)
@@ -92,6 +92,6 @@ class Commands:
             client.say(Refused(f"{event.job} did not run: {why}", FAILED))
 
     def _job_exited(self, job: str) -> None:
-        """The process that was to run them is gone, and never asked for their slots."""
+        """The process died before it asked for the slots of manual runs: tell their clients."""
         for key in [key for key in self._waiting if key[0] == job]:
             self._waiting.pop(key).say(Refused(f"{job} did not run: its process died", FAILED))

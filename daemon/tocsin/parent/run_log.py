@@ -1,4 +1,4 @@
-"""The log lines of what happens: one for each run, and a word for what did not run."""
+"""Writes the log lines of runs, of slots that did not run, and of processes."""
 
 import logging
 
@@ -10,7 +10,7 @@ from tocsin.timestamps import rfc3339
 
 
 def finished(run: Finished) -> None:
-    """One line for each run, with everything that identifies and explains it."""
+    """Log one line for the run, with everything that identifies and explains it."""
     fields: dict[str, object] = {
         "status": run.status,
         "detail": run.detail or None,
@@ -86,7 +86,7 @@ _OF_A_SLOT: dict[str, object] = dict.fromkeys(
 
 
 def _slot(job: str, outcome: Fate, **known: object) -> dict[str, object]:
-    """What the JSON line of a slot holds: always the same names, null for what it has none of."""
+    """Return the fields of a slot's JSON line. Every line has the same names, with null for a missing value."""
     return _OF_A_SLOT | {"job": job, "outcome": outcome} | known
 
 

@@ -1,9 +1,9 @@
-"""The state folder: this user's alone, held by one daemon at a time, and put right when somebody deletes it.
+"""The state folder: private to this user, held by one daemon at a time, and repaired when somebody deletes it.
 
-Three locks, so that no deletion lets a second daemon run beside this one: the file `tocsin.lock`, which names its
-holder; the folder itself, for when that file is deleted; and a name in the kernel (an abstract socket, unix(7)) made
-of the folder's path, for when the folder is. All belong to open files that every child inherits: a new daemon cannot
-fire while any orphan of the old one lives.
+It has three locks, so that no deletion lets a second daemon run: the file `tocsin.lock`, which names its holder; the
+folder itself, in case that file is deleted; and a name in the kernel (an abstract socket, unix(7)) made of the
+folder's path, in case the folder is deleted. Every child inherits all three, so a new daemon cannot fire while any
+orphan of the old one lives.
 """
 
 import errno
@@ -23,9 +23,9 @@ from tocsin.parent.trust import unsafe
 
 LOCK = "tocsin.lock"
 PATIENCE = 10.0  # seconds to wait for the children of a daemon that was killed
-REST = 1.0  # seconds until the next try where nobody could be answered
+REST = 1.0  # seconds until the next try when no descriptor is free for an answer
 _STEP = 0.05  # seconds between tries
-HELD = 3  # exit code where another daemon has what this one needs
+HELD = 3  # exit code when another daemon holds what this one needs
 
 
 class HeldByAnother(Exception):
@@ -33,13 +33,15 @@ class HeldByAnother(Exception):
 
 
 class StateFolder:
-    """Makes the folder if it is missing, and takes it. Raises HeldByAnother, and OSError where the folder cannot be
-    used: made, written, or trusted."""
+    """Creates the folder if it is missing, and locks it.
+
+    Raises HeldByAnother, and OSError when the folder cannot be created, written or trusted.
+    """
 
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
         self._folder = self._lock = -1
-        self.names: list[socket.socket] = []  # `answer` hangs up on who connects, to know whose they are
+        self.names: list[socket.socket] = []  # sockets that hold the names in the kernel
         give_up = time.monotonic() + patience
         try:
             for name in _names(path):
@@ -52,7 +54,7 @@ class StateFolder:
 
     @property
     def descriptors(self) -> set[int]:
-        """What every child keeps."""
+        """The descriptors that every child keeps."""
         return {self._folder, self._lock, *(one.fileno() for one in self.names)}
 
     def close(self) -> None:
@@ -63,13 +65,13 @@ class StateFolder:
         self.names.clear()
 
     def answer(self, loop: Loop) -> None:
-        """Hang up on whoever asks who has the names: by then they know."""
+        """Accept and close connections to the names. A connection alone tells the client who holds them."""
         for one in self.names:
             loop.watch(one.fileno(), partial(_hang_up, one, loop))
 
     def is_held(self) -> bool:
-        """Whether the folder is still this daemon's, once what somebody deleted or replaced is put right. Says what
-        it did, and why the folder is lost."""
+        """Repair what somebody deleted or replaced. Returns whether the folder still belongs to this daemon. Logs the
+        repair, or why the folder is lost."""
         try:
             mended = self.look()
         except (HeldByAnother, OSError) as error:
@@ -80,8 +82,10 @@ class StateFolder:
         return True
 
     def look(self) -> str:
-        """Put right what somebody deleted or replaced; "" when all is in its place, else what was done. Raises
-        HeldByAnother when another daemon has the folder that stands there now, and OSError when none can be had."""
+        """Repair what somebody deleted or replaced. Returns what was done, or "".
+
+        Raises HeldByAnother when another daemon holds the folder that is there now, and OSError when there can be none.
+        """
         if _identity(self.path) != _identity(self._folder):
             self._take(time.monotonic())
             return f"{self.path} was deleted or replaced; Tocsin created it again or uses the new one"
@@ -100,17 +104,17 @@ class StateFolder:
         try:
             try:
                 _flock(folder, give_up, lambda: self._held(held_by(self.path) or "an unknown process"))
-            except OSError as error:  # a file system that locks no folders: the lock file and the name remain
+            except OSError as error:  # some file systems cannot lock folders: the lock file and the name remain
                 log.debug("cannot lock the state folder itself", why=str(error))
             lock = self._locked(folder, give_up)
         except BaseException:
             os.close(folder)
             raise
-        _close(self._folder, self._lock)  # children that are at work have them still
+        _close(self._folder, self._lock)  # running children keep them open
         self._folder, self._lock = folder, lock
 
     def _locked(self, folder: int, give_up: float) -> int:
-        """The lock file, locked."""
+        """Return the lock file, locked."""
         lock = files.open_own(LOCK, folder)
         try:
             _flock(lock, give_up, lambda: self._held(_holder(lock)))
@@ -127,13 +131,15 @@ class StateFolder:
 
 
 def held_by(path: Path) -> str | None:
-    """Who holds the state folder; None when nobody does. Takes the lock for a moment where it is free (a daemon that
-    starts meanwhile waits for it). Raises PermissionError."""
+    """Return who holds the state folder, or None. Raises PermissionError.
+
+    If the lock is free, takes it for a moment; a daemon that starts meanwhile waits for it.
+    """
     try:
         descriptor = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         raise
-    except OSError:  # there is none, or a link
+    except OSError:  # it does not exist, or is a link
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -159,15 +165,15 @@ def _flock(descriptor: int, give_up: float, refusal: Callable[[], HeldByAnother]
 
 
 def _names(path: Path) -> list[bytes]:
-    """Of the folder as it is named and as it is found through links. Another mount namespace (a container that shares
-    the network) may have another folder there."""
+    """The names of the folder's path as written and with links resolved. They include the mount namespace: a container
+    that shares this network may have another folder at the same path."""
     mounts = os.stat("/proc/self/ns/mnt").st_ino
     paths = dict.fromkeys((os.path.abspath(path), os.path.realpath(path)))
     return [b"\0tocsin-" + hashlib.sha256(f"{mounts} {one}".encode()).hexdigest().encode() for one in paths]
 
 
 def _named(name: bytes, path: Path, give_up: float) -> socket.socket | None:
-    """The holder of the name; None where a stranger has taken it, whom nothing keeps from that."""
+    """Return a socket that holds the name, or None when another user holds it, which nothing prevents."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     while True:
         try:
@@ -194,23 +200,23 @@ def _hang_up(name: socket.socket, loop: Loop) -> None:
     try:
         name.accept()[0].close()
     except (BlockingIOError, ConnectionAbortedError):
-        return  # who asked is gone already
-    except OSError:  # there is no descriptor left to accept with
+        return  # the client has gone
+    except OSError:  # no descriptor is free
         loop.rest(name.fileno(), REST)
 
 
 def _peer(name: bytes) -> tuple[int, int | None]:
-    """Process and user of who has the name; process 0, or no user, where it cannot be known."""
+    """Return the pid and the user that hold the name: 0 or None if unknown."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as client:
         try:
             client.connect(name)
-        except OSError:  # it does not listen, it is gone by now, or many ask: strangers may do that on purpose
+        except OSError:  # it does not listen, has gone, or its queue is full: others may do that on purpose
             return 0, linux.owner_of_unix_socket(name)
         return peer(client)
 
 
 def _identity(of: Path | int) -> tuple[int, int] | None:
-    """Device and inode; None where there is nothing."""
+    """Return device and inode, or None if nothing is there."""
     try:
         status = os.stat(of)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""What everyone is told: the log, the status of each job, and the exporter, which hears it all."""
+"""Passes each event on: to the log, to the status of each job, and to the exporter."""
 
 import time
 from collections.abc import Callable
@@ -26,29 +26,29 @@ from tocsin.ipc.ledger import Committed, JobHistory
 from tocsin.parent import run_log, statuses
 from tocsin.parent.untold import Key, States, Untold
 
-Counted = Finished | Skipped | ProcessExited | Committed  # of these the exporter must hear each, once
+Counted = Finished | Skipped | ProcessExited | Committed  # the exporter must get each of these, once
 
 
 class StatusFeed:
-    """`to_exporter` passes a message on and says whether it was taken. Where it was not, `pump` is to be called once
-    there is room again. It never has to hold much: what waits, waits here."""
+    """`to_exporter` sends a message and returns whether it was accepted. If not, call `pump` when there is room again.
+    Messages wait here and not in the channel."""
 
     def __init__(self, to_exporter: Callable[[ToExporter], bool], wall: Callable[[], float] = time.time) -> None:
         self.statuses: dict[str, JobStatus] = {}
         self._to_exporter = to_exporter
         self._wall = wall
         self._untold = Untold(self._newest)
-        self._config: ConfigLoaded | None = None  # what is in use
-        self._refused: ConfigLoaded | None = None  # since then
+        self._config: ConfigLoaded | None = None  # the one in use
+        self._refused: ConfigLoaded | None = None  # the last reload, if it was refused
         self._ledger = LedgerState(False, 0)
         self._stops: DaemonStops | None = None
-        self._services: dict[str, ProcessUp] = {}  # those that live
-        self._dropped = 0  # events for the exporter
-        self._lost_entries = 0  # those for the ledger, as told last
-        self._behind = False  # whether it was said that events are dropped
+        self._services: dict[str, ProcessUp] = {}  # those that are up
+        self._dropped = 0  # events that the exporter never got
+        self._lost_entries = 0  # entries that the ledger never got
+        self._behind = False  # whether it was logged that events are dropped
 
     def tell(self, event: ToExporter | Pause | JobHistory) -> None:
-        """Something happened."""
+        """Pass on an event."""
         name = getattr(event, "job", "")
         key: Key = name or type(event)
         if isinstance(event, ProcessUp | ProcessExited) and not name:
@@ -57,7 +57,7 @@ class StatusFeed:
         match event:
             case Finished():
                 run_log.finished(event)
-                event = replace(event, reply="") if event.reply else event  # which is for the ledger alone
+                event = replace(event, reply="") if event.reply else event  # only the ledger gets the reply
             case Skipped():
                 run_log.skipped(event)
             case ProcessUp():
@@ -78,19 +78,19 @@ class StatusFeed:
             new = status.after(old, event)
             self.statuses[name] = new
             if isinstance(event, Pause | JobHistory):
-                event = new  # the exporter takes it whole
+                event = new  # the exporter gets the whole status
         if isinstance(event, Counted):
             self._count(event, key, before)
-        elif not isinstance(event, Pause | JobHistory):  # of a job that was removed meanwhile
+        elif not isinstance(event, Pause | JobHistory):  # else the job was removed meanwhile
             self._show(key, event)
 
     def expect_anew(self, name: str) -> None:
-        """From now on a success of the job is expected, whatever was before."""
+        """Expect a success of the job from now on, whatever happened before."""
         self.statuses[name] = replace(self.statuses[name], since=self._wall())
         self._show(name)
 
     def define(self, job: Job) -> None:
-        """The job is new or defined anew; what happened to it before still counts."""
+        """The job is new or was changed. Its counts and last run are kept."""
         before, fresh = self.statuses.get(job.name), statuses.of(job)
         self.statuses[job.name] = statuses.carried_over(before, fresh, self._wall()) if before else fresh
         self._show(job.name)
@@ -100,7 +100,7 @@ class StatusFeed:
         self._show(name)
 
     def repeat(self) -> None:
-        """A new exporter knows nothing yet. The configuration comes last: by then it knows every job."""
+        """Send the whole state to a new exporter. The configuration comes last: then the exporter knows every job."""
         self._untold.forget()
         once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, ProcessUp]
         keys = [*once, *self.statuses, ConfigLoaded]
@@ -109,7 +109,7 @@ class StatusFeed:
         self.pump()
 
     def of_the_daemon(self) -> list[ConfigLoaded | LedgerState | DaemonStops]:
-        """What decides on the health of the whole."""
+        """The messages that decide the daemon's health."""
         newest = self._refused or self._config
         return [one for one in (newest, self._ledger, self._stops) if one]
 
@@ -121,14 +121,14 @@ class StatusFeed:
     # ---- the exporter
 
     def pump(self) -> None:
-        """Tell what the exporter takes now."""
+        """Send as many messages as the exporter accepts now."""
         self._untold.tell(self._to_exporter)
         if self._behind and not self._untold:
             self._behind = False
             log.info("the exporter keeps up again", events_not_counted=self._dropped)
 
     def _show(self, key: Key, event: ToExporter | None = None) -> None:
-        """The state of `key` changed; `event` alone says how, to an exporter that has heard all before it."""
+        """The state of `key` changed. An exporter that has got everything before needs only `event`."""
         if event is None or self._untold or not self._to_exporter(event):
             self._untold.mark(key)
             self.pump()

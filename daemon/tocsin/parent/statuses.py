@@ -1,4 +1,4 @@
-"""The status of a job as its definition has it, at the start and after a reload."""
+"""Builds the status of a job from its definition, at the start and after a reload."""
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from tocsin.schedule import same
 
 
 def of(job: Job) -> JobStatus:
-    """The status of a job of which nothing has happened yet."""
+    """Return the status of a job to which nothing has happened yet."""
     return JobStatus(
         name=job.name,
         schedule=job.schedule.expression,
@@ -31,12 +31,12 @@ def of(job: Job) -> JobStatus:
 
 
 def same_schedule(one: JobStatus, other: JobStatus) -> bool:
-    """Whether the two mean the same instants, however they are written."""
+    """Whether both schedules mean the same instants, however they are written."""
     return same(f"{one.schedule} {one.timezone}", f"{other.schedule} {other.timezone}")
 
 
 def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
-    """The new definition of a job with what happened under the old one; its process still is the old one's."""
+    """Return the new definition of a job with what happened under the old one. The old process still runs."""
     kept = same_schedule(old, new)
     if old.enabled and new.enabled:
         new = replace(
@@ -51,4 +51,4 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
         )
     counts_on = kept and (old.enabled or not new.enabled)
     record = records.enrolled(status.record_of(old), now, same_schedule=counts_on)
-    return replace(status.with_record(new, record), counts=old.counts)  # which nobody may know yet
+    return replace(status.with_record(new, record), counts=old.counts)  # the ledger may not have sent them yet

@@ -1,7 +1,7 @@
-"""Whether a folder is this user's alone: what is kept there decides what is called, and opens the control socket.
+"""Checks that no other user can write to a folder.
 
-Who may write into the state folder can plant a link, a ledger or a socket there; who may write into a folder above it
-can put another one in its place. root is trusted, and so is a group that has nobody else in it.
+Whoever can write to the state folder can plant a link, a ledger or a control socket there. Whoever can write to a
+folder above it can replace it. root is trusted, and so is a group that has no other members.
 """
 
 import contextlib
@@ -13,15 +13,15 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_ACL = "system.posix_acl_access"  # acl(5): a version, then tag, permissions and id of each entry
+_ACL = "system.posix_acl_access"  # acl(5): a version, then the tag, permissions and id of each entry
 _ACL_ENTRY = struct.Struct("<HHI")
-_ACL_NAMED = (0x02, 0x08)  # a user or group beside the owner's
-_LINKS = 40  # followed at most, as the kernel does
+_ACL_NAMED = (0x02, 0x08)  # a user or group other than the owner's
+_LINKS = 40  # links to follow at most, as in the kernel
 
 
 @dataclass(frozen=True, slots=True)
 class Unsafe:
-    """Why a folder is not to be trusted, and what to do about it."""
+    """Why a folder cannot be trusted, and what to do about it."""
 
     why: str
     cure: str
@@ -31,8 +31,8 @@ class Unsafe:
 
 
 def unsafe(folder: Path, user: int) -> Unsafe | None:
-    """Whether a daemon of this user must not keep its state in the folder, which need not exist yet. Raises OSError
-    where it may not be looked at."""
+    """Return why a daemon of this user must not keep its state in the folder, or None. The folder may not exist yet.
+    Raises OSError when it may not be read."""
     for place in _way_to(folder.absolute()):
         try:
             status = os.stat(place)
@@ -53,7 +53,7 @@ def unsafe(folder: Path, user: int) -> Unsafe | None:
 
 
 def _way_to(folder: Path) -> list[Path]:
-    """The folders in which the parts of the path lie, those of links on the way too."""
+    """The folders above this one, and those above each link on the way."""
     todo, here, way, links = list(folder.parts[1:]), Path("/"), [], 0
     while todo:
         part = todo.pop(0)
@@ -72,7 +72,8 @@ def _way_to(folder: Path) -> list[Path]:
 
 
 def _others_who_write(place: Path, status: os.stat_result, user: int, *, sticky_helps: bool = True) -> str:
-    """Who beside the user and root may write there (in a sticky folder: replace what is there); "" for nobody."""
+    """Say who else than the user and root may write there, or "". With `sticky_helps`, a sticky folder is safe,
+    because others cannot replace its entries."""
     if sticky_helps and status.st_mode & stat.S_ISVTX:
         return ""
     mode = f"{stat.S_IMODE(status.st_mode):o}"
@@ -89,11 +90,11 @@ def _others_who_write(place: Path, status: os.stat_result, user: int, *, sticky_
 
 
 def _others_in(group: int, user: int) -> list[str]:
-    """Who is known to be in the group, beside the user and root."""
+    """The known members of the group, without the user and root."""
     if group == 0:
         return []
     names = {one.pw_name for one in pwd.getpwall() if one.pw_gid == group}
-    with contextlib.suppress(KeyError):  # of no name, as in a container
+    with contextlib.suppress(KeyError):  # the group has no name, as in a container
         names |= set(grp.getgrgid(group).gr_mem)
     trusted = {one.pw_name for one in pwd.getpwall() if one.pw_uid in (user, 0)}
     return sorted(names - trusted)
@@ -102,7 +103,7 @@ def _others_in(group: int, user: int) -> list[str]:
 def _acl_lets_others_write(place: Path) -> bool:
     try:
         acl = os.getxattr(place, _ACL)
-    except OSError:  # it has none, or its file system knows none
+    except OSError:  # it has no list, or its file system has none
         return False
     entries = _ACL_ENTRY.iter_unpack(acl[4:])
     return any(tag in _ACL_NAMED and permissions & 2 for tag, permissions, _ in entries)

@@ -1,8 +1,8 @@
-"""What the exporter is still to be told.
+"""Messages that wait for the exporter.
 
-Of a state the newest is enough, so a state that waits is only a mark: what it says is asked for when the exporter takes
-it. What is counted is kept, one by one and in order. A state that was marked before something counted is told as it was
-before that, because the exporter reckons on from there.
+Of a state only the newest value matters, so a mark waits in its place, and the value is looked up when the exporter
+accepts it. Events that are counted wait one by one, in order. When such an event follows a mark, the mark keeps the
+state from before the event, because the exporter applies the event to that state.
 """
 
 from collections import deque
@@ -12,42 +12,42 @@ from dataclasses import dataclass
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.types import Message
 
-KEPT = 50_000  # counted events (about 50 MB) kept for an exporter that does not listen; beyond it they are dropped
+KEPT = 50_000  # counted events (about 50 MB) kept for an exporter that does not read; more are dropped
 
-Key = str | type[Message]  # the name of a job, or the kind of a message of which there is one newest
+Key = str | type[Message]  # the name of a job, or the type of a message of which only the newest counts
 States = tuple[ToExporter, ...]
 
 
 @dataclass(slots=True, eq=False)
 class Mark:
-    """A state to tell: that of `key` when its turn comes, or as it was when something counted followed it."""
+    """A state to send: the newest of `key`, or `was` if a counted event followed the mark."""
 
     key: Key
     was: States | None = None
 
 
 class Untold:
-    """`newest` says the state of a key as messages, which may be told twice without harm."""
+    """`newest` returns the state of a key as messages. To send these twice does no harm."""
 
     def __init__(self, newest: Callable[[Key], States], kept: int = KEPT) -> None:
         self._newest = newest
         self._kept = kept
         self._queue: deque[Mark | ToExporter] = deque()
-        self._open: dict[Key, Mark] = {}  # marks that nothing counted has followed: at most one for each key
+        self._open: dict[Key, Mark] = {}  # marks that no counted event has followed: at most one for each key
         self._events = 0
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def mark(self, key: Key) -> None:
-        """The state of `key` is another one."""
+        """The state of `key` changed."""
         if key not in self._open:
             self._open[key] = mark = Mark(key)
             self._queue.append(mark)
 
     def add(self, event: ToExporter, key: Key, before: States) -> bool:
-        """Something counted, and the state of its key before it. False where there is no room: it is not kept, but the
-        state that follows from it will be told."""
+        """Queue a counted event; `before` is the state of its key before it. Returns False if there is no room:
+        then the event is dropped, and only the state after it is sent."""
         if self._events >= self._kept:
             self.mark(key)
             return False
@@ -58,7 +58,7 @@ class Untold:
         return True
 
     def tell(self, take: Callable[[ToExporter], bool]) -> None:
-        """Hand over as many messages as are taken."""
+        """Send messages until `take` accepts no more."""
         while self._queue:
             first = self._queue[0]
             if not isinstance(first, Mark):
@@ -73,7 +73,7 @@ class Untold:
             self._queue.popleft()
 
     def forget(self) -> None:
-        """Nobody is left to be told."""
+        """Drop all messages."""
         self._queue.clear()
         self._open.clear()
         self._events = 0
