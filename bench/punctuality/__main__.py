@@ -21,10 +21,13 @@ from punctuality.stats import Lateness, together
 
 BENCH = Path(__file__).parents[1]
 PEERS: list[Peer] = [
+    tocsin.REAL_PATH,
+    node_cron.NODE_CRON_REAL,
+    node_cron.CRONER_REAL,
+    apscheduler.APSCHEDULER_REAL,
     floor.PROCESSES,
     floor.SINGLE,
     tocsin.PLAIN,
-    tocsin.TLS,
     node_cron.NODE_CRON,
     node_cron.CRONER,
     apscheduler.APSCHEDULER,
@@ -38,15 +41,16 @@ SIZES = [1, 100, 1000]
 ALONE = (6, 11)  # period and instants of one job where seconds are known: one value an instant, so more of them
 ONLY = {  # what these are there to show needs no more; --sizes measures others
     "floor-single": [1000],
-    "tocsin-tls": [1, 1000],
-    **{peer.name: [1000] for peer in PEERS if not peer.seconds},  # five minutes each
+    **{peer.name: [1000] for peer in PEERS if peer.real or not peer.seconds},  # the latter: five minutes each
+    "tocsin-real": [1, 1000],
 }
 QUICK = {
     "floor": [1, 1000],
     "floor-single": [1000],
     "tocsin": SIZES,
-    "tocsin-tls": [1000],
-    "node-cron": [1, 1000],
+    "tocsin-real": [1000],
+    "node-cron-real": [1000],
+    "node-cron": [1000],
     "croner": [1000],
     "apscheduler": [1000],
 }
@@ -114,7 +118,7 @@ def milliseconds(value: float | None) -> str:
 def line(result: dict[str, Any]) -> str:
     """A run in one line, for who watches: milliseconds (p50/p99/max), seconds, megabytes."""
     fires, jobs = result["fires"], result["jobs"]
-    text = f"{result['tool']:13}{jobs:5}"
+    text = f"{result['tool']:16}{jobs:5}"
     for name, some in (("cold", fires[:1]), ("warm", fires[1:])):
         for clock in ("arrived", "seen"):
             late = together([Lateness(**fire[clock]) for fire in some], jobs)
@@ -153,7 +157,7 @@ def run_all(chosen: argparse.Namespace, cache: Path, out: Path) -> None:
             print(f"{name}: absent: {reason}", flush=True)
         except NotReady as reason:
             found["absent"][f"{name} with {run.jobs} jobs"] = str(reason)
-            print(f"{name:13}{run.jobs:5}  {reason}", flush=True)
+            print(f"{name:16}{run.jobs:5}  {reason}", flush=True)
         else:
             found["results"].append(result)
             print(line(result), flush=True)

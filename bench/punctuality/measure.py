@@ -86,8 +86,7 @@ def measure(peer: Peer, sink: Sink, cache: Path, jobs: int, fires: int, period: 
     instant = int(now // period + 1) * period
     enough = instant - now >= START * period
     started, first = (now, instant) if enough else (instant + 0.2, instant + period)
-    tls = peer.name.endswith("-tls")
-    url = f"https://127.0.0.1:{sink.tls}" if tls else f"http://127.0.0.1:{sink.plain}"
+    url = f"https://localhost:{sink.tls}" if peer.real else f"http://127.0.0.1:{sink.plain}"
     plan = Plan(folder, cache, jobs, first, period, url, sink.certificate, SECRET)
     before, sink_began, number = sink.totals(), sink.cpu(), sink.count()
     try:

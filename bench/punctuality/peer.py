@@ -22,7 +22,7 @@ class Plan:
     jobs: int  # job n calls POST {url}/job/n
     first: int  # epoch seconds: the first instant to fire at, for tools that are told instants
     period: int  # seconds between instants: a divisor of 60
-    url: str
+    url: str  # http to an address, or https to a name (`Peer.real`)
     authority: Path  # PEM file that vouches for the sink, when the url is https
     secret: str  # in the header x-cron-secret
 
@@ -53,6 +53,10 @@ class Command:
         return {**kept, **self.environment}
 
 
+REAL = "-real"  # ends the name of what is measured on the real path
+ON_THE_REAL_PATH = ", over TLS (1.3, ECDSA P-256), by name, a reply as Next.js sends it"
+
+
 class Peer(Protocol):
     @property
     def name(self) -> str: ...
@@ -64,6 +68,10 @@ class Peer(Protocol):
     @property
     def seconds(self) -> bool:
         """It knows seconds, not only minutes."""
+
+    @property
+    def real(self) -> bool:
+        """It calls as in real life: over TLS, by name, a reply in chunks. Else: plain http, an address, a length."""
 
     def setup(self, cache: Path) -> None:
         """Install it, once, below `cache`. Raises Absent."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from punctuality.peer import REPOSITORY
+from punctuality.peer import REAL, REPOSITORY
 from punctuality.plot import plot
 from punctuality.stats import Lateness
 from punctuality.summary import Row, ms, row, rows, targets
@@ -89,8 +89,10 @@ def text_of(run: Mapping[str, Any]) -> str:
     lines = [[one.what, one.wanted, one.measured, SAID[one.held]] for one in targets(found)]
     parts.append(table(["", "target", "measured", "held"], lines, numbers_from=4))
     for jobs in sorted({one.jobs for one in found}, reverse=True):
-        parts.append(f"### {jobs:,} job{'s' if jobs > 1 else ''}\n")
-        parts.append(table_of([one for one in found if one.jobs == jobs]))
+        for real, path in ((True, "the real path"), (False, "plain")):
+            if some := [one for one in found if one.jobs == jobs and one.tool.endswith(REAL) == real]:
+                parts.append(f"### {jobs:,} job{'s' if jobs > 1 else ''}, {path}\n")
+                parts.append(table_of(some))
     if line := sink_line(run):
         parts.append(line)
     if run["absent"]:
@@ -121,7 +123,8 @@ def main() -> None:
         return
     found = rows(run)
     most = max(one.jobs for one in found)
-    PICTURE.write_text(plot([one for one in found if one.jobs == most]))
+    drawn = [one for one in found if one.jobs == most]
+    PICTURE.write_text(plot([one for one in drawn if one.tool.endswith(REAL)] or drawn))  # the headline
     text = f"![Lateness of {most:,} requests due at the same instant, by tool](images/{PICTURE.name})\n\n{text}"
     page = PAGE.read_text()
     if BEGIN not in page or END not in page:

@@ -30,11 +30,12 @@ def build(name: str, cache: Path, *libraries: str) -> Path:
 
 
 def certificate(cache: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself (ECDSA P-256), and its key."""
+    """A certificate for localhost and 127.0.0.1 that signs itself (ECDSA P-256), and its key."""
     cert, key = cache / "sink.pem", cache / "sink.key"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", key, "-out", cert],
         check=True, capture_output=True,
     )  # fmt: skip
     return cert, key

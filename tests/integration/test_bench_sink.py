@@ -35,7 +35,7 @@ def connect(sink: Sink, tls: bool) -> socket.socket:
     plain = socket.create_connection(("127.0.0.1", sink.tls if tls else sink.plain), timeout=10)
     if not tls:
         return plain
-    return ssl.create_default_context(cafile=sink.certificate).wrap_socket(plain, server_hostname="127.0.0.1")
+    return ssl.create_default_context(cafile=sink.certificate).wrap_socket(plain, server_hostname="localhost")
 
 
 @needs_compiler
@@ -53,7 +53,12 @@ def test_a_request_arrives_when_its_last_byte_does(sink: Sink, tls: bool) -> Non
         reply = connection.recv(4096)
         answered = time.time()
         assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
-        assert json.loads(reply.split(b"\r\n\r\n")[1]) == {"success": True, "unassignedCount": 3}
+        begun = reply.split(b"\r\n\r\n")[1]
+        if tls:  # as Next.js does: one chunk with the head, and the end in a record of its own
+            assert connection.recv(4096) == b"0\r\n\r\n"
+            size, begun, end = begun.split(b"\r\n")
+            assert (int(size, 16), end) == (len(begun), b"")
+        assert json.loads(begun) == {"success": True, "unassignedCount": 3}
         connection.sendall(HEADERS + b"body" + HEADERS + b"body")  # it stays open, and takes two in one segment
         until(lambda: sink.count() == before["requests"] + 3, "two more requests")
     (job, arrived, seen), *_ = sink.records(before["requests"])

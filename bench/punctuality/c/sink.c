@@ -5,6 +5,9 @@
  * It listens on two free ports of 127.0.0.1 (the second speaks TLS, when there is a certificate), prints them as
  * "PLAIN TLS", and answers every request at once. One thread, epoll, no allocation in a request's way.
  *
+ * The plain port answers in one piece, with a length. The port with TLS answers as Next.js does: in chunks, head and
+ * body in one TLS record, and the last chunk in another that leaves when all that came meanwhile has been heard.
+ *
  * LOG is a file that is mapped into memory, so that whoever measures can watch it without asking the sink:
  * struct head, then one struct record for each request. "arrived" is the kernel's own stamp (SO_TIMESTAMPNS) on
  * the segment whose bytes made the request complete: it is set when the segment reaches this socket, however long
@@ -44,6 +47,7 @@ struct record {
 };
 struct connection {
     SSL *tls;
+    int owes, last; /* the end of a reply; it is the last one on this connection */
     size_t have;
     char request[REQUEST + 1];
 };
@@ -53,7 +57,9 @@ static struct record *records;
 static struct connection *connections[FDS];
 static const char *secret;
 static int epoll;
+static int owing[FDS], owed; /* the connections whose replies are not over */
 
+static const char END[] = "0\r\n\r\n";
 static const char BODY[] = "{\"success\": true, \"unassignedCount\": 3}";
 
 static int64_t nanoseconds(struct timespec at) { return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec; }
@@ -105,6 +111,7 @@ static void take_in(int listener, SSL_CTX *context) {
         struct connection *c = connections[fd] = malloc(sizeof *c);
         if (!c) err(1, "no memory");
         c->have = 0;
+        c->owes = c->last = 0;
         c->tls = NULL;
         if (context) {
             c->tls = SSL_new(context);
@@ -128,6 +135,37 @@ static int flush(int fd, SSL *tls) {
         if (!put(fd, bytes, (size_t)length)) return 0;
     return 1;
 }
+
+static int put_tls(int fd, struct connection *c, const char *bytes, int length) {
+    return SSL_write(c->tls, bytes, length) == length && flush(fd, c->tls);
+}
+
+/* The end of a reply that was begun. 0: it could not be sent. */
+static int settle(int fd, struct connection *c) {
+    if (!c->owes) return 1;
+    c->owes = 0;
+    return put_tls(fd, c, END, sizeof END - 1);
+}
+
+static void settle_all(void) {
+    for (int n = 0; n < owed; n++) {
+        int fd = owing[n];
+        struct connection *c = connections[fd];
+        if (!c || !c->owes) continue; /* it hung up, or asked again */
+        int sent = settle(fd, c);
+        if (!sent) head->broken++;
+        if (!sent || c->last) hang_up(fd);
+    }
+    owed = 0;
+}
+
+static const char IN_ONE_PIECE[] = "HTTP/1.1 %s\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s";
+static const char AS_NEXT_DOES[] =
+    "HTTP/1.1 %s\r\n"
+    "vary: rsc, next-router-state-tree, next-router-prefetch, next-router-segment-prefetch\r\n"
+    "content-type: application/json\r\n"
+    "Date: Sat, 28 Nov 2026 12:00:00 GMT\r\n"
+    "%sTransfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n";
 
 /* Answer what is complete in the buffer. 0: the connection is to be closed. */
 static int answer(int fd, struct connection *c, int64_t arrived) {
@@ -157,12 +195,13 @@ static int answer(int fd, struct connection *c, int64_t arrived) {
             records[head->requests] = (struct record){arrived ? arrived : seen, seen, strtol(path + 6, NULL, 10)};
         __atomic_store_n(&head->requests, head->requests + 1, __ATOMIC_RELEASE);
 
-        char reply[512];
-        int length = snprintf(reply, sizeof reply, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s",
-            known ? "200 OK" : "401 Unauthorized", sizeof BODY - 1, last ? "Connection: close\r\n" : "", BODY);
-        if (c->tls ? SSL_write(c->tls, reply, length) != length || !flush(fd, c->tls) : !put(fd, reply, (size_t)length))
+        char reply[1024];
+        const char *status = known ? "200 OK" : "401 Unauthorized", *kept = last ? "Connection: close\r\n" : "";
+        int length = snprintf(reply, sizeof reply, c->tls ? AS_NEXT_DOES : IN_ONE_PIECE, status, kept, sizeof BODY - 1, BODY);
+        if (c->tls ? !settle(fd, c) || !put_tls(fd, c, reply, length) : !put(fd, reply, (size_t)length))
             return head->broken++, 0;
-        if (last) return 0;
+        if (c->tls) c->owes = 1, c->last = last, owing[owed++] = fd;
+        else if (last) return 0;
         memmove(c->request, c->request + whole, c->have - whole);
         c->have -= whole;
     }
@@ -243,5 +282,6 @@ int main(int count, char **words) {
             if (fd == plain || fd == tls) take_in(fd, fd == tls ? context : NULL);
             else hear(fd);
         }
+        settle_all();
     }
 }

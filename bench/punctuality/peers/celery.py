@@ -12,6 +12,7 @@ APP = "celery_app.py"
 class Celery:
     name = "celery"
     about = "Celery 5.7.0: beat, one prefork worker with 8 processes, urllib3; Redis as the broker (counted in)"
+    real = False
     seconds = False  # its crontab has minutes
 
     def setup(self, cache: Path) -> None:

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from punctuality.peer import REPOSITORY, Absent, Command, Plan
+from punctuality.peer import ON_THE_REAL_PATH, REAL, REPOSITORY, Absent, Command, Plan
 from tocsin import __version__
 
 BIN = Path(sys.executable).parent
@@ -21,11 +21,11 @@ def free_port() -> int:
 class Tocsin:
     seconds = True
 
-    def __init__(self, name: str, tls: bool) -> None:
-        self.name, self.tls = name, tls
+    def __init__(self, real: bool) -> None:
+        self.name, self.real = "tocsin" + REAL * real, real
         self.about = (
             f"Tocsin {__version__} under supervisord with the shipped configuration: SQLite ledger, exporter on"
-            + (", over TLS (1.3, ECDSA P-256)" if tls else "")
+            + ON_THE_REAL_PATH * real
         )
 
     def setup(self, cache: Path) -> None:  # noqa: ARG002
@@ -45,7 +45,7 @@ class Tocsin:
             f'expect.json = {{ success = true }}\ntotals = {{ unassigned = "unassignedCount" }}\n'
             for n in range(plan.jobs)
         )
-        authority = f'ca_file = "{plan.authority}"\n' if self.tls else ""
+        authority = f'ca_file = "{plan.authority}"\n' if self.real else ""
         (plan.folder / "tocsin.toml").write_text(
             f'[daemon]\nlisten = "127.0.0.1:{port}"\n'
             f'[target]\nbase_url = "{plan.url}"\nsecret_env = "CRON_SECRET"\n{authority}{jobs}'
@@ -62,5 +62,5 @@ class Tocsin:
         return [Command([str(BIN / "supervisord"), "-n", "-c", "supervisord.conf"], environment, ready)]
 
 
-PLAIN = Tocsin("tocsin", tls=False)
-TLS = Tocsin("tocsin-tls", tls=True)
+PLAIN = Tocsin(real=False)
+REAL_PATH = Tocsin(real=True)

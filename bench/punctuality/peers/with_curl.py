@@ -23,6 +23,7 @@ def line(plan: Plan, job: int) -> str:
 class Yacron:
     name = "yacron"
     about = "yacron 0.19.0, each job a `curl` (started without a shell)"
+    real = False
     seconds = False
 
     def setup(self, cache: Path) -> None:
@@ -45,6 +46,7 @@ class Supercronic:
     name = "supercronic"
     module = "github.com/aptible/supercronic@v0.2.48"
     about = "supercronic 0.2.48, each job a `curl` (through `sh`)"
+    real = False
     seconds = True
 
     def setup(self, cache: Path) -> None:
@@ -69,6 +71,7 @@ class Cron:
     """
 
     name = "cron"
+    real = False
     seconds = False
 
     @property

@@ -10,7 +10,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 THREADS = 100
 jobs, period, url = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-pool = urllib3.connection_from_url(url, maxsize=THREADS, headers={"x-cron-secret": os.environ["CRON_SECRET"]})
+tls = {"ca_certs": os.environ["SSL_CERT_FILE"]} if url.startswith("https:") else {}
+secret = {"x-cron-secret": os.environ["CRON_SECRET"]}
+pool = urllib3.connection_from_url(url, maxsize=THREADS, headers=secret, **tls)
 
 
 def call(job: int) -> None:
