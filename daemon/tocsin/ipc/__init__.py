@@ -1,1 +1,1 @@
-"""What crosses between processes."""
+"""The messages between processes, and the types and rules that several processes share."""

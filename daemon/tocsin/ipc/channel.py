@@ -1,8 +1,8 @@
 """One end of a SOCK_SEQPACKET socket pair: send, receive, end-of-file.
 
-The kernel keeps the boundaries of messages, and end-of-file means that the other side died (unix(7)).
-A blocking end is for a child with one channel; a non-blocking end is for whoever must never wait: what the
-other side does not take is queued up to a bound, and what does not fit is refused.
+The kernel keeps the boundaries of messages, and end-of-file means that the other side died (unix(7)). A child with one
+channel uses a blocking end. A process that must never wait uses a non-blocking end: messages that the other side does
+not accept yet are queued, and when the queue is full, more are refused.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from tocsin.ipc.types import Message
 
 MESSAGE_SIZE = 64 * 1024  # bytes of one message: four fit into the kernel's default send buffer
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
-QUEUE_LENGTH = 4096  # messages held for a reader that is behind (about 1 MB): a stopped child costs no more
+QUEUE_LENGTH = 4096  # messages kept for a slow reader (about 1 MB): the limit of what a stopped child costs
 
 
 class ChannelClosed(Exception):
@@ -28,7 +28,7 @@ class ChannelClosed(Exception):
 
 
 class ChannelGarbage(Exception):
-    """The other side sent what it may not send: no message, or one that goes another way."""
+    """The other side sent something that is not a message, or a message that it must not send."""
 
 
 class Readable(Protocol):
@@ -43,7 +43,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Channel(Generic[Sent, Heard]):
-    """One end. `decode` knows what may be heard here, and raises msgspec.MsgspecError for everything else."""
+    """One end. `decode` accepts only the messages for this end, and raises msgspec.MsgspecError for everything else."""
 
     def __init__(
         self,
@@ -67,16 +67,16 @@ class Channel(Generic[Sent, Heard]):
 
     @property
     def peer(self) -> int:
-        """The user at the other side."""
+        """The user id of the process at the other side."""
         return peer(self._sock)[1]
 
     @property
     def backlog(self) -> int:
-        """Messages queued because the other side is behind; wait for writability while there are any."""
+        """The number of queued messages. While there are any, wait until the socket is writable, then call `flush`."""
         return len(self._queue)
 
     def send(self, message: Sent) -> bool:
-        """Send or queue. False: the queue is full and the message was not taken. Raises ChannelClosed."""
+        """Send or queue the message. Returns False if the queue is full. Raises ChannelClosed."""
         packet = encode(message)
         if len(packet) > MESSAGE_SIZE:
             raise ValueError(f"cannot send {type(message).__name__}: {len(packet)} bytes, at most {MESSAGE_SIZE}")
@@ -89,7 +89,7 @@ class Channel(Generic[Sent, Heard]):
         return True
 
     def flush(self) -> None:
-        """Send what is queued, as far as the other side takes it. Raises ChannelClosed."""
+        """Send as much of the queue as the other side accepts. Raises ChannelClosed."""
         while self._queue and self._put(self._queue[0]):
             self._queue.popleft()
 
@@ -103,15 +103,15 @@ class Channel(Generic[Sent, Heard]):
         return True
 
     def receive(self, *, wait: bool = False) -> Heard | None:
-        """The next message; None when there is none and `wait` is false.
+        """Return the next message, or None if there is none and `wait` is false.
 
-        Raises ChannelClosed at end-of-file and ChannelGarbage for what does not decode.
+        Raises ChannelClosed at end-of-file, and ChannelGarbage if the packet cannot be decoded.
         """
         flags = 0 if wait else socket.MSG_DONTWAIT
         try:
             try:
                 packet = self._sock.recv(MESSAGE_SIZE, flags)
-            except ConnectionResetError:  # said once, when it died with unread messages; what it sent is still there
+            except ConnectionResetError:  # raised once if it died with unread messages; what it sent can still be read
                 packet = self._sock.recv(MESSAGE_SIZE, flags)
         except BlockingIOError:
             return None
@@ -125,7 +125,7 @@ class Channel(Generic[Sent, Heard]):
             raise ChannelGarbage(f"{error}: {packet[:80]!r}") from error
 
     def waiting(self, limit: int) -> Iterator[Heard]:
-        """The messages that are there now, at most `limit` of them. Raises as `receive`."""
+        """Yield the messages that have arrived, at most `limit`. Raises like `receive`."""
         for _ in range(limit):
             message = self.receive()
             if message is None:
@@ -133,27 +133,27 @@ class Channel(Generic[Sent, Heard]):
             yield message
 
 
-AnyChannel = Channel[Any, Any]  # for who handles ends of several kinds
+AnyChannel = Channel[Any, Any]  # for code that handles several kinds of ends
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """The two ends of a new channel, close-on-exec; each becomes a Channel in the process that keeps it."""
+    """Return the two ends of a new channel, close-on-exec. Each process makes a Channel of its end."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:
-    """Process and user at the other side (SO_PEERCRED of unix(7))."""
+    """Return the pid and the user id of the other side (SO_PEERCRED of unix(7))."""
     process, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return process, user
 
 
 def adopt(descriptor: int) -> socket.socket:
-    """The socket of an inherited descriptor."""
+    """Make a socket of an inherited descriptor."""
     return socket.socket(fileno=descriptor)
 
 
 def listen(folder: Path, name: str) -> socket.socket:
-    """A listener for channels at `folder/name`, for this user alone. Raises OSError."""
+    """Listen for channels at `folder/name`, which only this user may open. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -172,7 +172,7 @@ def listen(folder: Path, name: str) -> socket.socket:
 
 
 def connect(folder: Path, name: str, decode: Callable[[bytes], Heard]) -> Channel[Any, Heard]:
-    """A blocking channel to the listener at `folder/name`. Raises OSError."""
+    """Open a blocking channel to the listener at `folder/name`. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with _short(folder) as short:
@@ -185,7 +185,7 @@ def connect(folder: Path, name: str, decode: Callable[[bytes], Heard]) -> Channe
 
 @contextlib.contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    """A short name of the folder: an address has room for 107 bytes (unix(7))."""
+    """Give a short path of the folder: a socket's address holds only 107 bytes (unix(7))."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}"

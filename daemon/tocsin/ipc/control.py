@@ -1,4 +1,4 @@
-"""What a command and the daemon say to each other on the control socket."""
+"""The messages between a command and the daemon, on the control socket."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tocsin.ipc.types import Message
 
 
 class ListJobs(Message, frozen=True):
-    """Answered by what is known of the daemon, then by a JobStatus for each job, then Done."""
+    """Answered by the state of the daemon, then a JobStatus for each job, then Done."""
 
 
 class FireJob(Message, frozen=True):
@@ -27,19 +27,19 @@ class ReloadConfig(Message, frozen=True):
 
 
 class Note(Message, frozen=True):
-    """What the command waits for; its answer follows."""
+    """What the command waits for. The answer follows."""
 
     text: str
 
 
 class Done(Message, frozen=True):
-    """The command was carried out; nothing follows."""
+    """The command was carried out. Nothing follows."""
 
     text: str = ""
 
 
 class Refused(Message, frozen=True):
-    """The command was not carried out, and why. `code` is the exit code of the command."""
+    """The command was not carried out; this says why. `code` is the exit code of the command."""
 
     why: str
     code: int
@@ -48,7 +48,7 @@ class Refused(Message, frozen=True):
 Request = ListJobs | FireJob | PauseJob | ReloadConfig
 Answer = (
     JobStatus | ConfigLoaded | LedgerState | DaemonStops | Note | Finished | Done | Refused
-)  # the last three end it
+)  # the last three end the answer
 
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
 decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode

@@ -1,4 +1,4 @@
-"""What the parent tells the exporter, which only listens."""
+"""The messages from the parent to the exporter, which sends none."""
 
 from collections.abc import Callable
 from typing import Never
@@ -12,20 +12,20 @@ from tocsin.ipc.types import ExitReason, JobState, Message, Outcome
 
 
 class JobStatus(Message, frozen=True):
-    """All there is to know about one job: what `tocsin jobs`, `/api/jobs` and the metrics show."""
+    """The state of one job, as `tocsin jobs`, `/api/jobs` and the metrics show it."""
 
     name: str
     schedule: str
     timezone: str
     words: str  # the schedule in plain English
     method: str
-    url: str  # without query: that may hold the secret
+    url: str  # without its query, which may hold the secret
     host: str
     enabled: bool
     description: str
     timeout: float
     grace: float
-    fields: tuple[str, ...]  # names of the totals
+    fields: tuple[str, ...]  # the names of the job's totals
     state: JobState
     paused: bool = False
     pid: int | None = None
@@ -38,34 +38,36 @@ class JobStatus(Message, frozen=True):
     last_success: float | None = None
     consecutive_failures: int = 0
     labels: tuple[tuple[str, str], ...] = ()  # sorted by name
-    missing: int = 0  # slots that did not run since its last run; those that a pause skips are not among them
-    usual_duration: float | None = None  # of its last successful runs, the latest counting most
+    missing: int = 0  # slots since its last run that did not run, except those that a pause skipped
+    usual_duration: float | None = (
+        None  # seconds: an average of its last successful runs, in which the latest count most
+    )
     unreachable: bool = False  # whether the last run got no answer from the app
     paused_since: float | None = None
-    missed_at: float | None = None  # when slots were last found to be missed, in whose place none was caught up
-    alert_after: int = 0  # failures in a row from which on someone should hear of it; 0: by the schedule
-    counts: dict[Fate, int] | None = None  # runs and slots by fate; None until the ledger has told
+    missed_at: float | None = None  # when slots were last found to be missed without a catch-up
+    alert_after: int = 0  # failures in a row that call for an alert; 0: depends on the schedule
+    counts: dict[Fate, int] | None = None  # runs and slots by fate; None until the ledger has sent them
     totals: dict[str, float] = msgspec.field(
         default_factory=dict
-    )  # sums of what replies reported, since the ledger knows the job
-    since: float | None = None  # from when on a success is expected, where none came later: first seen, resumed
+    )  # sums of the reported values, since its first enrolment
+    since: float | None = None  # since when a success is expected, if there was none later: first seen or resumed
 
 
 class JobRemoved(Message, frozen=True):
-    """The job is not in the job file any more."""
+    """The job is no longer in the job file."""
 
     name: str
 
 
 class Started(Message, frozen=True):
-    """A run that began at `now` is still going on: a short one is over before anybody is told."""
+    """A run that began at `now` is still running. Not sent for short runs, which are over too soon."""
 
     job: str
     now: float
 
 
 class ProcessUp(Message, frozen=True):
-    """A child was forked. `process` is `ledger`, `exporter` or `job`; `job` is empty but for jobs."""
+    """A child was forked. `process` is `ledger`, `exporter` or `job`. `job` is the job's name, or empty."""
 
     process: str
     job: str
@@ -81,7 +83,7 @@ class ProcessExited(Message, frozen=True):
 
 
 class ConfigLoaded(Message, frozen=True):
-    """A load of the job file, at start or reload; `error` says why it was refused; None: it was applied."""
+    """A load of the job file, at the start or at a reload. `error` says why it was refused, or is None."""
 
     hash: str
     now: float
@@ -89,7 +91,7 @@ class ConfigLoaded(Message, frozen=True):
 
 
 class DaemonStops(Message, frozen=True):
-    """The daemon was told at `now` to stop: running calls may finish, no other begins."""
+    """The daemon was told at `now` to stop. Running calls may finish, and no new ones begin."""
 
     now: float
 
@@ -101,19 +103,19 @@ class LedgerState(Message, frozen=True):
 
 
 class LogLinesDropped(Message, frozen=True):
-    """Log lines that the parent dropped since it started, because the reader was behind."""
+    """Log lines that the parent has dropped since its start, because the reader was too slow."""
 
     count: int
 
 
 class EventsDropped(Message, frozen=True):
-    """Events for the exporter or the ledger that the parent dropped since it started."""
+    """Events for the exporter or the ledger that the parent has dropped since its start."""
 
     count: int
 
 
 class Heartbeat(Message, frozen=True):
-    """Parent to exporter: alive. Its absence is what /healthz reports."""
+    """The parent is alive. /healthz reports an error when these stop."""
 
     now: float
 
@@ -141,4 +143,4 @@ decode_to_exporter: Callable[[bytes], ToExporter] = msgspec.json.Decoder(ToExpor
 
 
 def decode_from_exporter(_: bytes) -> Never:
-    raise msgspec.ValidationError("the exporter has nothing to say")
+    raise msgspec.ValidationError("the exporter must not send messages")

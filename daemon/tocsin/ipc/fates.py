@@ -1,4 +1,7 @@
-"""What can become of a slot: the one table that the page, its charts, the commands, the log and the dashboards read."""
+"""The fates of a slot, in one table for the pages, the charts, the commands, the log and the dashboards.
+
+A fate is the outcome of a run, or the reason why a slot did not run.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -13,12 +16,12 @@ Pattern = Literal["whole", "halves", "thirds"]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a fate is shown. `is_failure`: it counts among the consecutive failures of a job."""
+    """How a fate is shown. `is_failure`: it adds to the job's consecutive failures."""
 
-    letter: str  # below its bar on a job's page; "" for what needs no word
-    pattern: Pattern  # of its bar, which tells it apart without any colour
-    colour: Colour  # on a terminal; the page has its own, in page.css
-    level: int  # of its log line
+    letter: str  # below its bar on a job's page; "" for none
+    pattern: Pattern  # of its bar, for people who cannot tell the colours apart
+    colour: Colour  # on a terminal; the pages take theirs from page.css
+    level: int  # the level of its log line
     words: str
     is_failure: bool = True
     ran: bool = True
@@ -42,12 +45,12 @@ FATES: dict[Fate, Look] = {
     "missed": _not_run("m", "thirds", "red", logging.WARNING, "missed"),
 }
 
-# Of an HTTP error, the statuses by which a proxy says that it does not reach the app behind it.
+# The HTTP statuses by which a proxy says that it cannot reach the app behind it.
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
 def is_unreachable(outcome: Outcome, status: int | None) -> bool:
-    """Whether a run that ended like this got no answer from the app: nobody answered, or only a proxy before it."""
+    """Whether the run got no answer from the app: nothing answered, or only a proxy in front of it."""
     return outcome in ("connection_error", "timeout") or (outcome == "http_error" and status in GATEWAY_STATUSES)
 
 

@@ -1,8 +1,8 @@
-"""What the exporter asks the ledger's process about the past, and the answers. They go over a socket pair of their own,
-past the parent, which makes it and hands one end to each of the two.
+"""The exporter's questions to the ledger's process about the past, and the answers.
 
-An asker waits a few seconds at most. Then it stops listening for the answer, and a question that is as old as that is
-not answered any more: either side may have died, and its successor finds what the old one left in the socket.
+They use their own socket pair. The parent creates it and gives one end to each process, but reads none of it. Whoever
+asks waits a few seconds at most. A question that is older than that gets no answer: either side may have died, and its
+successor finds in the socket what the old one left.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from msgspec import Struct
 from tocsin.ipc.fates import FAILURES, Fate
 from tocsin.ipc.types import Count, Instant, Message, NotRunReason, Outcome, Trigger
 
-PATIENCE = 3.0  # seconds that an asker waits for an answer
-AT_MOST = 500  # rows of one question
+PATIENCE = 3.0  # seconds to wait for an answer
+AT_MOST = 500  # rows that one question may ask for
 
 Running = Literal["running"]
 Failed = Literal["failed"]  # any failure, and missed slots
@@ -27,7 +27,7 @@ TRIGGERS: tuple[str, ...] = get_args(Trigger)
 
 
 class Place(Struct, frozen=True, array_like=True):
-    """Where a row stands in the history: newest first, and rows of one instant by job and attempt."""
+    """The place of a row in the history. Rows are ordered by instant, newest first, then by job and attempt."""
 
     due: Instant
     job: str
@@ -35,7 +35,7 @@ class Place(Struct, frozen=True, array_like=True):
 
 
 class Slots(Message, frozen=True):
-    """Which slots are wanted, newest first: those before `before`, due at `since` or later, `limit` of them."""
+    """Asks for `limit` slots, newest first, that come before `before` and are due at `since` or later."""
 
     job: str | None = None
     outcome: Wanted | None = None
@@ -47,13 +47,13 @@ class Slots(Message, frozen=True):
 
 
 class OneRun(Message, frozen=True):
-    """Every delivery of one run. (There are several where it was cut off and repeated.)"""
+    """Asks for every delivery of one run. There are several if it was lost and delivered again."""
 
     run_id: str
 
 
 class Row(Struct, frozen=True):
-    """A slot, or `count` slots in a row from `due` to `last` that one reason kept from running."""
+    """A slot, or a series of `count` slots from `due` to `last` that did not run for the same reason."""
 
     job: str
     due: Instant
@@ -71,7 +71,7 @@ class Row(Struct, frozen=True):
     lateness: float | None = None
     duration: float | None = None
     reported: dict[str, float] = {}
-    reply: str = ""  # what was kept of it, where one run is asked for
+    reply: str = ""  # the part of the reply that was kept; only in answers about one run
 
     @property
     def place(self) -> Place:
@@ -79,7 +79,7 @@ class Row(Struct, frozen=True):
 
 
 class Ask(Message, frozen=True):
-    """Exporter to ledger. Nobody waits for the answer after Unix time `until`."""
+    """Exporter to ledger. `until` is Unix time: after it nobody waits for the answer."""
 
     number: Count
     until: Instant
@@ -87,8 +87,8 @@ class Ask(Message, frozen=True):
 
 
 class Rows(Message, frozen=True):
-    """Ledger to exporter. `more`: ask again from there for what did not fit, or was not reached in time; None: there
-    is no more."""
+    """Ledger to exporter. `more` is the place from which to ask again for rows that did not fit or were not reached in
+    time. None: there are no more."""
 
     number: Count
     rows: tuple[Row, ...]
@@ -96,7 +96,7 @@ class Rows(Message, frozen=True):
 
 
 class NoAnswer(Message, frozen=True):
-    """The history cannot be read now, and why."""
+    """The history cannot be read now; this says why."""
 
     number: Count
     why: str

@@ -1,4 +1,4 @@
-"""What a job's process and its parent say to each other."""
+"""The messages between a job's process and the parent."""
 
 import hashlib
 import signal
@@ -21,7 +21,7 @@ from tocsin.ipc.types import (
     Trigger,
 )
 
-CANCEL = signal.SIGUSR1  # parent to child: end the call now; SIGTERM often goes to a whole group, so children ignore it
+CANCEL = signal.SIGUSR1  # parent to child: end the call now. Not SIGTERM, which others send to the whole group
 
 _RUN_IDS = uuid.UUID("7b1a7f9e-0c0b-5f0e-9d1c-70c51d000001").bytes  # the namespace of Tocsin's run ids (RFC 9562, v5)
 
@@ -29,34 +29,35 @@ Reply = Annotated[str, msgspec.Meta(max_length=REPLY_LENGTH)]
 
 
 def scheduled_run_id(job: str, due: float) -> str:
-    """The run id of a scheduled slot: the same whoever computes it, and the same across attempts.
+    """Return the run id of a scheduled slot. It depends only on job and slot, so all attempts have the same.
 
-    It is `uuid.uuid5` of the job's name and the instant, without the objects that takes (RFC 9562, 5.5)."""
+    It is `uuid.uuid5` of the job's name and the instant (RFC 9562, 5.5), computed without the objects of that module.
+    """
     name = hashlib.sha1(b"%b%b\n%d" % (_RUN_IDS, job.encode(), int(due)), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(name[16], 16) & 3]
     return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{variant}{name[17:20]}-{name[20:32]}"
 
 
 class Sleeping(Message, frozen=True):
-    """Job to parent: asleep until `due`, the next instant of the schedule."""
+    """Job to parent: it sleeps until `due`, the next instant of the schedule."""
 
     job: str
     due: Instant
 
 
 class Ask(Message, frozen=True):
-    """Job to parent to ledger: may I run this slot? No call goes out before the answer."""
+    """Job to parent to ledger: asks to run this slot. No call is made before the answer."""
 
     job: str
     due: Instant
     run_id: str
     trigger: Trigger = "schedule"
     attempt: Count = 0
-    owner: str = ""  # the parent fills it in: which life of which child asks
+    owner: str = ""  # filled in by the parent: the process that asks
 
 
 class Grant(Message, frozen=True):
-    """Ledger to parent to job: the start is committed, go."""
+    """Ledger to parent to job: the start is committed, the job may call."""
 
     job: str
     due: Instant
@@ -64,7 +65,7 @@ class Grant(Message, frozen=True):
 
 
 class Deny(Message, frozen=True):
-    """Ledger to parent to job: the slot is taken already."""
+    """Ledger to parent to job: the slot is already taken."""
 
     job: str
     due: Instant
@@ -73,7 +74,7 @@ class Deny(Message, frozen=True):
 
 
 class Finished(Message, frozen=True):
-    """The end of a granted run, exactly one for each grant. From the job, or from the parent if it died."""
+    """The end of a granted run. It comes from the job, or from the parent if the job died."""
 
     job: str
     due: Instant
@@ -83,22 +84,22 @@ class Finished(Message, frozen=True):
     outcome: Outcome
     detail: str = ""
     status: int | None = None
-    started: Instant | None = None  # when the request was sent; None when it never was
+    started: Instant | None = None  # when the request was sent, or None if it never was
     finished: Instant = 0.0
     lateness: float | None = None  # started - due
     duration: float | None = None  # request sent to reply judged
     reported: dict[str, float] = msgspec.field(default_factory=dict)
     reported_errors: dict[str, ReportedError] = msgspec.field(default_factory=dict)
-    responses: tuple[StatusClass, ...] = ()  # one for each attempt that was answered
-    connection_errors: tuple[ErrorKind, ...] = ()  # one for each attempt that was not
-    next_due: Instant | None = None  # the job sleeps until then, unless it says otherwise
-    retries: Count = 0  # attempts after the first, whatever became of them
-    reply: Reply = ""  # the beginning of the last one, where it is to be kept
-    attempts: tuple[tuple[Outcome, str], ...] = ()  # outcome and detail of each, where there were several
+    responses: tuple[StatusClass, ...] = ()  # one for each attempt that got a reply
+    connection_errors: tuple[ErrorKind, ...] = ()  # one for each attempt that got none
+    next_due: Instant | None = None  # the job sleeps until then, unless it sends another message
+    retries: Count = 0  # attempts after the first
+    reply: Reply = ""  # the beginning of the last reply, if the job keeps it
+    attempts: tuple[tuple[Outcome, str], ...] = ()  # outcome and detail of each, if there were several
 
 
 class Skipped(Message, frozen=True):
-    """A run of slots that did not run, for one reason: `count` of them from `first` to `last`."""
+    """A series of slots that did not run, all for the same reason: `count` of them from `first` to `last`."""
 
     job: str
     first: Instant
@@ -106,13 +107,13 @@ class Skipped(Message, frozen=True):
     count: Count
     reason: NotRunReason
     detail: str = ""
-    trigger: Trigger = "schedule"  # a manual run says nothing of the schedule's slots before it
-    at: Instant = 0.0  # when that became known: for slots missed while nobody watched, long after `last`
-    made_up: bool = False  # all were within their grace, and the slot after them is caught up in their place
+    trigger: Trigger = "schedule"  # a manual run does not account for the slots before it
+    at: Instant = 0.0  # when that became known: long after `last` if Tocsin was down
+    made_up: bool = False  # all were within grace, and the catch-up of the slot after them replaces them
 
 
 class Release(Message, frozen=True):
-    """The child died before the call or was told to stop: it never went out, the slot is free again."""
+    """The child died or was told to stop before the call. No call was made, so the slot is free again."""
 
     job: str
     due: Instant
@@ -121,14 +122,14 @@ class Release(Message, frozen=True):
 
 
 class Fire(Message, frozen=True):
-    """Parent to job: run once now, whatever the schedule says."""
+    """Parent to job: run once now, regardless of the schedule."""
 
     due: Instant
     run_id: str
 
 
 class Pause(Message, frozen=True):
-    """Parent to job (and to the ledger, which remembers): let scheduled slots pass, or no longer."""
+    """Parent to job, and to the ledger, which stores it: skip scheduled slots, or run them again."""
 
     job: str
     paused: bool
@@ -136,18 +137,18 @@ class Pause(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """Parent to any child: finish what runs, start nothing, exit."""
+    """Parent to any child: finish the current work, start nothing new, and exit."""
 
 
 class Beginning(msgspec.Struct, frozen=True):
-    """What the parent hands to a new child of a job at the fork: no message, the child is born with it."""
+    """What a new process of a job starts from. It is not a message: the child inherits it at the fork."""
 
-    last: int  # slots up to this instant are accounted for
+    accounted: int  # Unix seconds: slots up to here are accounted for
     paused: bool
-    why_missed: str  # what kept the slots since `last` from running
-    redelivery: Ask | None = None  # a run that was cut off and is to be delivered once more
-    gives_way: bool = False  # after sending, to those that have yet to send: there are many of them
-    crowded: bool = False  # there are many jobs: connect early, not all in the last moment
+    why_missed: str  # why the slots since then did not run
+    redelivery: Ask | None = None  # a lost run that must be delivered again
+    gives_way: bool = False  # there are many jobs: after sending, yield the processor to those that have not sent
+    crowded: bool = False  # there are many jobs: connect early, because they cannot all connect at the last moment
 
 
 FromJob = Sleeping | Ask | Finished | Skipped | Release

@@ -1,4 +1,4 @@
-"""What the ledger's process and the parent say to each other."""
+"""The messages between the ledger's process and the parent."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ from tocsin.ipc.types import Instant, Message
 
 
 class Enroll(Message, frozen=True):
-    """The job has this schedule, which is empty while it is disabled. Answered by its `JobHistory`. `generation` is the
-    number of the last load of the job file at which every job was named."""
+    """Enrol a job with its schedule, which is empty while the job is disabled. Answered by its `JobHistory`.
+    `generation` is the number of the last load of the job file that enrolled all jobs."""
 
     job: str
     schedule: str
@@ -20,51 +20,51 @@ class Enroll(Message, frozen=True):
 
 
 class Enrolled(Message, frozen=True):
-    """Every job of this generation was named: the ledger forgets the baseline of the others."""
+    """Every job of this generation is enrolled: the ledger forgets the records of the others."""
 
     generation: int
 
 
 class JobHistory(Message, frozen=True):
-    """What the ledger knows of a job."""
+    """Ledger to parent: the record of a job."""
 
     job: str
     record: JobRecord
 
 
-Body = Ask | Finished | Skipped | Release | Pause | Enroll | Enrolled  # what the ledger must know
+Body = Ask | Finished | Skipped | Release | Pause | Enroll | Enrolled  # the entries of the ledger
 
 
 class Entry(Message, frozen=True):
-    """What the parent sends to the ledger: numbered, kept and sent again until committed."""
+    """Parent to ledger. Entries are numbered, and the parent keeps them until they are committed."""
 
     seq: int
     body: Body
 
 
 class Committed(Message, frozen=True):
-    """Ledger to parent: everything up to `seq` is durable; the commit took `seconds`."""
+    """Ledger to parent: everything up to `seq` is committed. The commit took `seconds`."""
 
     seq: int
     seconds: float
 
 
 class LedgerReady(Message, frozen=True):
-    """Ledger to parent: open for entries. `before` says what kept slots from running until this daemon began; this
-    daemon's entries up to `seq` are durable."""
+    """Ledger to parent: the ledger is open. `before` says why no slots ran before this daemon. Its entries up to `seq`
+    are committed."""
 
     before: str | None = None
     seq: int = 0
 
 
 class LedgerTrouble(Message, frozen=True):
-    """Ledger to parent: cannot commit, and why; None: it can again."""
+    """Ledger to parent: it cannot commit; `detail` says why. None: it can again."""
 
     detail: str | None
 
 
 class LedgerUnusable(Message, frozen=True):
-    """Ledger to parent: the store cannot be used, and no retry will mend that. `held`: another daemon has it."""
+    """Ledger to parent: the store cannot be used, and no retry helps. `held`: another daemon holds it."""
 
     detail: str
     held: bool = False

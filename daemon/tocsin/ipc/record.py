@@ -1,7 +1,7 @@
-"""What is remembered of a job, and what each event means for that: the one rule.
+"""The record of a job, and what each event changes in it.
 
-The ledger stores the record as a row and hands it to the next daemon; the parent and the exporter follow it with the
-same functions.
+The ledger stores the record as a row and sends it to the next daemon. The parent and the exporter keep it up to date
+with the same functions.
 """
 
 from msgspec import Struct, field
@@ -16,8 +16,8 @@ LARGEST = 2.0**53  # beyond it a float loses whole numbers
 
 
 class JobRecord(Struct, frozen=True):
-    accounted: int  # Unix seconds: slots of the schedule up to here have a fate
-    since: Instant = 0.0  # from when on a success is expected, where none came later; 0 where nobody knows
+    accounted: int  # Unix seconds: slots of the schedule up to here are accounted for
+    since: Instant = 0.0  # since when a success is expected, if there was none later; 0 if unknown
     paused: bool = False
     last_outcome: Outcome | None = None
     last_detail: str = ""
@@ -26,14 +26,16 @@ class JobRecord(Struct, frozen=True):
     consecutive_failures: Count = 0
     unreachable: bool = False  # whether the last run got no answer from the app
     paused_since: Instant | None = None
-    missed_at: Instant | None = None  # when slots were last found to be missed, in whose place none was caught up
-    counts: dict[Fate, Count] = field(default_factory=dict)  # runs and slots by fate, since the ledger knows the job
-    totals: dict[str, float] = field(default_factory=dict)  # sums of what replies reported, since then
+    missed_at: Instant | None = None  # when slots were last found to be missed without a catch-up
+    counts: dict[Fate, Count] = field(default_factory=dict)  # runs and slots by fate, since the job's first enrolment
+    totals: dict[str, float] = field(default_factory=dict)  # sums of the reported values, since then
 
 
 def enrolled(record: JobRecord | None, now: float, *, same_schedule: bool) -> JobRecord:
-    """The record of a job that is named in the job file at `now`: new (None), as before, or with another schedule,
-    to which the slots of the old one mean nothing."""
+    """Return the record of a job that the job file names at `now` (Unix time). `record` is None for a new job.
+
+    A new schedule starts at `now`: the slots of the old one do not matter to it.
+    """
     whole = int(now)
     if record is None:
         return JobRecord(whole, whole)
@@ -43,7 +45,7 @@ def enrolled(record: JobRecord | None, now: float, *, same_schedule: bool) -> Jo
 
 
 def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) -> JobRecord:
-    """The record after an event of its job. Manual runs say nothing of the schedule's slots before them."""
+    """Return the record after an event of its job. Manual runs do not account for slots of the schedule."""
     match event:
         case Ask(due=due, attempt=attempt):
             if event.trigger == "manual":
@@ -58,7 +60,7 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
             return replace(known, counts=counts)
         case Release(due=due, attempt=0):
             return _accounted(record, min(record.accounted, int(due) - 1))
-        case Release():  # a slot that is delivered again has its fate
+        case Release():  # the slot of a redelivery is accounted for already
             return record
         case Finished(outcome=outcome, finished=finished):
             failures = 0 if outcome == "success" else record.consecutive_failures + FATES[outcome].is_failure
@@ -74,7 +76,7 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
                 totals=_added(record.totals, event.reported) if event.reported else record.totals,
             )
         case Pause(paused=paused, at=at):
-            resumed = record.paused and not paused  # what it let pass is not held against it
+            resumed = record.paused and not paused  # skipped slots do not count against the job
             since = (record.paused_since or at) if paused else None
             return replace(record, paused=paused, paused_since=since, since=at if resumed else record.since)
 
@@ -84,7 +86,7 @@ def _counted(record: JobRecord, fate: Fate, count: int) -> dict[Fate, Count]:
 
 
 def addable(value: float) -> bool:
-    """Whether a reported value can go into a sum. A job's process sends no other, unless it was taken over."""
+    """Whether a reported value may be added to a sum. A job's process sends no others, unless it was taken over."""
     return 0 <= value <= LARGEST
 
 

@@ -1,4 +1,4 @@
-"""What is known of a job, kept up by events: parent and exporter both follow it with this one function."""
+"""The status of a job after an event. The parent and the exporter both call this."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import JobState, Message
 from tocsin.timestamps import rfc3339
 
-NEWEST = 0.25  # what the last successful run counts for in the usual duration: a change shows after a few
+NEWEST = 0.25  # weight of the last successful run in the usual duration: a change shows after a few runs
 _INSTANTS = (
     *("process_started", "next_fire", "running_since", "last_run", "last_success"),
     *("since", "paused_since", "missed_at"),
@@ -21,14 +21,14 @@ _INSTANTS = (
 
 
 def as_json(status: JobStatus) -> dict[str, Any]:
-    """Instants in RFC 3339, null for what there is none of."""
+    """Return the status for JSON: instants in RFC 3339, null for a missing value."""
     shown = {**structs.asdict(status), "labels": dict(status.labels)}
     return shown | {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
 
 
 def after(status: JobStatus, event: Message) -> JobStatus:
-    """The status after an event of this job; the same status for an event that does not change it. A disabled job
-    may still finish its last call."""
+    """Return the status after an event of this job. If the event changes nothing, returns the same object. A disabled
+    job may still finish its last call."""
     after = _after(status, event)
     if after is not status and not status.enabled:
         after = replace(after, state="disabled", next_fire=None, running_since=None)
@@ -39,7 +39,7 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
     match event:
         case ProcessUp(pid=pid, now=now):
             return replace(status, state="starting", pid=pid, process_started=now)
-        case ProcessExited(reason=reason):  # it ends by itself when it was told to
+        case ProcessExited(reason=reason):  # it was told to stop
             state: JobState = "stopped" if reason == "clean" else "backing off"
             return replace(status, state=state, pid=None, process_started=None, running_since=None)
         case Sleeping(due=due):
@@ -75,11 +75,11 @@ def _usual(before: float | None, run: Finished) -> float | None:
 
 def _recorded(status: JobStatus, event: Finished | Skipped | Pause) -> JobStatus:
     after = with_record(status, records.after(record_of(status), event))
-    return after if status.counts is not None else replace(after, counts=None)  # what was before is not known yet
+    return after if status.counts is not None else replace(after, counts=None)  # the earlier counts are not known yet
 
 
 def record_of(status: JobStatus) -> JobRecord:
-    """As far as the status shows it: it says nothing of the slots that are accounted for."""
+    """Return the record that the status shows. It does not know which slots are accounted for."""
     return JobRecord(
         accounted=0,
         since=status.since or 0.0,

@@ -1,9 +1,9 @@
-"""The words that messages are made of: the fixed vocabularies, and the base of every message.
+"""The types of which messages consist: the fixed sets of words, and the base of every message.
 
-Instants are Unix seconds (float, UTC); durations are seconds (float). A `due` of the schedule is a whole second; the
-`due` of a manual run never is, so the two cannot claim the same slot. On a channel a message is JSON with its class
-name in `type`; decoding checks every field, and each end of a channel knows only what it may hear, so nothing a child
-sends can harm its reader.
+Instants are Unix seconds (float, UTC), durations are seconds (float). A `due` of the schedule is a whole second, and
+the `due` of a manual run never is, so the two cannot claim the same slot. On a channel a message is JSON with its class
+name in `type`. Decoding checks every field, and each end of a channel accepts only its own messages, so a child cannot
+harm its reader by what it sends.
 """
 
 from typing import Annotated, Literal, get_args
@@ -26,11 +26,11 @@ NotRunReason = Literal["overlap", "paused", "missed"]
 ReportedError = Literal["missing", "not_a_number"]
 ExitReason = Literal["clean", "error", "signal", "deadline"]
 Trigger = Literal["schedule", "manual", "catch-up"]
-Keep = Literal["failures", "all", "none"]  # the runs of which the reply is kept
+Keep = Literal["failures", "all", "none"]  # the runs whose reply is kept
 JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopped"]
 
-Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # to the year 9999: what datetime can show
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # what SQLite and a float can hold
+Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # up to the year 9999, which is datetime's limit
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # a float holds larger ones only roughly
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
@@ -39,11 +39,11 @@ NOT_RUN_REASONS: tuple[NotRunReason, ...] = get_args(NotRunReason)
 REPORTED_ERRORS: tuple[ReportedError, ...] = get_args(ReportedError)
 EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 
-ATTEMPTS_TOLD = 10  # of a run with more than one, the last of them
-ATTEMPT_LENGTH = 200  # characters of what is told of one of them
-REPLY_LENGTH = 4096  # bytes of a reply that are kept: what a person reads, and 64 KiB hold a message
-DETAIL_LENGTH = 500  # characters of a detail that are kept: a line a person reads, and 64 KiB hold a message
+ATTEMPTS_TOLD = 10  # in a message, the last ones of a run
+ATTEMPT_LENGTH = 200  # characters of an attempt's detail
+REPLY_LENGTH = 4096  # bytes of a reply that are kept: enough for a person, and a message must fit into 64 KiB
+DETAIL_LENGTH = 500  # characters of a detail that are kept: a line for a person, and a message must fit into 64 KiB
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", forbid_unknown_fields=True):
-    """What all messages are: immutable, compared by value, tagged with their class name."""
+    """The base of all messages: immutable, compared by value, tagged with their class name."""

@@ -1,1 +1,1 @@
-"""The process of one job: sleeps to the next fire time, calls the endpoint, reports."""
+"""The process of one job: it sleeps until the next due instant, calls the endpoint, and reports the result."""

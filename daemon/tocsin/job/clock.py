@@ -9,17 +9,17 @@ from typing import Literal
 from tocsin import linux
 from tocsin.ipc.channel import Readable
 
-POLLS = 8  # sets of descriptors that are remembered
-SLICE = 1.0  # seconds of one wait where there is no timerfd: a stepped clock is seen after at most that
+POLLS = 8  # poll objects kept, one for each set of descriptors
+SLICE = 1.0  # seconds of one wait without timerfd: a step of the clock is noticed within this time
 
 Woken = Literal["due", "message", "line", "stepped"]
 
 
 class Clock:
-    """An absolute CLOCK_REALTIME timer that a step of the clock cancels, so that it is noticed at once."""
+    """An absolute CLOCK_REALTIME timer. A step of the clock cancels it, and so is noticed at once."""
 
     def __init__(self) -> None:
-        self._polls: dict[tuple[int, int], select.poll] = {}  # made once: descriptors come back with each slot
+        self._polls: dict[tuple[int, int], select.poll] = {}  # kept, because descriptors repeat with each slot
         self._armed: float | None = None
         self._timer: int | None
         try:
@@ -28,36 +28,36 @@ class Clock:
             self._timer = None
 
     def close(self) -> None:
-        """For who waits no more; a job's process waits as long as it lives."""
+        """Release the timer. A job's process never does that."""
         if self._timer is not None:
             os.close(self._timer)
 
     def now(self) -> float:
-        """Unix time."""
+        """Return Unix time."""
         return time.time()
 
     def wait(self, until: float, channel: Readable, line: Readable | None = None) -> Woken:
-        """Sleep until Unix time `until`. A message (or the end of the channel) ends it early, and so do something
-        to read on `line` and a step of the clock; what is told first stands first here."""
+        """Sleep until Unix time `until`. Returns earlier for a message or the end of the channel, for data on `line`,
+        and for a step of the clock, in this order of precedence."""
         timer = self._timer
         if timer is None:
             return self._wait_in_slices(until, channel, line)
         heard, seen = channel.fileno(), -1 if line is None else line.fileno()
         poll = self._polls.get((heard, seen)) or self._new_poll(timer, heard, seen)
         passed = until <= time.time()
-        if passed:  # still look for a message: a job that is always late must hear Stop
+        if passed:  # still check for messages: a job that is always late must receive Stop
             ready = poll.poll(0)
         else:
             if until != self._armed:
                 try:
                     linux.arm_timerfd(timer, until)
-                except OSError as error:  # the clock was set meanwhile, and nobody has read that yet
+                except OSError as error:  # the clock was set meanwhile, which has not been read yet
                     if error.errno != errno.ECANCELED:
                         raise
                     self._armed = None
                     return "stepped"
                 self._armed = until
-            ready = poll.poll()  # without a timeout: those are rounded
+            ready = poll.poll()  # without a timeout, which would be rounded
         line_ready = False
         for descriptor, _ in ready:
             if descriptor == heard:

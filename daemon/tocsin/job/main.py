@@ -1,4 +1,4 @@
-"""The job's process: plan, sleep, ask, call, report, again. Everything it knows of the world is one channel."""
+"""The job's process: it plans, sleeps, asks, calls, reports, and starts over. It has one channel, to the parent."""
 
 import gc
 import resource
@@ -34,18 +34,18 @@ from tocsin.job.clock import Clock
 from tocsin.job.plan import passed_between, plan
 from tocsin.timestamps import rfc3339
 
-# Seconds before the instant at which the slot is asked for and, in a crowd, its request armed: time for commit, DNS and
-# TLS. Which follows from the job's name: a thousand jobs of a minute come neither at once, which is more than a server
-# may let wait for it (Node: 511), nor one by one, which takes a tenth more processor time; nor on a whole second, when
-# other jobs fire. Where there are few jobs, each connects as late as it can (`Endpoint.lead`): a server that takes one
+# Seconds before the instant at which a job asks for its slot and, if there are many jobs, arms its request: time for
+# the commit, DNS and TLS. The job's name picks one. So a thousand jobs of one minute do not connect all at once (Node
+# queues 511 connections) nor one by one (which takes a tenth more processor time), nor on a whole second, when other
+# jobs fire. If there are few jobs, each connects as late as it can (`Endpoint.lead`): a server that handles one
 # connection at a time can do nothing else until the request comes.
 LEADS = (1.2, 1.4, 1.6, 1.8)
 ARMED_BY = 0.01  # seconds before the instant when arming must be over
 ARMED_BY_IN_A_CROWD = 0.1  # seconds: a thousand processes also read their grants
-OVERSLEPT = 1.0  # seconds: who wakes later than that looks at the schedule again; slots are a second apart at least
-SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, also where grace is shorter
+OVERSLEPT = 1.0  # seconds: a process that wakes later plans again; slots are at least a second apart
+SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, even if grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended or overloaded?)"
-GARBAGE = 5_000  # objects more than after the last collection: only then one is due, and never before a call
+GARBAGE = 5_000  # new objects since the last garbage collection before the next one, which is never before a call
 
 
 def lead(job: str) -> float:
@@ -53,7 +53,7 @@ def lead(job: str) -> float:
 
 
 class Calls(Protocol):
-    """What a job process needs of its endpoint; `tocsin.call.attempts.Endpoint` is the real one."""
+    """What a job's process needs of its endpoint. `tocsin.call.attempts.Endpoint` is the real one."""
 
     @property
     def line(self) -> Readable | None: ...
@@ -68,7 +68,7 @@ class Calls(Protocol):
 
 
 class JobProcess:
-    """`clock` and `endpoint` are parameters so that histories can be told without waiting."""
+    """`clock` and `endpoint` are parameters so that tests need not wait."""
 
     def __init__(
         self,
@@ -86,24 +86,24 @@ class JobProcess:
         self.crowded = beginning.crowded
         self.armed_by = ARMED_BY_IN_A_CROWD if beginning.crowded else ARMED_BY
         self.lead = lead(job.name)
-        self.last = beginning.last
+        self.accounted = beginning.accounted
         self.paused = beginning.paused
         self.why_missed = beginning.why_missed
         self.redelivery = beginning.redelivery
         self.catch_up = job.catch_up
-        self.behind_until = clock.now()  # slots up to here are caught up with, not overlapped
+        self.behind_until = clock.now()  # slots up to here are caught up, and do not count as overlap
         self.stopping = False
         self.fire: Fire | None = None
         self.answer: Grant | Deny | None = None
         self.told: float | None = None
 
     def run(self) -> None:
-        """Until told to stop. Raises ChannelClosed when the parent is gone."""
+        """Run until told to stop. Raises ChannelClosed when the parent is gone."""
         while not self.stopping:
             self.step()
 
     def step(self) -> None:
-        """One round: account for what passed, then sleep and run the next slot, or react to what came up."""
+        """Do one round: account for slots that passed, then sleep and run the next slot, or handle a message."""
         if self.fire:
             fire, self.fire = self.fire, None
             self.ask_and_run(Ask(self.job.name, fire.due, fire.run_id, "manual"))
@@ -123,21 +123,21 @@ class JobProcess:
             log.info("the clock was set: computing the next fire again", job=self.job.name)
             self.why_missed = "the clock was set forward"
         elif not late and self.clock.now() > due + OVERSLEPT:
-            pass  # the machine was suspended, say: plan anew, there may be a later slot by now
+            pass  # perhaps the machine was suspended: plan again, a later slot may be due by now
         elif self.paused:
             self.skip(due, due, 1, "paused", "")
         else:
             trigger: Trigger = "catch-up" if due <= self.behind_until else "schedule"
-            self.last = due
+            self.accounted = due
             self.ask_and_run(Ask(self.job.name, due, scheduled_run_id(self.job.name, due), trigger))
 
     def next_slot(self) -> tuple[int, bool]:
-        """Its instant, and whether that has passed; slots that passed and will not run are accounted for."""
+        """Return the next slot's instant and whether it has passed. Reports the slots before it as missed."""
         now = self.clock.now()
-        if self.last <= now < (due := self.job.schedule.next_due(self.last)):
-            late = False  # nothing has passed: as a rule
+        if self.accounted <= now < (due := self.job.schedule.next_due(self.accounted)):
+            late = False  # the usual case: no slot has passed
         else:
-            planned = plan(self.job.schedule, self.last, now, self.job.grace, self.catch_up)
+            planned = plan(self.job.schedule, self.accounted, now, self.job.grace, self.catch_up)
             if passed := planned.passed:
                 made_up = planned.late and now - passed.first <= self.job.grace
                 self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed, made_up=made_up)
@@ -153,31 +153,31 @@ class JobProcess:
         self.channel.send(ask)
         log.debug("asked", job=ask.job, due=ask.due, run_id=ask.run_id)
         # All that can be done before the instant is done here, while the ledger commits.
-        next_due = self.job.schedule.next_due(max(self.last, int(ask.due), int(self.clock.now())))
+        next_due = self.job.schedule.next_due(max(self.accounted, int(ask.due), int(self.clock.now())))
         if not self.crowded:
             self.endpoint.prepare(ask.due - self.armed_by)
         why_not = self.wait_for_due(ask, next_due)
         if why_not is None:
-            if self.endpoint.fire() and self.gives_way:  # who has yet to send goes first, until the next plan
+            if self.endpoint.fire() and self.gives_way:  # until the next plan, jobs that have not sent go first
                 linux.give_way(True)
             finished = self.endpoint.call(ask, next_due, self.rest)
-            self.told = self.job.schedule.next_due(max(self.last, int(self.clock.now())))
+            self.told = self.job.schedule.next_due(max(self.accounted, int(self.clock.now())))
             self.channel.send(replace(finished, next_due=self.told))
-            if self.told != self.job.schedule.next_due(self.last):
+            if self.told != self.job.schedule.next_due(self.accounted):
                 self.account_for_overlap()
             if gc.get_count()[0] > GARBAGE:
                 gc.collect()
             return
         self.endpoint.disarm()
         if isinstance(why_not, Skipped) and ask.trigger != "manual":
-            self.last = max(self.last, int(ask.due))
+            self.accounted = max(self.accounted, int(ask.due))
         if not isinstance(why_not, Deny):
             self.channel.send(why_not)
 
     def wait_for_due(self, ask: Ask, next_due: float) -> Deny | Release | Skipped | None:
-        """Until the slot is granted and its instant has come; None then, else why there is no call."""
+        """Wait until the slot is granted and its instant has come. Returns None, or why there is no call."""
         now = self.clock.now()
-        give_up = min(max(ask.due, now) + self.job.grace, next_due)  # a newer slot is worth more than this one
+        give_up = min(max(ask.due, now) + self.job.grace, next_due)  # the next slot is worth more than this one
         give_up = max(give_up, now + SHORTEST_WAIT)
         arm_by = ask.due - self.armed_by
         lead = 0.0 if self.crowded else self.endpoint.lead
@@ -220,22 +220,23 @@ class JobProcess:
         return Skipped(self.job.name, ask.due, ask.due, 1, reason, detail, ask.trigger, self.clock.now())
 
     def withdrawn(self, ask: Ask) -> Release | Skipped:
-        """Told to stop before the call: a successor within the slot's grace may run it, but for a manual run."""
+        """The process was told to stop before the call. The next process may run the slot within its grace, but a
+        manual run is missed."""
         if ask.trigger == "manual":
             return self.unrun(ask, "missed", "its process was told to stop before the call")
         return Release(self.job.name, ask.due, ask.attempt, ask.owner)
 
     def account_for_overlap(self) -> None:
-        """Slots that came due while the call ran are skipped; what is left from before this process began is
-        still to be planned."""
-        schedule, last = self.job.schedule, self.last
-        if schedule.latest(last, int(self.behind_until)) is not None:
+        """Skip the slots that came due while the call ran. Slots from before this process began are left to be caught
+        up."""
+        schedule, accounted = self.job.schedule, self.accounted
+        if schedule.latest(accounted, int(self.behind_until)) is not None:
             return
-        if passed := passed_between(schedule, last, int(self.clock.now()), "overlap"):
+        if passed := passed_between(schedule, accounted, int(self.clock.now()), "overlap"):
             self.skip(passed.first, passed.last, passed.count, "overlap", "the previous run was still running")
 
     def rest(self, seconds: float) -> bool:
-        """Wait before a retry; False when told to stop."""
+        """Wait before a retry. Returns False if told to stop."""
         until = self.clock.now() + seconds
         while self.clock.wait(until, self.channel) != "due":
             self.hear()
@@ -246,7 +247,7 @@ class JobProcess:
     # ---- messages
 
     def hear(self, ask: Ask | None = None) -> None:
-        """Take in one message: what more there is ends the next wait."""
+        """Handle one message. If there are more, the next wait ends at once."""
         message = self.channel.receive()
         match message:
             case Grant() | Deny():
@@ -271,20 +272,20 @@ class JobProcess:
     def skip(
         self, first: float, last: float, count: int, reason: NotRunReason, detail: str, *, made_up: bool = False
     ) -> None:
-        self.last = max(self.last, int(last))
+        self.accounted = max(self.accounted, int(last))
         now = self.clock.now()
         self.channel.send(Skipped(self.job.name, first, last, count, reason, detail, at=now, made_up=made_up))
 
 
 def program(job: Job) -> Callable[[Channel[FromJob, ToJob], Beginning], None]:
-    """What runs in the forked child until the parent says Stop. Called before the fork: what is built here is
-    shared."""
+    """Return the main function of the forked child, which runs until Stop. This is called before the fork, so the
+    children share what it builds."""
     endpoint = Endpoint(job)
     deadline.listen()
-    linux.sharpest_timers()  # inherited
+    linux.sharpest_timers()  # children inherit them
 
     def main(channel: Channel[FromJob, ToJob], beginning: Beginning) -> None:
-        gc.freeze()  # a collection must not touch, and so copy, what came with the fork
+        gc.freeze()  # a garbage collection would touch the parent's objects, and so copy their pages
         if job.memory_limit:
             resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
         JobProcess(job, channel, beginning, Clock(), endpoint).run()

@@ -1,4 +1,4 @@
-"""A few calls to nobody, made in the parent before the first fork, so that no child does it for the first time.
+"""Makes a few test calls in the parent before the first fork, so that no child makes a call for the first time.
 
 A first call imports encodings, fills caches and specialises bytecode: 7 ms of processor time and megabytes of
 memory (measured), for each of a thousand children in the same moment, when the parent has not done it once.
@@ -25,19 +25,19 @@ from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Grant, ToJob, deco
 from tocsin.job.clock import Clock, Woken
 from tocsin.job.main import JobProcess
 
-CALLS = 50  # CPython specialises a function after some calls (3.11 from the eighth on), and writes into it to do so
-TLS = b"\x16"  # how a handshake begins (RFC 8446, 5.1)
+CALLS = 50  # CPython rewrites the code of a function after some calls (3.11: from the eighth on)
+TLS = b"\x16"  # the first byte of a handshake (RFC 8446, 5.1)
 PATIENCE = 2.0  # seconds for one call over loopback
-MOMENT = 0.0002  # seconds that are slept, so that sleeping is rehearsed too
-MESSAGES = 10  # that one round sends at most
+MOMENT = 0.0002  # seconds of sleep, so that sleeping is warmed up too
+MESSAGES = 10  # the most that one round sends
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nDate: Sun, 22 Nov 2026 00:00:00 GMT\r\n"
     b"Connection: close\r\n"
 )
 _BODY = b'{"success": true, "unassignedCount": 3}\n'
 _REPLY = b"%bContent-Length: %d\r\n\r\n%b" % (_HEAD, len(_BODY), _BODY)
-_ODD_REPLY = b"%b\r\n%b" % (_HEAD, _BODY)  # not plain (`simple_reply.py`): the libraries read it
-# 127.1 is 127.0.0.1 for who looks it up as a name (inet(3)), which `connection.py` then leaves to urllib3.
+_ODD_REPLY = b"%b\r\n%b" % (_HEAD, _BODY)  # not simple (`simple_reply.py`): the libraries read it
+# 127.1 means 127.0.0.1 (inet(3)), but `connection.py` takes it for a name and leaves it to urllib3.
 _URLS = {
     "http": ("http://127.0.0.1:%d/rehearsal", "http://127.1:%d/odd"),
     "https": ("https://127.0.0.1:%d/rehearsal", "https://127.0.0.1:%d/odd"),
@@ -45,8 +45,8 @@ _URLS = {
 
 
 def rehearse(config: Config) -> None:
-    """Call a server of our own on loopback as the jobs would, for each scheme that they use."""
-    deadline.listen()  # the parent's handler: without one SIGUSR1 would kill it
+    """Call our own server on loopback as the jobs would, for each scheme that they use."""
+    deadline.listen()  # sets a handler: without one, SIGUSR1 would kill the parent
     jobs = {urlsplit(job.url).scheme: job for job in config.enabled_jobs.values()}
     if not jobs:
         return
@@ -56,7 +56,7 @@ def rehearse(config: Config) -> None:
             if server == 0:
                 try:
                     _serve(listener, parent)
-                finally:  # whatever happened: what follows here is for the parent alone
+                finally:  # whatever happened: the code below is only for the parent
                     os._exit(1)
             try:
                 for scheme, job in jobs.items():
@@ -66,7 +66,7 @@ def rehearse(config: Config) -> None:
                             signing_secret=None, tls=_Nobody(), timeout=PATIENCE, retries=0, alert_after=0, arm=True,
                             expect_status=("2xx",), expect_json=(), expect_html=False, expect_cached=False,
                         )  # fmt: skip
-                        with log.muted():  # no job runs here
+                        with log.muted():  # no real job runs here
                             for _ in range(CALLS):
                                 _call(nobody)
             finally:
@@ -77,7 +77,7 @@ def rehearse(config: Config) -> None:
 
 
 class _Nobody(TlsFiles):
-    """TLS with a server that needs no certificate, which there is none for: elliptic curves without a name."""
+    """TLS with a server that has no certificate: anonymous elliptic-curve key exchange."""
 
     def context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -93,13 +93,13 @@ def _nameless(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def _serve(listener: socket.socket, parent: int) -> NoReturn:
-    """In a process of its own, which must not outlive the parent: it would hold the lock of the state folder."""
+    """Serve in a child process. It must not outlive the parent, because it would hold the state folder's lock."""
     linux.die_with_parent(parent)
     linux.close_all_but({0, 1, 2, listener.fileno()})
     context = _nameless(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     while True:
         client, _ = listener.accept()
-        with client, contextlib.suppress(OSError):  # who gives up has its own words for it
+        with client, contextlib.suppress(OSError):  # a client that gives up reports it itself
             _answer(client, context)
 
 
@@ -113,7 +113,7 @@ def _answer(client: socket.socket, context: ssl.SSLContext) -> None:
 
 
 class _Hurried(Clock):
-    """Each wait is over in a moment, as if its instant had come; and it plays the parent, which grants."""
+    """A clock whose waits end at once, as if their instant had come. It also plays the parent and grants each slot."""
 
     def __init__(self, parent: Channel[ToJob, FromJob]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class _Hurried(Clock):
 
 
 def _call(job: Job) -> None:
-    """One round of a job's process."""
+    """Run one round of a job's process."""
     a, b = channels.pair()
     ours: Channel[ToJob, FromJob] = Channel(a, decode_from_job, blocking=False)
     theirs: Channel[FromJob, ToJob] = Channel(b, decode_to_job, blocking=False)

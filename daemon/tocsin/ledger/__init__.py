@@ -1,1 +1,1 @@
-"""The process that remembers the fate of every due slot, durably."""
+"""The process that stores the outcome of every slot."""

@@ -1,7 +1,6 @@
-"""Answers the exporter's questions about the past, in a thread of the ledger's process with a connection of its own.
+"""Answers the exporter's questions about the past, in a thread of the ledger's process with its own connection.
 
-So reading holds up neither a commit nor the parent, and the exporter, which anybody may reach, has no access to the
-store.
+So reading delays neither commits nor the parent. The exporter, which strangers may reach, cannot access the store.
 """
 
 import os
@@ -19,13 +18,13 @@ from tocsin.ipc.channel import Channel, ChannelGarbage
 from tocsin.ipc.history import Answer, Ask, NoAnswer, Question, Row, Rows, decode_question
 from tocsin.ledger.store import Absent, Found, Reader, Unreadable
 
-ROOM = channels.MESSAGE_SIZE - 1024  # bytes of rows in one answer
-QUEUE = 16  # answers for an exporter that does not listen; it has half as many questions open at most
-ENDS_IN = 1.0  # seconds for an answer under way when the process is to end
+ROOM = channels.MESSAGE_SIZE - 1024  # bytes of rows in one answer, which must fit into a message
+QUEUE = 16  # answers kept for an exporter that does not read; it has at most half as many open questions
+ENDS_IN = 1.0  # seconds that the answer in progress has when the process must end
 
 
 class Answers:
-    """Begun and stopped by the process's main thread. A reader is opened for each question, so no file is held."""
+    """The process's main thread begins and stops it. Each question opens its own reader, so no file stays open."""
 
     def __init__(self, sock: socket.socket, reader: Callable[[], Reader]) -> None:
         self._channel: Channel[Answer, Ask] = Channel(sock, decode_question, blocking=False, queue_length=QUEUE)
@@ -37,7 +36,7 @@ class Answers:
         self._thread.start()
 
     def stop(self) -> None:
-        """After the answer that is under way."""
+        """Stop after the answer in progress."""
         os.eventfd_write(self._ended, 1)
         self._thread.join(ENDS_IN)
         if not self._thread.is_alive():
@@ -71,7 +70,7 @@ class Answers:
 
 
 def fitting(number: int, found: Found) -> Rows:
-    """As many of the rows as one message holds."""
+    """Return as many of the rows as fit into one message."""
     left, rows = ROOM, list[Row]()
     for row in found.rows:
         left -= len(msgspec.json.encode(row)) + 1

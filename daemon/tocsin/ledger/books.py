@@ -1,7 +1,7 @@
-"""What entries mean for jobs and slots: what a transaction has read goes in, what it is to write comes out.
+"""Applies entries to jobs and slots in memory: takes the rows that a transaction has read, gives those to write.
 
-The same rules as SQLite's, in memory, so that a thousand entries cost a few statements. What a result means for a job
-is `tocsin.ipc.record`'s to say.
+The rules are those of the SQLite store, but a thousand entries need only a few SQL statements. `tocsin.ipc.record`
+decides what a result means for a job.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,11 +25,11 @@ Key = tuple[str, float, int]  # job, due, attempt
 
 @dataclass(slots=True)
 class JobRow:
-    schedule: str | None = None  # None: not enrolled, here for a run that is under way
+    schedule: str | None = None  # None: not enrolled, the row is only kept for an unfinished run
     generation: int = 0
     owner: str | None = None
     record: JobRecord | None = None
-    open: Ask | None = None  # the run that is under way
+    open: Ask | None = None  # the unfinished run
     stored: bool = False
     forgotten: bool = False
 
@@ -60,9 +60,9 @@ class SlotRow:
 
 
 class Books:
-    """`taken` has the state of each slot that the entries name and that has a row; `newest` the latest row of each
-    job of which slots are skipped; `jobs` the rows of every job they name, and where an Enrolled is among them, all.
-    `owner` is who answers for the jobs that are enrolled."""
+    """`taken`: the state of each slot that the entries name and that has a row. `newest`: the latest row of each job
+    with skipped slots. `jobs`: the row of each job that the entries name, or of all jobs if they include an Enrolled.
+    `owner`: the session that owns the enrolled jobs."""
 
     def __init__(
         self, owner: str, jobs: dict[str, JobRow], taken: Mapping[Key, str], newest: Mapping[str, SlotRow]
@@ -104,11 +104,11 @@ class Books:
     # ---- slots
 
     def _ask(self, ask: Ask, *, new: bool) -> Grant | Deny:
-        """One that came before is only answered again: its slot may have been released since."""
+        """Grant or deny a slot. An entry that was applied before is only answered: its slot may be free again."""
         job, key = self._job(ask.job), _key(ask)
         mine = job.open is not None and _key(job.open) == key
         if new and not mine and key not in self._taken:
-            if job.open:  # its end found no room in the parent's outbox
+            if job.open:  # its end was dropped, because the parent's outbox was full
                 run = job.open
                 self.finish(lost(run, NEVER_ENDED, ask.due))
             job.open, job.forgotten = ask, False
@@ -152,7 +152,7 @@ class Books:
     def _skip(self, body: Skipped) -> None:
         state, detail = "missed" if body.reason == "missed" else "skipped", storable(body.detail)
         run = self._job(body.job).open
-        if run and run.due == body.first:  # asked for, but not called after all
+        if run and run.due == body.first:  # the job asked for this slot, but did not call
             self._close(body.job)
             self._insert(
                 SlotRow(
@@ -174,7 +174,7 @@ class Books:
         self._follow(body)
 
     def _continue(self, body: Skipped, state: str, detail: str, run: Ask | None) -> bool:
-        """Whether these slots are the same as those of the row before them, which is longer now."""
+        """Extend the row before, if it has the same state, reason and detail. Returns whether it did."""
         before = self._newest.get(body.job)
         if before is None or (run and run.due >= before.due):
             return False
@@ -186,7 +186,7 @@ class Books:
         return True
 
     def _insert(self, row: SlotRow) -> None:
-        """Nothing where the slot has a row."""
+        """Add a row, unless the slot has one."""
         if row.key in self._taken:
             return
         self._taken[row.key] = row.state
@@ -214,7 +214,7 @@ class Books:
         self._touch(name)
 
     def _follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
-        """Nothing for a job that is not enrolled."""
+        """Apply an event to the job's record, if the job is enrolled."""
         job = self._job(event.job)
         if job.record:
             after = records.after(job.record, event)
@@ -234,7 +234,7 @@ class Books:
         return record
 
     def _forget_others(self, generation: int) -> None:
-        """Those that this generation did not name. A run that is under way keeps its row until it ends."""
+        """Forget the jobs that this generation did not name. The row of an unfinished run stays until the run ends."""
         for name, job in self.jobs.items():
             if job.schedule is not None and job.generation != generation:
                 job.schedule, job.record, job.forgotten = None, None, job.open is None
@@ -246,7 +246,7 @@ def lost(run: Ask, detail: str, now: float) -> Finished:
 
 
 def storable(text: str) -> str:
-    """PostgreSQL's text holds no NUL, and UTF-8 no half of a pair."""
+    """Replace what PostgreSQL cannot store as text: NUL and lone surrogates."""
     return text.replace("\0", "␀").encode(errors="replace").decode()
 
 

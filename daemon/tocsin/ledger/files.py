@@ -1,4 +1,4 @@
-"""The files of the database, which somebody may delete, replace or damage."""
+"""The database's files. Somebody may delete, replace or damage them."""
 
 import os
 import sqlite3
@@ -7,24 +7,24 @@ from pathlib import Path
 from tocsin import files
 from tocsin.ledger.store import Passing
 
-BESIDE = ("-wal", "-shm")  # what SQLite keeps beside the database while it is open
+BESIDE = ("-wal", "-shm")  # files that SQLite keeps next to the open database
 
-# Connections to files that are gone. To close one, or to lose the last reference to it, would have SQLite delete the
-# -wal file beside whatever stands there now.
+# Connections to files that are gone. They must stay open and referenced: when one closes, SQLite deletes the -wal file
+# at that path, which may belong to another database now.
 abandoned: list[sqlite3.Connection] = []
 
 
 def make_ready(file: Path) -> None:
-    """Nobody else may open the database and the files beside it, from their first moment on. Raises OSError, also
-    where somebody has put a link there."""
+    """Create the database file so that only this user can ever open it and the files next to it. Raises OSError, also
+    for a symbolic link."""
     if not files.make_own(file):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    for kind in (*BESIDE, "-journal"):  # SQLite makes them with the mode of the database
+    for kind in (*BESIDE, "-journal"):  # SQLite creates them with the database's mode
         files.make_own(Path(f"{file}{kind}"))
 
 
 class Files:
-    """Those of an open database. SQLite keeps them as long as it is open."""
+    """The files of an open database. SQLite keeps them as long as it is open."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -34,7 +34,7 @@ class Files:
         return self._found() == self._opened
 
     def _found(self) -> list[tuple[int, int] | None]:
-        """Device and inode of each."""
+        """Return device and inode of each."""
         return [_identity(f"{self._file}{kind}") for kind in ("", *BESIDE)]
 
 

@@ -1,4 +1,4 @@
-"""The table `jobs`: a record for each job. It is held in memory too, since this process alone writes it."""
+"""The table `jobs`: a record for each job. It is also kept in memory, because only this process writes it."""
 
 import sqlite3
 from typing import Any
@@ -28,7 +28,8 @@ _totals = Decoder(dict[str, float])
 
 
 class JobsTable:
-    """In a transaction: `begin`, then any of the others, then `write`. Where that fails, `begin` reads it anew."""
+    """In a transaction call `begin`, then any other method, then `write`. If it fails, the next `begin` reads the table
+    again."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -47,7 +48,7 @@ class JobsTable:
         self._as_stored = False
 
     def write(self) -> None:
-        """What changed. One statement for each job, however much happened to it."""
+        """Write what changed, with one statement for each job."""
         if self._changed:
             self._db.executemany(_WRITE, [(*_row(self._records[job]), job) for job in self._changed])
             self._changed.clear()
@@ -56,7 +57,7 @@ class JobsTable:
         self._as_stored = True
 
     def apply(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
-        """Nothing for a job that is not enrolled."""
+        """Apply an event to the job's record, if the job is enrolled."""
         job = event.job
         if before := self._records.get(job):
             after = records.after(before, event)
@@ -79,7 +80,7 @@ class JobsTable:
         return record
 
     def forget_others(self, generation: int) -> None:
-        """Those that this generation did not name."""
+        """Delete the jobs that this generation did not name."""
         for (job,) in self._db.execute("DELETE FROM jobs WHERE roster != ? RETURNING job", (generation,)).fetchall():
             del self._schedules[job], self._records[job]
             self._changed.discard(job)

@@ -1,6 +1,6 @@
-"""The connection to PostgreSQL: how it is made, what bounds it in time, and what its errors mean.
+"""The connection to PostgreSQL: its settings, its time limits, and what its errors mean.
 
-It works through a pooler in transaction mode: no prepared statements, no session's settings, explicit transactions.
+It works through a pooler in transaction mode: no prepared statements, no session settings, explicit transactions.
 """
 
 import contextlib
@@ -19,27 +19,29 @@ from tocsin.config.secrets import SecretError
 from tocsin.ledger.store import Passing, Unusable
 from tocsin.redact import redact
 
-LONGEST = 2.5  # seconds of a transaction, by this machine's clock: a commit that waits for a standby ends by no other
+LONGEST = (
+    2.5  # seconds for a transaction, by this machine's clock: the server never ends a commit that awaits a standby
+)
 CONNECT = {
     "connect_timeout": "2",  # seconds, for each address
     "keepalives_idle": "1",
     "keepalives_interval": "1",
     "keepalives_count": "2",
-    "tcp_user_timeout": "3000",  # ms: what was sent into a void is noticed; keepalives alone would not see it
+    "tcp_user_timeout": "3000",  # ms without an acknowledgement: keepalives do not notice that sent data is lost
     "application_name": "tocsin",
     "client_encoding": "utf8",
 }
-# A stopped daemon must hold no lock, and a lock must not hold a daemon.
+# A daemon that was stopped (SIGSTOP) must not hold a lock, and a lock must not block a daemon for long.
 LOCAL = (
     "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '1s', true),"
     " set_config('idle_in_transaction_session_timeout', '3s', true)"
 )
-NOT_REPLICATED = "01000"  # the notice of a commit that stopped waiting for its standby: it looks like a success
-logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it would say of a lost connection is said here
+NOT_REPLICATED = "01000"  # the notice of a commit that stopped waiting for its standby, which looks like a success
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # lost connections are reported here
 
 
 class Link:
-    """One connection, made when it is needed and thrown away at the first error."""
+    """One connection. It is opened when needed and closed at the first error."""
 
     def __init__(self, ledger: Postgres) -> None:
         self.ledger = ledger
@@ -48,12 +50,12 @@ class Link:
 
     @property
     def is_open(self) -> bool:
-        """As far as is known: the server may have closed it meanwhile."""
+        """Whether it is open, as far as is known: the server may have closed it meanwhile."""
         return self._db is not None and not self._db.closed
 
     @contextlib.contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[Connection[Any]]:
-        """Raises Passing and Unusable; then nothing of it is certain but that it was begun."""
+        """Raises Passing and Unusable. After that it is not known whether the transaction was committed."""
         try:
             db = self._opened()
             self._notice = ""
@@ -96,7 +98,7 @@ class Link:
                 f"{why}. As the owner of the database run: CREATE SCHEMA {self.ledger.schema} AUTHORIZATION the_user"
             )
         if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
-            return Unusable(why)  # tables that are others than ours, perhaps: no retry will mend that
+            return Unusable(why)  # perhaps the tables are not Tocsin's: no retry helps
         return Passing(why)
 
 
@@ -114,20 +116,20 @@ def connect(ledger: Postgres) -> Connection[Any]:
 
 
 def in_words(error: psycopg.Error) -> str:
-    """On one line. Of a server's errors their first line; none of libpq's repeats an address as it was written, since
-    it is never given one."""
+    """Describe the error in one line: the first line of a server's error. libpq never gets the address as it was
+    written, so its errors cannot repeat it."""
     said = error.diag.message_primary or str(error) or type(error).__name__
     return redact(" ".join(said.split())[:300])
 
 
 @contextlib.contextmanager
 def _bounded(db: Connection[Any]) -> Iterator[None]:
-    """Shuts the connection down when the time is over, so that whatever waits for it fails. No signal does that: the
-    pages' questions are answered in a thread."""
+    """Shut the connection down when the time is over, so that whatever waits for it fails. A signal cannot do that,
+    because the pages' questions are answered in a thread."""
     wire = socket.socket(fileno=os.dup(db.fileno()))
 
     def over() -> None:
-        with contextlib.suppress(OSError):  # it is closed already
+        with contextlib.suppress(OSError):  # it is already closed
             wire.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(LONGEST, over)

@@ -1,4 +1,4 @@
-"""The ledger's process: takes in what has arrived, commits it as one transaction, answers."""
+"""The ledger's process: commits the entries that have arrived as one transaction, and answers them."""
 
 import gc
 import select
@@ -22,17 +22,17 @@ from tocsin.ipc.ledger import (
 from tocsin.ledger.answers import Answers
 from tocsin.ledger.store import Held, Moved, Passing, Store, Unusable
 
-BATCH = 1000  # entries in one transaction at most: a commit stays under a tenth of a second
-GATHER = 0.02  # seconds from one commit to the next: what came meanwhile becomes one, and slots are asked for ahead
-RETRY = 1.0  # seconds between tries while the store refuses to write
-SOON = 0.1  # seconds until the first of them: it may be a matter of a moment, as the restart of a server
+BATCH = 1000  # entries in one transaction: a commit takes less than a tenth of a second
+GATHER = 0.02  # seconds between commits, so that many entries share one; jobs ask early enough to wait for it
+RETRY = 1.0  # seconds between retries while the store refuses to write
+SOON = 0.1  # seconds until the first retry: the trouble may be short, such as a server's restart
 
 T = TypeVar("T")
 
 
 def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store], answers: Answers) -> None:
-    """Runs in the forked child until the parent says Stop. `open_store` raises Passing and Unusable."""
-    gc.enable()  # the parent that forked it has it off
+    """Run in the forked child until the parent sends Stop. `open_store` raises Passing and Unusable."""
+    gc.enable()  # the parent has it off
     answers.begin()
     store: Store | None = None
     try:
@@ -46,16 +46,16 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
         channel.send(LedgerUnusable(str(error), held=isinstance(error, Held)))
     except Passing as error:
         log.error("the ledger could not record that the daemon was stopped", why=str(error))
-    except Moved as moved:  # the next process takes what is there, or begins a new one
+    except Moved as moved:  # the next process opens the file that is there now, or creates one
         log.error(f"{moved}: the new ledger has none of the old history")
     finally:
-        answers.stop()  # before the store is closed: who closes it last leaves one file
+        answers.stop()  # before the store is closed: the last connection to close removes the -wal file
         if store:
             store.close()
 
 
 def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
-    """Until Stop."""
+    """Commit and answer entries until Stop."""
     next_idle = time.monotonic()
     committed = -GATHER
     stopping = False
@@ -103,7 +103,7 @@ def _commit(store: Store, entries: list[Entry], channel: Channel[FromLedger, ToL
 
 
 def _patiently(channel: Channel[FromLedger, ToLedger], work: Callable[[], T]) -> T:
-    """The result of `work`, tried until the store lets it; that it does not is said once."""
+    """Repeat `work` until it does not raise Passing, and return its result. Reports each reason once."""
     said = ""
     wait = min(SOON, RETRY)
     while True:

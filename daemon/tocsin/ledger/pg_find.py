@@ -1,4 +1,4 @@
-"""Finds slots in a ledger on PostgreSQL, newest first, and the runs that are under way among them."""
+"""Finds slots in a ledger on PostgreSQL, newest first, unfinished runs included."""
 
 from typing import Any, get_args
 
@@ -14,11 +14,11 @@ COLUMNS = (
 )  # fmt: skip
 _NAMES = ", ".join(COLUMNS)
 _ORDER = "ORDER BY due DESC, job DESC, attempt DESC LIMIT %(limit)s"
-TROUBLE = "outcome IS DISTINCT FROM 'success'"  # as written in the index `slots_trouble`
+TROUBLE = "outcome IS DISTINCT FROM 'success'"  # as in the index `slots_trouble`
 
 
 def rows(db: Connection[Any], schema: str, wanted: list[str], values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those of the columns above for which all that is wanted holds, newest first, `limit` of them."""
+    """Select the columns above for which all the conditions hold: `limit` rows, newest first."""
     s, where = f'"{schema}"', " AND ".join(["true", *wanted])
     slots = f"SELECT {_NAMES} FROM (SELECT *, NULL AS owner FROM {s}.slots) AS slots WHERE {where} {_ORDER}"
     under_way = (

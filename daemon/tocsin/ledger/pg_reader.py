@@ -1,4 +1,4 @@
-"""Reads a ledger on PostgreSQL beside the daemon that writes it: for the pages, `tocsin history` and the doctor."""
+"""Reads a ledger on PostgreSQL while the daemon writes it: for the pages, `tocsin history` and `tocsin doctor`."""
 
 import contextlib
 import time
@@ -58,14 +58,14 @@ class PostgresReader:
         finally:
             self._link.close()
 
-    def examine(self, seconds: float) -> Examined:  # noqa: ARG002  every transaction is bounded
+    def examine(self, seconds: float) -> Examined:  # noqa: ARG002  every transaction has a time limit
         s = self._ledger.schema
         began = time.monotonic()
         try:
             with self._link.transaction(read_only=True) as db:
                 connected = time.monotonic()
                 if not self._is_there(db):
-                    why = f"has no tables in schema {s} yet; the daemon makes them at its first start"
+                    why = f"has no tables in schema {s} yet; the daemon creates them at its first start"
                     return Examined("absent", why)
                 pg_schema.check(db, s)
                 size, version, off = db.execute(

@@ -1,8 +1,8 @@
-"""The tables of the ledger on PostgreSQL. They are laid out for several nodes, though one daemon uses them so far.
+"""The tables of the ledger on PostgreSQL. They are designed for several nodes, but only one daemon uses them so far.
 
-A run that is under way stands in its job's row; its row in `slots` is written once, at its end. Every name is written
-with its schema, since a pooler in transaction mode keeps no search_path. A change adds, and is another version;
-`meta.oldest_reader` says from which version of Tocsin's tables on a program can work with them.
+An unfinished run is kept in its job's row. Its row in `slots` is written once, when it ends. Statements name the schema
+of each table, because a pooler in transaction mode keeps no search_path. A change only adds to the tables, and is a new
+version. `meta.oldest_reader` is the oldest version that a program must know to use them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # psycopg is an extra
     from psycopg import Connection
 
 VERSION = 1
-LOCK = 0x70C51D  # of pg_advisory_xact_lock: who makes tables or opens the ledger does so alone
+LOCK = 0x70C51D  # of pg_advisory_xact_lock: one session at a time creates tables or opens the ledger
 
 _SCHEMA = (
     """
@@ -29,41 +29,41 @@ CREATE TABLE {s}.meta (
 CREATE TABLE {s}.nodes (
     session text PRIMARY KEY,               -- one life of a daemon
     node text NOT NULL,
-    epoch integer NOT NULL DEFAULT 1,       -- one more for each time it was given up
+    epoch integer NOT NULL DEFAULT 1,       -- how often it was given up, plus one
     state text NOT NULL CHECK (state IN ('live', 'leaving', 'left', 'dead')),
     lease_until timestamptz NOT NULL,       -- by this server's clock
-    seq bigint NOT NULL DEFAULT 0,          -- entries of this session up to here are in
+    seq bigint NOT NULL DEFAULT 0,          -- entries of this session up to here are applied
     roster text,
     version text NOT NULL DEFAULT '',
     clock_off double precision,
-    place text NOT NULL DEFAULT '',         -- which state folder of which boot: it is locked by one daemon at a time
-    began double precision,                 -- when that machine was started, by its clock; NULL where that was set
+    place text NOT NULL DEFAULT '',         -- the boot and the state folder, which one daemon at a time locks
+    began double precision,                 -- boot time of that machine, by its clock; NULL if the clock was set
     joined timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 20)""",
     "CREATE UNIQUE INDEX nodes_node ON {s}.nodes (node) WHERE state IN ('live', 'leaving')",
     """
 CREATE TABLE {s}.jobs (
     job text PRIMARY KEY,
-    schedule text,                          -- NULL: not enrolled, here for a run that is under way
-    generation bigint NOT NULL DEFAULT 0,   -- the load of the job file that named it last
+    schedule text,                          -- NULL: not enrolled, only kept for an unfinished run
+    generation bigint NOT NULL DEFAULT 0,   -- the last load of the job file that named it
     owner text,                             -- session:epoch
     last_due double precision NOT NULL DEFAULT 0,
     paused boolean NOT NULL DEFAULT false,
     since double precision NOT NULL DEFAULT 0,
-    open_by text,                           -- session/child that was granted the run that is under way
+    open_by text,                           -- session/child that was granted the unfinished run
     open_due double precision, open_attempt integer, open_run text, open_trigger text,
     last_outcome text, last_detail text NOT NULL DEFAULT '',
     last_run double precision, last_success double precision,
     failures integer NOT NULL DEFAULT 0,
-    more jsonb NOT NULL DEFAULT '{{}}'      -- what else is remembered of a job
+    more jsonb NOT NULL DEFAULT '{{}}'      -- the other fields of JobRecord
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)""",
     """
 CREATE TABLE {s}.slots (
     id bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
     job text NOT NULL,
-    due double precision NOT NULL,          -- Unix time; of a run of slots, the first
+    due double precision NOT NULL,          -- Unix time; of a series of slots, the first
     attempt integer NOT NULL DEFAULT 0,
-    last double precision NOT NULL,         -- of a run of slots, the last; else = due
+    last double precision NOT NULL,         -- of a series of slots, the last; else = due
     count integer NOT NULL DEFAULT 1,
     state text NOT NULL CHECK (state IN ('finished', 'skipped', 'missed')),
     reason text, trigger text, run_id text, node text,
@@ -83,11 +83,11 @@ CREATE TABLE {s}.news (
     "INSERT INTO {s}.meta (schema, oldest_reader) VALUES (1, 1)",
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}  # from the version to the next; they only add
+MIGRATIONS: dict[int, tuple[str, ...]] = {}  # by the version that each starts from; they only add
 
 
 def set_up(db: Connection[Any], schema: str) -> None:
-    """Makes the tables, or brings them up to date, within a transaction that holds LOCK. Raises Unusable."""
+    """Create or upgrade the tables, in a transaction that holds LOCK. Raises Unusable."""
     quoted = f'"{schema}"'
     (there,) = _row(db, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
     if not there:
@@ -106,7 +106,7 @@ def set_up(db: Connection[Any], schema: str) -> None:
 
 
 def check(db: Connection[Any], schema: str) -> None:
-    """Raises Unusable where a newer Tocsin made the tables, and this one cannot work with them."""
+    """Raise Unusable if a newer Tocsin made the tables and this one cannot use them."""
     version, oldest = _row(db, f'SELECT schema, oldest_reader FROM "{schema}".meta')
     if oldest > VERSION:
         raise Unusable(

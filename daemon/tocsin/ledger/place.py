@@ -1,4 +1,4 @@
-"""Where a daemon runs, as far as its state folder tells: what a later daemon at the same place knows of it."""
+"""Identifies the place of a daemon: its state folder, on one boot of one machine."""
 
 import os
 import uuid
@@ -8,13 +8,16 @@ from tocsin import files
 
 FILE = "place"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_SIZE = 100  # bytes: more is some other file
+_SIZE = 100  # bytes: a longer file is not ours
 
 
 def place_of(folder: Path) -> str:
-    """The same for two daemons only where the second held the folder's lock after the first, on one boot of one
-    machine: then the first is over. "" would be nobody's. The word in the folder tells apart containers whose kernel
-    counts devices and files alike. Raises OSError."""
+    """Return the name of the place. Raises OSError.
+
+    Two daemons have the same name only if the second locked the folder after the first, on the same boot of the same
+    machine. Then the first has ended. A random word in the folder tells containers apart whose folders have the same
+    device and inode.
+    """
     file = folder / FILE
     status = os.stat(folder)
     if not files.make_own(file):

@@ -1,8 +1,8 @@
-"""The ledger on PostgreSQL: one daemon in each schema, which a lease on the server's clock holds.
+"""The ledger on PostgreSQL. One daemon at a time uses a schema: it holds a lease, by the server's clock.
 
-Each transaction first locks the daemon's own row in `nodes`. Who gives a daemon up changes that row, so a transaction
-of a daemon that was given up finds none, and nothing of it is written. The entries that are in are counted in the same
-row: after a connection that broke at COMMIT the same entries are sent again, and what was committed is known by it.
+Each transaction first locks the daemon's own row in `nodes`. A session that gives up a daemon changes that row. So a
+daemon that was given up no longer finds its row, and its transaction writes nothing. The row also counts the applied
+entries: if the connection breaks at COMMIT, the entries are sent again, and the count tells which were committed.
 """
 
 import time
@@ -22,30 +22,32 @@ from tocsin.ledger.statements import Statements, job_row
 from tocsin.ledger.store import Held, Passing, Unusable
 from tocsin.timestamps import began
 
-BEAT = 1.0  # seconds without a transaction after which the lease is renewed: it lasts three
-STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
+BEAT = 1.0  # seconds without a transaction before the lease is renewed; it lasts three
+STEP = 0.05  # seconds: if `began` differs by more, the clock was set
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction
-PRUNE_EVERY = 600.0  # seconds between looks for rows older than `retention`
-CONTACT = 3.0  # seconds of contact before another is given up: after an outage it must have had time to renew
-ANOTHER = 10.0  # seconds to wait for a daemon on another node to end: it may be just going
-NAMESAKE = 300.0  # seconds to wait for one of the same node's name: a deploy that overlaps takes that long
+PRUNE_EVERY = 600.0  # seconds between deletions of rows older than `retention`
+CONTACT = 3.0  # seconds of contact before another daemon is given up: after an outage it needs time to renew its lease
+ANOTHER = 10.0  # seconds to wait for a daemon on another node, which may be stopping
+NAMESAKE = 300.0  # seconds to wait for a daemon with this node's name: an overlapping deploy takes that long
 T = TypeVar("T")
 DIED = "the daemon died while it ran; whether the app did the work is unknown"
 
 
 class Waiting(Passing):
-    """The schema is another daemon's."""
+    """Another daemon holds the schema."""
 
 
 class Opener:
-    """Opens the ledger for one session; called again until it is open. `place` names the state folder, which one daemon
-    at a time holds: what stands there of an earlier session is over for sure. `node` is this machine's name."""
+    """Opens the ledger for one session. It is called until that works. `node` is this machine's name.
+
+    `place` names the state folder, which one daemon at a time holds: an earlier session at the same place has ended.
+    """
 
     def __init__(self, ledger: Postgres, node: str, place: str, session: str, retention: float) -> None:
         self._ledger, self._node, self._place = ledger, node, place
         self._session, self._retention = session, retention
-        self._since: float | None = None  # monotonic: when another was first found to hold the schema
-        self._seen: tuple[str, float] | None = None  # whose lease had run out, and since when it is watched
+        self._since: float | None = None  # monotonic: when it first found that another daemon holds the schema
+        self._seen: tuple[str, float] | None = None  # a session whose lease had expired, and since when it is watched
 
     def __call__(self) -> "PostgresLedger":
         """Raises Passing and Unusable."""
@@ -55,7 +57,7 @@ class Opener:
         except BaseException as error:
             link.close()
             if not isinstance(error, Waiting):
-                self._seen = None  # contact was lost, so nobody else had any for sure
+                self._seen = None  # contact was lost, perhaps for the other daemon too
             raise
 
     def _open(self, link: Link) -> "PostgresLedger":
@@ -86,7 +88,7 @@ class Opener:
         return PostgresLedger(link, sql, self._node, self._place, self._session, epoch, seq, before, self._retention)
 
     def _is_over(self, session: str, lapsed: bool) -> bool:
-        """Whether its lease has run out, and it has not renewed it since though it could have."""
+        """Whether its lease has expired, and it has not renewed it though it had the time to."""
         if not lapsed:
             self._seen = None
             return False
@@ -130,14 +132,14 @@ class PostgresLedger:
     def name(self) -> str:
         return str(self._link.ledger)
 
-    def stopped(self, now: float) -> None:  # noqa: ARG002  the lease is the server's
+    def stopped(self, now: float) -> None:  # noqa: ARG002  the lease uses the server's clock
         with self._link.transaction() as db:
             db.execute(self._sql.leave, (self.session,))
 
     def close(self) -> None:
         self._link.close()
 
-    # ---- while nothing is to be committed
+    # ---- while there is nothing to commit
 
     def idle(self, now: float) -> float:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
@@ -166,8 +168,8 @@ class PostgresLedger:
     # ---- writing
 
     def recover(self, now: float) -> list[Finished]:
-        """A slot whose instant is still to come was not called, where it is known that the earlier daemon is over and
-        that the clock was not set meanwhile: it is free."""
+        """Record unfinished runs as lost. But if the instant of a slot is still to come, no call was made, and the slot
+        is free again: provided that the earlier daemon has ended, and that the clock was not set meanwhile."""
         gone = []
         with self._link.transaction() as db:
             self._fence(db)
@@ -194,7 +196,7 @@ class PostgresLedger:
         return self._anew(lambda: self._commit(entries))
 
     def _anew(self, work: Callable[[], T]) -> T:
-        """Once more where the server has closed the connection meanwhile, at its restart."""
+        """Do the work, and once more if the server had closed the connection meanwhile, as at its restart."""
         was_open = self._link.is_open
         try:
             return work()
@@ -215,7 +217,7 @@ class PostgresLedger:
         return answers
 
     def _read(self, db: Connection[Any], entries: Sequence[Entry]) -> tuple[int, Books]:
-        """All that the entries touch, in one trip to the server."""
+        """Read all that the entries touch, in one round trip to the server."""
         bodies = [entry.body for entry in entries]
         everything = any(isinstance(body, Enrolled) for body in bodies)
         names = None if everything else {body.job for body in bodies if not isinstance(body, Enrolled)}

@@ -1,10 +1,9 @@
-"""Room on the volume: what was committed must reach the database while its file can still grow.
+"""Room on the volume: committed entries must get into the database while its file can still grow.
 
-A commit appends to the -wal file. A checkpoint copies what that file holds into the database; after a whole one the
-next commit uses the -wal file again from its start (sqlite.org/wal.html). SQLite makes one by itself at 1,000 pages
-(4 MB). A small volume is full before that, and then the database cannot grow by what the -wal file holds: no
-checkpoint works until somebody makes room. So where room is short, one is made after each commit, and the -wal file
-is cut off.
+A commit appends to the -wal file. A checkpoint copies that file into the database; after a complete one the next commit
+starts at the beginning of the -wal file again (sqlite.org/wal.html). By itself SQLite makes a checkpoint at 1,000 pages
+(4 MB). A small volume is full before that. Then the database cannot grow, and no checkpoint works until somebody makes
+room. So when room is short, each commit is followed by a checkpoint that also truncates the -wal file.
 """
 
 import os
@@ -14,24 +13,24 @@ from pathlib import Path
 from tocsin import log
 from tocsin.ledger.store import Passing
 
-WAL_KEPT = 4 * 1024 * 1024  # bytes of the -wal file that are kept for the next commits: its size under steady load
-SHORT = 4 * WAL_KEPT  # bytes free: less, and the -wal file with one large transaction could fill the volume
-FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # the second where a quota or a limit of the process is reached
+WAL_KEPT = 4 * 1024 * 1024  # bytes of the -wal file kept for the next commits: its size under steady load
+SHORT = 4 * WAL_KEPT  # bytes free: with less, the -wal file of one large transaction could fill the volume
+FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # the second comes from a quota or a limit of the process
 
 
 def is_short(file: Path) -> bool:
-    """Whether the volume of the file has little room left."""
+    """Whether the file's volume has little room left."""
     volume = os.statvfs(file.parent)
     return volume.f_bavail * volume.f_frsize < SHORT
 
 
 def checkpoint(db: sqlite3.Connection) -> None:
-    """Copy what was committed into the database, as far as no reader needs it otherwise. Never waits for one."""
+    """Copy committed entries into the database, except what a reader still needs. Never waits for a reader."""
     _checkpoint(db, "PASSIVE")
 
 
 def give_back(db: sqlite3.Connection) -> bool:
-    """The same, and give the volume back what the -wal file took; whether that worked. Never waits for a reader."""
+    """Make a checkpoint and truncate the -wal file. Returns whether that worked. Never waits for a reader."""
     (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
     db.execute("PRAGMA busy_timeout = 0")
     try:
@@ -41,14 +40,14 @@ def give_back(db: sqlite3.Connection) -> bool:
 
 
 def made_after(error: Passing, db: sqlite3.Connection) -> bool:
-    """Whether the error says that the volume is full, and some room could be given back to it."""
+    """If the error says that the volume is full, try to free some of it. Returns whether that worked."""
     return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in FULL and give_back(db)
 
 
 def _checkpoint(db: sqlite3.Connection, kind: str) -> bool:
     try:
         ((busy, _, _),) = db.execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
-    except sqlite3.OperationalError as error:  # the volume is full: nothing is lost, and the next one may work
+    except sqlite3.OperationalError as error:  # the volume is full: nothing is lost, and the next checkpoint may work
         log.debug("cannot copy committed entries into the ledger's database yet", why=str(error))
         return False
     return not busy

@@ -1,16 +1,16 @@
-"""The tables of the ledger in SQLite. A change is another version, and needs a way there from each before it."""
+"""The tables of the ledger in SQLite. Each change is a new version, with a migration from the version before."""
 
 VERSION = 6  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
     job TEXT NOT NULL,
-    due REAL NOT NULL,                    -- Unix time; of a run of slots, the first
-    attempt INTEGER NOT NULL DEFAULT 0,   -- of delivery: more than 0 only with at-least-once
-    last REAL NOT NULL,                   -- of a run of slots, the last; else = due
+    due REAL NOT NULL,                    -- Unix time; of a series of slots, the first
+    attempt INTEGER NOT NULL DEFAULT 0,   -- delivery: more than 0 only with at-least-once
+    last REAL NOT NULL,                   -- of a series of slots, the last; else = due
     count INTEGER NOT NULL DEFAULT 1,     -- slots in this row
     state TEXT NOT NULL CHECK (state IN ('started', 'finished', 'skipped', 'missed')),
-    reason TEXT,                          -- of skipped and missed: overlap, paused, missed
+    reason TEXT,                          -- if skipped or missed: overlap, paused, missed
     trigger TEXT,
     run_id TEXT,
     owner TEXT,                           -- session/child that was granted the slot
@@ -23,7 +23,7 @@ CREATE INDEX slots_run ON slots (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX slots_trouble ON slots (due) WHERE state != 'started' AND outcome IS NOT 'success';
 CREATE INDEX slots_trouble_of ON slots (job, due) WHERE state != 'started' AND outcome IS NOT 'success';
 CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
-CREATE TABLE replies (                    -- what is kept of them, for a shorter time than the slots
+CREATE TABLE replies (                    -- kept for a shorter time than the slots
     job TEXT NOT NULL, due REAL NOT NULL, attempt INTEGER NOT NULL,
     finished REAL NOT NULL, reply TEXT NOT NULL,
     PRIMARY KEY (job, due, attempt)
@@ -32,28 +32,28 @@ CREATE INDEX replies_finished ON replies (finished);
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY,
     schedule TEXT NOT NULL,
-    roster INTEGER NOT NULL,              -- the generation, which is the load of the job file, that named it last
+    roster INTEGER NOT NULL,              -- the last generation (load of the job file) that named it
     last_due REAL NOT NULL,               -- slots up to here are accounted for
     paused INTEGER NOT NULL DEFAULT 0,
     last_outcome TEXT, last_detail TEXT NOT NULL DEFAULT '', last_run REAL, last_success REAL,
     consecutive_failures INTEGER NOT NULL DEFAULT 0,
-    since REAL NOT NULL DEFAULT 0,        -- from when on a success is expected: first seen, defined anew, resumed
+    since REAL NOT NULL DEFAULT 0,        -- since when a success is expected: first seen, changed or resumed
     unreachable INTEGER NOT NULL DEFAULT 0,  -- whether the last run got no answer from the app
     paused_since REAL,
-    missed_at REAL,                       -- when slots were last found to be missed, in whose place none was caught up
-    counts TEXT NOT NULL DEFAULT '{}',    -- runs and slots by fate, as JSON; what is pruned stays counted
-    totals TEXT NOT NULL DEFAULT '{}'     -- sums of what replies reported, as JSON; likewise
+    missed_at REAL,                       -- when slots were last found to be missed without a catch-up
+    counts TEXT NOT NULL DEFAULT '{}',    -- runs and slots by outcome, as JSON; deleted rows stay counted
+    totals TEXT NOT NULL DEFAULT '{}'     -- sums of the values in replies, as JSON; likewise
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE progress (                   -- entries of this session up to seq are in
+CREATE TABLE progress (                   -- entries of this session up to seq are applied
     one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
-    stopped REAL,                         -- when this session was ended in order; NULL while it lasts, or if it died
-    began REAL                            -- when the machine was started, by the clock; NULL where that was set while
-                                          -- a run was open
+    stopped REAL,                         -- when this session ended cleanly; NULL while it lasts or if it died
+    began REAL                            -- boot time of the machine, by its clock; NULL if the clock was set while
+                                          -- a run was unfinished
 ) STRICT;
 INSERT INTO progress VALUES (1, '', 0, NULL, NULL);
 """
 
-MIGRATIONS = {  # from the version to the next
+MIGRATIONS = {  # by the version that each starts from
     1: """
 ALTER TABLE jobs ADD COLUMN since REAL NOT NULL DEFAULT 0;
 UPDATE jobs SET since = strftime('%s', 'now');

@@ -1,4 +1,4 @@
-"""The table `slots`: a row for each slot, or for each run of slots that did not run for one reason."""
+"""The table `slots`: a row for each slot, or for a series of slots that did not run for the same reason."""
 
 import sqlite3
 
@@ -9,7 +9,7 @@ from tocsin.ipc.job import Ask, Finished, Release, Skipped
 
 
 def take(db: sqlite3.Connection, ask: Ask) -> bool:
-    """Whether the slot was free; it is the asker's now."""
+    """Insert the slot as started by the asker. Returns False if it has a row already."""
     return (
         db.execute(
             "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id, owner)"
@@ -21,7 +21,7 @@ def take(db: sqlite3.Connection, ask: Ask) -> bool:
 
 
 def why_not(db: sqlite3.Connection, ask: Ask) -> str | None:
-    """Why the asker does not have this slot; None where it has."""
+    """Return why the asker does not have this slot, or None if it has."""
     row = db.execute(
         "SELECT state, owner FROM slots WHERE job = ? AND due = ? AND attempt = ?", (ask.job, ask.due, ask.attempt)
     ).fetchone()
@@ -30,7 +30,7 @@ def why_not(db: sqlite3.Connection, ask: Ask) -> str | None:
 
 
 def release(db: sqlite3.Connection, body: Release) -> bool:
-    """Whether it was its owner's, and is free now."""
+    """Free the slot. Returns False if the owner did not have it."""
     return (
         db.execute(
             "DELETE FROM slots WHERE job = ? AND due = ? AND attempt = ? AND owner = ? AND state = 'started'",
@@ -64,14 +64,14 @@ def keep_reply(db: sqlite3.Connection, run: Finished) -> None:
 
 def skip(db: sqlite3.Connection, body: Skipped) -> None:
     values = {**asdict(body), "state": "missed" if body.reason == "missed" else "skipped"}
-    withdrawn = db.execute(  # asked for, but not called after all
+    withdrawn = db.execute(  # the job asked for this slot, but did not call
         "UPDATE slots SET state = :state, reason = :reason, detail = :detail, owner = NULL"
         " WHERE job = :job AND due = :first AND state = 'started'",
         values,
     ).rowcount
     if withdrawn:
         return
-    continued = db.execute(  # the same as the row before it
+    continued = db.execute(  # the row before has the same reason
         "UPDATE slots SET last = :last, count = count + :count WHERE job = :job"
         " AND due = (SELECT max(due) FROM slots WHERE job = :job)"
         " AND last < :first AND state = :state AND reason = :reason AND detail = :detail",

@@ -1,7 +1,7 @@
-"""The ledger in SQLite: one row for each slot, or for each run of slots that did not run for one reason.
+"""The ledger in SQLite: one row for each slot, or for a series of slots that did not run for the same reason.
 
-One process writes, in WAL mode with synchronous=FULL: what was committed survives a power cut
-(sqlite.org/pragma.html#pragma_synchronous). `tocsin history` reads beside it.
+One process writes it, in WAL mode with synchronous=FULL: committed entries survive a power cut
+(sqlite.org/pragma.html#pragma_synchronous). `tocsin history` reads it at the same time.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from tocsin.timestamps import began
 
 FILE = "ledger.sqlite"
 BUSY_TIMEOUT = 5.0  # seconds to wait for a reader's lock (a backup, a checkpoint)
-PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # worth a new try
+PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # worth a retry
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
+STEP = 0.05  # seconds: if `began` differs by more, the clock was set
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction: a few milliseconds
-PRUNE_EVERY = 600.0  # seconds between looks for rows older than `retention`
-LOOK_EVERY = 5.0  # seconds between looks at the files while nothing is to be committed
+PRUNE_EVERY = 600.0  # seconds between deletions of rows older than `retention`
+LOOK_EVERY = 5.0  # seconds between checks of the files while there is nothing to commit
 
 
 class SqliteLedger:
@@ -40,7 +40,7 @@ class SqliteLedger:
         self._retention = retention
         self._replies = min(retention, replies)
         self._next_prune = 0.0
-        self._copied = 0  # changes that the database had taken over when nothing was to be committed
+        self._copied = 0  # changes that the last checkpoint copied
         try:
             make_ready(self.file)
             self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
@@ -59,7 +59,7 @@ class SqliteLedger:
             raise Unusable(f"cannot open the ledger {self.file}: {why}") from error
         except sqlite3.DatabaseError as error:
             raise Unusable(what_to_do(self.file, error)) from error
-        except OSError as error:  # the file of another user, perhaps
+        except OSError as error:  # perhaps the file belongs to another user
             why = f"{error.strerror}{' (may this user write it?)' * isinstance(error, PermissionError)}"
             raise Unusable(f"cannot open the ledger {error.filename or self.file}: {why}") from error
 
@@ -94,11 +94,11 @@ class SqliteLedger:
             self._db.execute("UPDATE progress SET stopped = ?", (now,))
 
     def close(self) -> None:
-        """Leaves one file behind, without -wal and -shm: easier to copy."""
+        """Close the database. SQLite then removes its -wal and -shm files, so that one file is left to copy."""
         if self._db not in abandoned:
             self._db.close()
 
-    # ---- while nothing is to be committed
+    # ---- while there is nothing to commit
 
     def idle(self, now: float) -> float:
         self.look()
@@ -109,7 +109,7 @@ class SqliteLedger:
             pruned = 0
             try:
                 pruned = max(self.prune(now - self._retention), self.prune_replies(now - self._replies))
-            except sqlite3.DatabaseError as error:  # damage among them too: what is written from now on may be well
+            except sqlite3.DatabaseError as error:  # even damage: new entries may still be fine
                 log.warning("cannot delete old rows of the ledger", why=str(error))
             self._next_prune = now + PRUNE_EVERY
             if pruned == PRUNE_AT_ONCE:
@@ -118,7 +118,7 @@ class SqliteLedger:
         return min(LOOK_EVERY, self._next_prune - now)
 
     def look(self) -> None:
-        """Raises Moved where what is committed would go into files that nobody can find any more."""
+        """Raise Moved if the database's files were deleted or replaced: nobody could find new entries."""
         if not self._files.are_there():
             abandoned.append(self._db)
             raise Moved(f"{self.file} (or its -wal or -shm file) was deleted or replaced while it was in use")
@@ -126,10 +126,11 @@ class SqliteLedger:
     # ---- writing
 
     def recover(self, now: float) -> list[Finished]:
-        """A slot whose instant is still to come was not called: it is free, unless the clock was set meanwhile.
+        """Record unfinished runs as lost. A slot whose instant is still to come is free again if the clock was not set.
 
-        Without that a crash would count the slots of the next two seconds as lost, which are asked for ahead, and fail
-        jobs that were never called; and to free one that a clock set back only seems to have ahead would call it twice.
+        Jobs ask up to two seconds ahead. After a crash these slots would count as lost, and jobs that were never called
+        would fail. But if the clock was set back, a slot that was called may seem to be still to come, and would be
+        called twice.
         """
         detail = "the daemon died while it ran; whether the app did the work is unknown"
         lost = []
@@ -194,7 +195,8 @@ class SqliteLedger:
             raise
 
     def prune(self, before: float) -> int:
-        """Delete some rows of slots that ended before then; returns how many. Call again while it is many."""
+        """Delete rows of slots that ended before this Unix time. Returns how many. PRUNE_AT_ONCE means that more may be
+        left."""
         return self._db.execute(
             "DELETE FROM slots WHERE (job, due, attempt) IN (SELECT job, due, attempt FROM slots"
             " WHERE due < :before AND last < :before AND state != 'started' LIMIT :most)",
@@ -202,7 +204,7 @@ class SqliteLedger:
         ).rowcount
 
     def prune_replies(self, before: float) -> int:
-        """The same for replies."""
+        """Delete replies like `prune`."""
         return self._db.execute(
             "DELETE FROM replies WHERE (job, due, attempt) IN"
             " (SELECT job, due, attempt FROM replies WHERE finished < ? LIMIT ?)",
@@ -233,7 +235,7 @@ class SqliteLedger:
         return None
 
     def _ask(self, ask: Ask, *, new: bool) -> Grant | Deny:
-        """One that came before is only answered again: its slot may have been released since."""
+        """Grant or deny a slot. An entry that was applied before is only answered: its slot may be free again."""
         if new and slots.take(self._db, ask):
             self._jobs.apply(ask)
         elif why := slots.why_not(self._db, ask):

@@ -1,7 +1,7 @@
 """Finds slots in a ledger in SQLite, newest first.
 
-A question may have any filter. What an index serves is found at once: the job, the time, and with them whatever is no
-success. For the rest rows are looked through, for a bounded time: then the answer says from where to go on.
+A question may have any filter. An index serves a filter by job, by time, or for whatever is not a success. For other
+filters it looks through the rows for a limited time. Then the answer says where to continue.
 """
 
 import json
@@ -14,21 +14,21 @@ from tocsin.ipc.history import AT_MOST, FAILED, OneRun, Place, Question, Row, Sl
 from tocsin.ipc.types import NotRunReason
 from tocsin.ledger.store import Found
 
-LOOK_THROUGH = 0.05  # seconds: the page is there within 0.1
-AT_ONCE = 2_000  # rows looked through between looks at the clock
+LOOK_THROUGH = 0.05  # seconds: the page must be there within 0.1
+AT_ONCE = 2_000  # rows between looks at the clock
 
 _COLUMNS = (
     "job, due, last, count, coalesce(outcome, reason, 'running') AS fate, attempt, detail, run_id, trigger, status,"
     " started, finished, lateness, duration, reported"
 )
 _REPLY = "SELECT reply FROM replies AS r WHERE (r.job, r.due, r.attempt) = (slots.job, slots.due, slots.attempt)"
-_TROUBLE = "state != 'started' AND outcome IS NOT 'success'"  # as written in the indexes `slots_trouble…`
-_RUN_ORDER = "ORDER BY job DESC, due DESC, attempt DESC"  # as the index `slots_run` has them
+_TROUBLE = "state != 'started' AND outcome IS NOT 'success'"  # as in the indexes `slots_trouble…`
+_RUN_ORDER = "ORDER BY job DESC, due DESC, attempt DESC"  # the order of the index `slots_run`
 _ORDER = "ORDER BY due DESC, job DESC, attempt DESC"
 
 
 def find(db: sqlite3.Connection, question: Question, node: str, clock: Callable[[], float] = time.monotonic) -> Found:
-    """`node` is where all of it ran: this ledger is of one machine. Raises sqlite3.Error."""
+    """Find slots. `node` is the name of the machine, which is the same for all rows. Raises sqlite3.Error."""
     db.row_factory = sqlite3.Row
     if isinstance(question, OneRun):
         rows = db.execute(
@@ -51,7 +51,7 @@ def _slots(db: sqlite3.Connection, wanted: Slots, node: str, ends: float, clock:
         here = [*indexed, *_before(before)]
         place = _place(before)
         edge = None
-        if others:  # the last of the rows that are looked through this time
+        if others:  # the last row that is looked at this time
             edge = db.execute(
                 f"SELECT due, job, attempt FROM slots WHERE {' AND '.join(here)} {_ORDER} LIMIT 1 OFFSET {AT_ONCE - 1}",
                 values | place,
@@ -76,7 +76,7 @@ def _slots(db: sqlite3.Connection, wanted: Slots, node: str, ends: float, clock:
 
 
 def _conditions(wanted: Slots) -> tuple[list[str], list[str]]:
-    """Those that an index serves, and the others."""
+    """Split the conditions into those that an index serves and the others."""
     indexed, others = ["1"], []
     if wanted.job is not None:
         indexed.append("job = :job")
@@ -105,7 +105,7 @@ def _conditions(wanted: Slots) -> tuple[list[str], list[str]]:
 
 
 def _before(place: Place | None) -> list[str]:
-    """The comparison of `due` alone is what an index starts from where the job is given."""
+    """Return the conditions for the rows before this place. With a job, the index uses the comparison of `due`."""
     return ["(due, job, attempt) < (:at_due, :at_job, :at_attempt)", "due <= :at_due"] if place else []
 
 

@@ -1,4 +1,4 @@
-"""Reads a ledger in SQLite while another connection writes it: for the pages, `tocsin history` and the doctor."""
+"""Reads a ledger in SQLite while the daemon writes it: for the pages, `tocsin history` and `tocsin doctor`."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from tocsin.ledger.sqlite import BUSY_TIMEOUT, FILE
 from tocsin.ledger.store import Absent, Examined, Found, Unreadable
 
 STEP = 10_000  # SQLite instructions between looks at the clock
-LONGEST = 2.0  # seconds of one search: its asker waits for little more
+LONGEST = 2.0  # seconds for one search: the asker waits only a little longer
 
 
 class SqliteReader:
@@ -67,7 +67,7 @@ class SqliteReader:
             raise Unreadable(str(error)) from error
 
     def examine(self, seconds: float) -> Examined:
-        """Reads it through (PRAGMA quick_check)."""
+        """Check the whole file (PRAGMA quick_check)."""
         if not self._file.exists():
             return Examined("absent", "does not exist yet; the daemon creates it at its first start")
         size = self._file.stat().st_size
@@ -97,7 +97,7 @@ def _give_up_at(db: sqlite3.Connection, end: float) -> None:
 def _examined(db: sqlite3.Connection, seconds: float, size: int) -> Examined:
     _give_up_at(db, time.monotonic() + seconds)
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if not 0 < version <= schema.VERSION:  # an earlier one is brought up to date at the next start
+    if not 0 < version <= schema.VERSION:  # the next start upgrades an earlier version
         advice = "use the Tocsin version that wrote it" if version > schema.VERSION else "is it a ledger? move it away"
         return Examined("unusable", f"has schema {version}, and this Tocsin knows {schema.VERSION}", advice)
     succeeded: frozenset[str] = frozenset()

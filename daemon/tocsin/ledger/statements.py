@@ -1,4 +1,4 @@
-"""The statements of the ledger on PostgreSQL: a few for a thousand entries, with every name's schema."""
+"""The SQL statements of the ledger on PostgreSQL: a few for a thousand entries. Each names the tables' schema."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, cast
@@ -13,7 +13,7 @@ from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Trigger
 from tocsin.ledger.books import JobRow, Key, SlotRow, storable
 
-LEASE = "interval '3 seconds'"  # by the server's clock: from then on another session may give this one up
+LEASE = "interval '3 seconds'"  # by the server's clock: after that another session may give this one up
 
 _SLOT = {  # column -> type
     "job": "text", "due": "float8", "attempt": "int4", "last": "float8", "count": "int4", "state": "text",
@@ -30,12 +30,12 @@ _JOB = {
     "more": "jsonb",
     "open_by": "text", "open_due": "float8", "open_attempt": "int4", "open_run": "text", "open_trigger": "text",
 }  # fmt: skip
-_RECORD = {  # column -> field of JobRecord; `more` has the others, so that a new one needs no column
+_RECORD = {  # column -> field of JobRecord; the column `more` has the others, so that a new field needs no column
     "last_due": "accounted", "since": "since", "paused": "paused", "last_outcome": "last_outcome",
     "last_detail": "last_detail", "last_run": "last_run", "last_success": "last_success",
     "failures": "consecutive_failures",
 }  # fmt: skip
-_UNKNOWN = JobRecord(0)  # what the row of a job that is not enrolled says
+_UNKNOWN = JobRecord(0)  # for the row of a job that is not enrolled
 
 
 class Statements:
@@ -101,10 +101,10 @@ class Statements:
         )
         self._pruned = f"UPDATE {s}.meta SET pruned_at = clock_timestamp()"
 
-    # ---- reading; `execute` is answered when the rows are fetched
+    # ---- reading (in a pipeline: the answers come when the rows are fetched)
 
     def jobs(self, db: Connection[Any], names: Collection[str] | None) -> Cursor[Any]:
-        """Of these names; None: of all; those with a run that is under way."""
+        """Select the jobs of these names, or all if None, and all jobs with an unfinished run."""
         if names is None:
             return db.execute(self._jobs)
         return db.execute(f"{self._jobs} WHERE job = ANY(%s)", (list(names),))
@@ -147,7 +147,7 @@ class Statements:
             db.execute(self._insert_jobs, _columns(made, _JOB))
 
     def prune(self, db: Connection[Any], before: float, most: int) -> int:
-        """How many rows of slots that ended before then were deleted."""
+        """Delete rows of slots that ended before this Unix time. Returns how many."""
         (gone,) = db.execute(self._prune, (before, before, most)).fetchone() or (0,)
         db.execute(self._pruned)
         return int(gone)
@@ -176,17 +176,17 @@ def _job_values(name: str, job: JobRow) -> tuple[Any, ...]:
 
 
 def _arrays(types: dict[str, str]) -> str:
-    """For `unnest`; JSON goes as text."""
+    """The parameters of `unnest`. JSON is sent as text."""
     return ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types.values())
 
 
 def _cast(types: dict[str, str], source: str) -> str:
-    """What `unnest` made of them."""
+    """The columns that `unnest` returns."""
     return ", ".join(f"{source}.{name}{'::jsonb' * (kind == 'jsonb')}" for name, kind in types.items())
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], types: dict[str, str]) -> list[list[Any]]:
-    """The rows as one array for each column; psycopg takes no array of integers and floats."""
+    """Turn rows into one array for each column. psycopg does not accept an array that mixes integers and floats."""
     columns = list(map(list, zip(*rows, strict=True)))
     for number, kind in enumerate(types.values()):
         if kind == "float8":

@@ -1,6 +1,6 @@
-"""What the ledger's process, the commands and the doctor need of a store, whichever keeps the slots.
+"""The interface of a store, for the ledger's process, the commands and the doctor.
 
-A new store is one more class that fits `Store`, one that fits `Reader`, and a line in `stores.py`.
+A new store needs a class that implements `Store`, one that implements `Reader`, and a line in `stores.py`.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ class Passing(Exception):
 
 
 class Unusable(Exception):
-    """The store cannot serve as a ledger, and no retry will mend that."""
+    """The store cannot serve as a ledger, and no retry helps."""
 
 
 class Held(Unusable):
-    """Another daemon has the ledger."""
+    """Another daemon holds the ledger."""
 
 
 class Moved(Exception):
@@ -29,7 +29,7 @@ class Moved(Exception):
 
 
 class Absent(Exception):
-    """There is no ledger to read yet."""
+    """The ledger does not exist yet."""
 
 
 class Unreadable(Exception):
@@ -37,47 +37,47 @@ class Unreadable(Exception):
 
 
 class Store(Protocol):
-    """The ledger of one daemon, opened to write. To open one raises Passing and Unusable, and so does each method.
+    """The ledger of one daemon, opened for writing. Opening it raises Passing and Unusable, and so does each method.
 
-    Entries are numbered within a session, which is one life of the daemon, and applied once.
+    Entries are numbered within a session, which is one start of the daemon. Each is applied once.
     """
 
     @property
     def name(self) -> str:
-        """What people know it by, for messages: a path, or an address without its password."""
+        """Its name in messages: a path, or an address without the password."""
 
     @property
     def seq(self) -> int:
-        """The last entry of this session that is durable."""
+        """The last committed entry of this session."""
 
     @property
     def before(self) -> str | None:
-        """What kept slots from running until this session began, or None where nothing did."""
+        """Why no slots ran before this session. None for the first session, or if only this process started again."""
 
     def recover(self, now: float) -> list[Finished]:
-        """Mark the runs that an earlier session left open as lost, and return them. `now` is Unix time."""
+        """Record the runs that an earlier session left unfinished as lost, and return them. `now` is Unix time."""
 
     def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
-        """Apply the entries in one transaction, and return the answers that they get.
+        """Apply the entries in one transaction, and return the answers.
 
-        Where it raises Passing nothing was applied, and the same entries may come again. Raises Moved, too.
+        May also raise Moved. If it raises Passing, call it again with the same entries.
         """
 
     def idle(self, now: float) -> float:
-        """Do some of what can wait (delete old rows, say). Called while nothing is to be committed.
+        """Do some work that can wait, such as to delete old rows. Called while there is nothing to commit.
 
-        Returns the seconds until it wants to be called again. `now` is Unix time. Raises Passing and Moved.
+        Returns the seconds until it must be called again. `now` is Unix time. Raises Passing and Moved.
         """
 
     def stopped(self, now: float) -> None:
-        """The session ends in order."""
+        """Record that the session ends cleanly."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a look at a ledger found. `detail` says it in words, `advice` what to do about it ("" when all is well)."""
+    """The result of an examination. `detail` describes it. `advice` says what to do about it, or is ""."""
 
     verdict: Literal["absent", "sound", "busy", "unusable"]
     detail: str
@@ -88,26 +88,26 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Rows of slots, newest first, and from where to go on if there may be more."""
+    """Rows of slots, newest first, and where to continue if there may be more."""
 
     rows: Sequence[Row]
     more: Place | None = None
 
 
 class Reader(Protocol):
-    """Reads the ledger beside the process that writes it."""
+    """Reads the ledger while another process writes it."""
 
     @property
     def name(self) -> str:
-        """What people know it by, in short."""
+        """Its short name in messages."""
 
     def history(
         self, *, job: str | None = None, since: float | None = None, failed: bool = False, limit: int = 50
     ) -> list[dict[str, Any]]:
-        """The latest rows, oldest first, as dicts with the columns of `slots`. Raises Absent and Unreadable."""
+        """Return the latest rows, oldest first, as dicts with the columns of `slots`. Raises Absent and Unreadable."""
 
     def find(self, question: Question) -> Found:
-        """What the pages show, in a bounded time. Raises Absent, Unreadable and OSError."""
+        """Find slots for the pages, within a limited time. Raises Absent, Unreadable and OSError."""
 
     def examine(self, seconds: float) -> Examined:
-        """Look for damage, for so long at most. Raises PermissionError."""
+        """Look for damage for at most `seconds`. Raises PermissionError."""

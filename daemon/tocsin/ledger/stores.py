@@ -1,7 +1,7 @@
-"""Which store keeps the slots: the one place that knows them all.
+"""Chooses the store. No other module knows them all.
 
-What needs psycopg is imported when it is used, which is in the ledger's process and in commands that read: it is an
-extra, and takes memory that no other process needs.
+It imports psycopg only when it is used, in the ledger's process and in commands that read: it is an optional extra, and
+takes memory that the other processes do not need.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ HOW = "a ledger on PostgreSQL needs psycopg: pip install 'tocsin[postgres]'"
 
 
 def opener(config: Config, session: str) -> Callable[[], Store]:
-    """Opens the ledger of this configuration to write. It raises tocsin.ledger.store.Passing and Unusable, and may be
-    called again after Passing."""
+    """Return a function that opens the ledger for writing. It raises tocsin.ledger.store.Passing and Unusable. After
+    Passing, call it again."""
     if config.ledger == "sqlite":
         return lambda: SqliteLedger(config.state_dir, session, config.retention, config.replies_retention)
     try:
@@ -37,7 +37,7 @@ def opener(config: Config, session: str) -> Callable[[], Store]:
 
 
 def reader(ledger: Postgres | str, state_dir: Path, node: str = "") -> Reader:
-    """`node` is the name of this machine, where the pages show it."""
+    """Return a reader of this ledger. `node` is the name of this machine, which the pages show."""
     if not isinstance(ledger, Postgres):
         return SqliteReader(state_dir, node)
     try:
@@ -49,7 +49,7 @@ def reader(ledger: Postgres | str, state_dir: Path, node: str = "") -> Reader:
 
 @dataclass(frozen=True)
 class _NoReader:
-    """A `Reader` of what cannot be read."""
+    """A `Reader` of a ledger that cannot be read."""
 
     name: str
     why: str

@@ -150,7 +150,7 @@ class Jobs:
         paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
         beginning = Beginning(one.record.accounted, paused, one.why_missed, one.redelivery, gives_way, self._crowded)
         one.why_missed = "the job's process was not running"
-        job.schedule.next_due(beginning.last)  # cached before the fork, so that the child has it
+        job.schedule.next_due(beginning.accounted)  # cached before the fork, so that the child has it
         main = self._program(job)
         return lambda channel: main(channel, beginning)
 
