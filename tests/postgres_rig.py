@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import trustme
+
 from harness import PATIENCE, free_port, until
 
 POSTGRES = Path("/usr/lib/postgresql")  # where Debian puts each version, outside PATH
@@ -101,6 +103,36 @@ class Server:
         if self.process and self.process.poll() is None:
             self.end()
         shutil.rmtree(self.folder)
+
+    def standby(self) -> "Server":
+        """A copy that follows this one, not yet started."""
+        other = Server(self.user, self.password)
+        words = ["-D", str(other.folder / "data"), "-R", "-X", "stream", "-c", "fast"]
+        program = command("pg_basebackup")
+        assert program
+        source = f"{self.url}?application_name=standby"
+        made = subprocess.run(
+            [program, "-d", source, *words],
+            cwd=other.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            **self._as,
+        )
+        assert made.returncode == 0, made.stderr
+        return other
+
+    def certificate(self, leaf: trustme.LeafCert) -> dict[str, str]:
+        """The settings by which the server shows it."""
+        key, chain = self.folder / "key.pem", self.folder / "chain.pem"
+        leaf.private_key_pem.write_to_path(key)
+        chain.write_bytes(b"".join(one.bytes() for one in leaf.cert_chain_pems))
+        key.chmod(0o600)
+        for file in (key, chain):
+            if self._as:
+                os.chown(file, self._as["user"], self._as["group"])
+        return {"ssl": "on", "ssl_key_file": str(key), "ssl_cert_file": str(chain)}
 
     def psql(self, sql: str) -> subprocess.CompletedProcess[str]:
         words = ["psql", self.url, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]

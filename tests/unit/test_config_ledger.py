@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from config_rig import ENVIRONMENT, GOOD, Load, faults
 from tocsin.config import ledger_of
@@ -22,24 +23,123 @@ def on(load: Load, address: str, daemon: str = "", **environment: str) -> Postgr
     return loaded.ledger
 
 
-@pytest.mark.parametrize(("address", "parameters", "shown"), [
-    ("postgresql://u@h/db", {"user": "u", "host": "h", "dbname": "db"}, "postgresql://u@h/db"),
-    ("postgres://u:p@h:6543/db?sslmode=require",
-     {"user": "u", "host": "h", "port": "6543", "dbname": "db", "sslmode": "require"}, "postgresql://u@h:6543/db"),
-    ("postgresql://postgres.ref:p@aws-0-eu.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1",
-     {"user": "postgres.ref", "host": "aws-0-eu.pooler.supabase.com", "port": "6543", "dbname": "postgres"},
-     "postgresql://postgres.ref@aws-0-eu.pooler.supabase.com:6543/postgres"),
-    ("postgresql://u:p@ep-x.neon.tech/db?sslmode=require&channel_binding=require&options=endpoint%3Dep-x",
-     {"user": "u", "host": "ep-x.neon.tech", "dbname": "db", "sslmode": "require", "channel_binding": "require",
-      "options": "endpoint=ep-x"}, "postgresql://u@ep-x.neon.tech/db"),
-    ("postgresql://u:p@a:1,[::1]:2/db", {"user": "u", "host": "a,::1", "port": "1,2", "dbname": "db"},
-     "postgresql://u@a:1,[::1]:2/db"),
-    ("postgresql:///db?host=/run/postgresql", {"host": "/run/postgresql", "dbname": "db"},
-     "postgresql:///run/postgresql/db"),
-])  # fmt: skip
-def test_addresses_as_hosts_write_them(load: Load, address: str, parameters: dict[str, str], shown: str) -> None:
+ADDRESSES = [
+    # Supabase: direct, the pooler's session mode, its transaction mode as written for Prisma and by Vercel
+    ("postgresql://postgres:p@db.abc.supabase.co:5432/postgres",
+     {"user": "postgres", "host": "db.abc.supabase.co", "port": "5432", "dbname": "postgres"}, "p", ""),
+    ("postgresql://postgres.abc:p@aws-0-eu-central-1.pooler.supabase.com:5432/postgres",
+     {"user": "postgres.abc", "host": "aws-0-eu-central-1.pooler.supabase.com", "port": "5432",
+      "dbname": "postgres"}, "p", ""),
+    ("postgresql://postgres.abc:p@aws-0-eu.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1",
+     {"user": "postgres.abc", "host": "aws-0-eu.pooler.supabase.com", "port": "6543", "dbname": "postgres"}, "p",
+     "connection_limit, pgbouncer"),
+    ("postgres://postgres.abc:p@aws-0-eu.pooler.supabase.com:6543/postgres?sslmode=require&supa=base-pooler.x",
+     {"user": "postgres.abc", "host": "aws-0-eu.pooler.supabase.com", "port": "6543", "dbname": "postgres",
+      "sslmode": "require"}, "p", "supa"),
+    # Neon: pooled, and by a client without SNI
+    ("postgresql://u:npg_p@ep-x-pooler.us-east-2.aws.neon.tech/neondb?sslmode=require&channel_binding=require",
+     {"user": "u", "host": "ep-x-pooler.us-east-2.aws.neon.tech", "dbname": "neondb", "sslmode": "require",
+      "channel_binding": "require"}, "npg_p", ""),
+    ("postgresql://u:p@ep-x.neon.tech/db?sslmode=require&options=endpoint%3Dep-x",
+     {"user": "u", "host": "ep-x.neon.tech", "dbname": "db", "sslmode": "require", "options": "endpoint=ep-x"},
+     "p", ""),
+    # Amazon RDS, Azure, DigitalOcean, Heroku, Render, Railway
+    ("postgres://master:p%21@x.c9.eu-west-1.rds.amazonaws.com:5432/app?sslmode=require",
+     {"user": "master", "host": "x.c9.eu-west-1.rds.amazonaws.com", "port": "5432", "dbname": "app",
+      "sslmode": "require"}, "p!", ""),
+    ("postgres://me%40srv:p@srv.postgres.database.azure.com:5432/postgres?sslmode=require",
+     {"user": "me@srv", "host": "srv.postgres.database.azure.com", "port": "5432", "dbname": "postgres",
+      "sslmode": "require"}, "p", ""),
+    ("postgresql://doadmin:AVNS_p@db-postgresql-fra1-1-do-user-1-0.c.db.ondigitalocean.com:25060/db?sslmode=require",
+     {"user": "doadmin", "host": "db-postgresql-fra1-1-do-user-1-0.c.db.ondigitalocean.com", "port": "25060",
+      "dbname": "db", "sslmode": "require"}, "AVNS_p", ""),
+    ("postgres://u1:p1@ec2-1-2-3-4.eu-west-1.compute.amazonaws.com:5432/d1",
+     {"user": "u1", "host": "ec2-1-2-3-4.eu-west-1.compute.amazonaws.com", "port": "5432", "dbname": "d1"}, "p1", ""),
+    ("postgresql://u:p@dpg-abc-a/db", {"user": "u", "host": "dpg-abc-a", "dbname": "db"}, "p", ""),
+    ("postgresql://postgres:p@postgres.railway.internal:5432/railway",
+     {"user": "postgres", "host": "postgres.railway.internal", "port": "5432", "dbname": "railway"}, "p", ""),
+    # Fly: beside the app, and its managed one's pooler
+    ("postgres://app:p@app-db.flycast:5432/app?sslmode=disable",
+     {"user": "app", "host": "app-db.flycast", "port": "5432", "dbname": "app", "sslmode": "disable"}, "p", ""),
+    ("postgresql://fly-user:p@pgbouncer.abc.flympg.net/fly-db",
+     {"user": "fly-user", "host": "pgbouncer.abc.flympg.net", "dbname": "fly-db"}, "p", ""),
+    # Prisma, node-postgres, JDBC, Rails, pgx
+    ("postgresql://u:p@h:5432/db?schema=public&connection_limit=5&pool_timeout=2&sslaccept=strict&sslmode=require",
+     {"user": "u", "host": "h", "port": "5432", "dbname": "db", "sslmode": "require"}, "p",
+     "connection_limit, pool_timeout, schema, sslaccept"),
+    ("postgresql://u:p@h/db?schema=public&host=/var/run/postgresql",
+     {"user": "u", "host": "/var/run/postgresql", "dbname": "db"}, "p", "schema"),
+    ("postgres://0f:sk_p@db.prisma.io:5432/postgres?sslmode=require",
+     {"user": "0f", "host": "db.prisma.io", "port": "5432", "dbname": "postgres", "sslmode": "require"}, "sk_p", ""),
+    ("postgres://u:p@h/db?sslmode=no-verify",
+     {"user": "u", "host": "h", "dbname": "db", "sslmode": "require"}, "p", ""),
+    ("postgres://u:p@h/db?ssl=true", {"user": "u", "host": "h", "dbname": "db", "sslmode": "require"}, "p", ""),
+    ("postgres://u:p@h/db?prepared_statements=false&pool_max_conns=3", {"user": "u", "host": "h", "dbname": "db"}, "p",
+     "pool_max_conns, prepared_statements"),
+    # passwords with every sign that an address uses; a + is one, also among the parameters
+    ("postgres://u:a%40b%2Fc%3Ad%3Fe%23f%25g@h/db", {"user": "u", "host": "h", "dbname": "db"}, "a@b/c:d?e#f%g", ""),
+    ("postgres://u:a+b%20c:d@h/db", {"user": "u", "host": "h", "dbname": "db"}, "a+b c:d", ""),
+    ("postgres://u@h/db?password=a+b%26c%3Dd", {"user": "u", "host": "h", "dbname": "db"}, "a+b&c=d", ""),
+    ("postgres://u:p%C3%A4%F0%9F%94%91@h/db", {"user": "u", "host": "h", "dbname": "db"}, "pä🔑", ""),
+    # several hosts, IPv6, a socket
+    ("postgresql://u:p@a:1,[::1]:2/db?target_session_attrs=read-write",
+     {"user": "u", "host": "a,::1", "port": "1,2", "dbname": "db", "target_session_attrs": "read-write"}, "p", ""),
+    ("postgresql://u@a,b/db", {"user": "u", "host": "a,b", "dbname": "db"}, "", ""),
+    ("postgresql:///db?host=/run/postgresql", {"host": "/run/postgresql", "dbname": "db"}, "", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("address", "parameters", "password", "dropped"), ADDRESSES)
+def test_addresses_as_hosts_write_them(
+    load: Load, address: str, parameters: dict[str, str], password: str, dropped: str
+) -> None:
+    assert parse(address) == (parameters, password, dropped)
     found = on(load, address)
-    assert (dict(found.parameters), str(found)) == (parameters, shown)
+    assert (dict(found.parameters), found.fixed) == (parameters, password)
+
+
+def test_libpq_reads_each_address_in_the_same_way() -> None:
+    """Its own parser, on what it knows of them."""
+    compared = 0
+    for address, parameters, password, dropped in ADDRESSES:
+        if dropped or "no-verify" in address or "ssl=" in address:
+            continue
+        found = conninfo_to_dict(address)
+        assert found.pop("password", "") == password
+        assert {name: value for name, value in found.items() if value.strip(",")} == parameters
+        compared += 1
+    assert compared > 15
+
+
+@pytest.mark.parametrize(("address", "shown"), [
+    ("postgresql://u:p@h/db?sslmode=require", "postgresql://u@h/db"),
+    ("postgresql://u:p@a:1,[::1]:2/db", "postgresql://u@a:1,[::1]:2/db"),
+    ("postgresql://me%40srv:p@h:5432/db", "postgresql://me%40srv@h:5432/db"),
+    ("postgresql:///db?host=/run/postgresql", "postgresql:///run/postgresql/db"),
+])  # fmt: skip
+def test_an_address_is_shown_without_its_password(load: Load, address: str, shown: str) -> None:
+    assert str(on(load, address)) == shown
+
+
+@pytest.mark.parametrize(("address", "why"), [
+    ("postgresql://h/db?sslmode=on", "has a value for sslmode that cannot be used here: use disable, allow, prefer,"),
+    ("postgresql://h/db?target_session_attrs=standby", "use any, read-write or primary"),
+    ("postgresql://h/db?sslmode=verify-ca", "without sslrootcert: name the file of the authority"),
+    ("postgresql://h/db?sslcert=ca.pem&sslmode=require", "goes into sslrootcert"),
+    ("postgresql://h/db?sslrootcert=absent.pem&sslmode=verify-full", "in sslrootcert that cannot be read: /"),
+    ("postgresql://a,b,c/db?port=1,2", "names more ports than hosts, or fewer"),
+    ("postgresql://h/db?sslmode", "has parameters that are not name=value"),
+    ("postgresql://h/db?service=app", "has a parameter that cannot be used here: service"),
+    ("postgresql://h/db?passfile=x", "has a parameter that cannot be used here: passfile"),
+    ("prisma+postgres://accelerate.prisma-data.net/?api_key=s3cr3t", 'must be "sqlite" or an address as "postgresql:'),
+    ("jdbc:postgresql://h/db?user=u&password=s3cr3t", 'must be "sqlite" or an address as "postgresql:'),
+    ("mysql://u:s3cr3t@h/db", 'must be "sqlite" or an address as "postgresql:'),
+])  # fmt: skip
+def test_faults_of_an_address(load: Load, address: str, why: str) -> None:
+    (fault,) = faults(load, TEXT, {**ENVIRONMENT, "DATABASE_URL": address})
+    assert fault.startswith("tocsin.toml: [daemon] ledger: ")
+    assert why in fault
+    assert "s3cr3t" not in fault
 
 
 BAD = [

@@ -1,11 +1,13 @@
 """Where the ledger is kept: in SQLite, or on a PostgreSQL server, whose password leaves its address here."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tocsin.config import secrets
 from tocsin.config.access import is_loopback
+from tocsin.config.pg_parameters import FILES, KNOWN, OF_OTHERS, OWN, VALUES, WRITTEN_BY_OTHERS
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.jobfile.faults import REFERENCE
 from tocsin.jobfile.reader import Reader
@@ -13,64 +15,6 @@ from tocsin.jobfile.tables import DaemonTable
 
 SCHEMES = ("postgresql", "postgres")
 ESCAPES = "in a user name or password write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23 and % as %25"
-# Parameters of libpq that an address may set. Left out: those with a secret of their own, and those by which another
-# file or a service would decide.
-_KNOWN = frozenset(
-    [
-        "host",
-        "port",
-        "user",
-        "dbname",
-        "password",
-        "sslmode",
-        "sslrootcert",
-        "sslcert",
-        "sslkey",
-        "sslcrl",
-        "sslsni",
-        "sslnegotiation",
-        "sslcertmode",
-        "ssl_min_protocol_version",
-        "ssl_max_protocol_version",
-        "channel_binding",
-        "require_auth",
-        "gssencmode",
-        "krbsrvname",
-        "target_session_attrs",
-        "load_balance_hosts",
-        "options",
-        "application_name",
-    ]
-)
-_FILES = frozenset(("sslrootcert", "sslcert", "sslkey", "sslcrl"))
-# What Prisma and poolers write into DATABASE_URL for themselves; libpq knows none of it.
-_OF_OTHERS = frozenset(
-    [
-        "pgbouncer",
-        "schema",
-        "connection_limit",
-        "pool_timeout",
-        "socket_timeout",
-        "statement_cache_size",
-        "sslaccept",
-        "sslidentity",
-        "supa-base-pooler",
-        "pool_mode",
-    ]
-)
-# What Tocsin sets itself, so that a dead server is noticed within seconds.
-_OWN = frozenset(
-    [
-        "connect_timeout",
-        "keepalives",
-        "keepalives_idle",
-        "keepalives_interval",
-        "keepalives_count",
-        "tcp_user_timeout",
-        "client_encoding",
-        "fallback_application_name",
-    ]
-)
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
@@ -134,9 +78,12 @@ def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader, warnings: 
     if dropped:
         warnings.append(f"the address in `ledger` has parameters of other programs, which are dropped: {dropped}")
     secret = _password(daemon, reader, password)
-    for key in _FILES & parameters.keys():
-        if parameters[key] != "system":  # libpq's word for the machine's own authorities
-            parameters[key] = str(reader.file.parent / parameters[key])
+    for key in sorted(FILES & parameters.keys()):
+        if parameters[key] == "system":  # libpq's word for the machine's own authorities
+            continue
+        parameters[key] = str(reader.file.parent / parameters[key])
+        if not os.access(parameters[key], os.R_OK):
+            reader.fault("daemon", "ledger", f"names a file in {key} that cannot be read: {parameters[key]}")
     made = Postgres(
         tuple(sorted(parameters.items())),
         daemon.ledger_schema,
@@ -155,7 +102,8 @@ def holds_password(written: object) -> bool:
     text = REFERENCE.sub(lambda reference: reference[2] or "", written)
     where, _, query = text.partition("://")[2].partition("?")
     _, colon, password = where.rpartition("@")[0].partition(":")
-    return bool(colon and password) or any(name in ("password", "sslpassword") for name, _ in parse_qsl(query))
+    names = {unquote(one.partition("=")[0]) for one in query.split("&")}
+    return bool(colon and password) or not names.isdisjoint(("password", "sslpassword"))
 
 
 def parse(address: str) -> tuple[dict[str, str], str, str]:
@@ -180,19 +128,16 @@ def parse(address: str) -> tuple[dict[str, str], str, str]:
         given["port"] = ",".join(ports)
     if database := _plain(split.path.removeprefix("/")):
         given["dbname"] = database
-    try:
-        pairs = parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query))
-    except ValueError:
-        raise AddressError(f"has parameters that are not name=value; {ESCAPES}") from None
-    dropped = sorted({name for name, _ in pairs if name in _OF_OTHERS | _OWN})
+    pairs = _pairs(split.query)
+    dropped = sorted({name for name, _ in pairs if name in OF_OTHERS | OWN})
     for name, value in pairs:
-        if name == "ssl" and value == "true":  # JDBC's, which libpq takes as well
-            name, value = "sslmode", "require"
-        if name in _OF_OTHERS | _OWN:
+        if name in OF_OTHERS | OWN:
             continue
-        if name not in _KNOWN:
+        if name not in KNOWN:
             shown = name if name.isidentifier() and len(name) <= 40 else "one"
             raise AddressError(f"has a parameter that cannot be used here: {shown}")
+        if value not in VALUES.get(name, (value,)):
+            raise AddressError(f"has a value for {name} that cannot be used here: use {_either(VALUES[name])}")
         if name == "password":
             password = value
         else:
@@ -203,7 +148,32 @@ def parse(address: str) -> tuple[dict[str, str], str, str]:
         raise AddressError('names no host; for a socket write "postgresql:///database?host=/var/run/postgresql"')
     if not given.get("dbname"):
         raise AddressError('names no database; write it behind the host, as "postgresql://user@host/database"')
+    if given.get("port", "").count(",") not in (0, given["host"].count(",")):
+        raise AddressError("names more ports than hosts, or fewer")
+    if given.get("sslmode") == "verify-ca" and "sslrootcert" not in given:
+        raise AddressError("has sslmode=verify-ca without sslrootcert: name the file of the authority")
+    if "sslcert" in given and "sslkey" not in given:
+        raise AddressError(
+            "has sslcert without sslkey, which are Tocsin's own certificate and key; the server's authority (Prisma's"
+            " sslcert) goes into sslrootcert"
+        )
     return given, password, ", ".join(dropped)
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """As libpq reads them: to it a + is a +."""
+    pairs = []
+    for one in query.split("&") if query else ():
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise AddressError(f"has parameters that are not name=value; {ESCAPES}")
+        pair = _plain(name), _plain(value)
+        pairs.append(WRITTEN_BY_OTHERS.get(pair, pair))
+    return pairs
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _host(where: str) -> tuple[str, str]:

@@ -6,7 +6,9 @@ It works through a pooler in transaction mode: no prepared statements, no sessio
 import contextlib
 import logging
 import os
+import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +38,7 @@ LOCAL = (
     "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '1s', true),"
     " set_config('idle_in_transaction_session_timeout', '3s', true)"
 )
+READ_ONLY = "25006"  # a standby, or a demoted primary: the next connection may lead to another server
 NOT_REPLICATED = "01000"  # the notice of a commit that stopped waiting for its standby, which looks like a success
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # lost connections are reported here
 
@@ -59,11 +62,17 @@ class Link:
         try:
             db = self._opened()
             self._notice = ""
-            with _bounded(db), db.pipeline():
-                db.execute("BEGIN READ ONLY" if read_only else "BEGIN")
-                db.execute(LOCAL)
-                yield db
-                done = db.execute("COMMIT")
+            with _bounded(db) as over:
+                try:
+                    with db.pipeline():
+                        db.execute("BEGIN READ ONLY" if read_only else "BEGIN")
+                        db.execute(LOCAL)
+                        yield db
+                        done = db.execute("COMMIT")
+                except psycopg.Error as error:
+                    if over.is_set():
+                        raise Passing(f"{self.ledger}: no answer within {LONGEST:g} s") from error
+                    raise
             if done.statusmessage != "COMMIT":
                 raise Passing(f"{self.ledger}: the transaction was rolled back")
         except psycopg.Error as error:
@@ -93,6 +102,10 @@ class Link:
 
     def _judged(self, error: psycopg.Error) -> Passing | Unusable:
         why = f"{self.ledger}: {in_words(error)}"
+        if error.sqlstate == READ_ONLY:
+            return Passing(
+                f"{self.ledger} takes no writes: it is a standby, or a primary that was demoted ({in_words(error)})"
+            )
         if error.sqlstate == "42501":
             return Unusable(
                 f"{why}. As the owner of the database run: CREATE SCHEMA {self.ledger.schema} AUTHORIZATION the_user"
@@ -107,6 +120,8 @@ def connect(ledger: Postgres) -> Connection[Any]:
     parameters = {**CONNECT, **dict(ledger.parameters)}
     if len(ledger.hosts) > 1:
         parameters.setdefault("target_session_attrs", "read-write")
+    if parameters.get("sslmode") == "verify-full" and parameters.get("sslrootcert", "system") == "system":
+        parameters |= _public_authorities()
     try:
         if ledger.password:
             parameters["password"] = ledger.password.reread().value
@@ -115,20 +130,43 @@ def connect(ledger: Postgres) -> Connection[Any]:
     return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)  # type: ignore[arg-type]
 
 
+def _public_authorities() -> dict[str, str]:
+    """Name the file with this machine's authorities. psycopg's own libpq looks for "system" where its builder had it,
+    which may be nowhere."""
+    paths = ssl.get_default_verify_paths()
+    return {"sslrootcert": os.environ.get(paths.openssl_cafile_env) or paths.cafile or "system"}
+
+
 def in_words(error: psycopg.Error) -> str:
-    """Describe the error in one line: the first line of a server's error. libpq never gets the address as it was
-    written, so its errors cannot repeat it."""
+    """Describe the error in one line: the first line of a server's error, or what each of several hosts said. libpq
+    never gets the address as it was written, so its errors cannot repeat it."""
     said = error.diag.message_primary or str(error) or type(error).__name__
-    return redact(" ".join(said.split())[:300])
+    each = [f"{host}:{port or '5432'}: {_short(why)}" for host, port, why in _ATTEMPT.findall(said)]
+    return redact("; ".join(each) if each else _short(said))[:500]
+
+
+_ATTEMPT = re.compile(  # psycopg's list of them
+    r"^- host: '([^']*)'(?:, port: '([^']*)')?(?:, hostaddr: '[^']*')?: (.*(?:\n(?!- host: ).*)*)", re.MULTILINE
+)
+_OBVIOUS = re.compile(  # that a connection failed, and to what
+    r"connection (?:failed|is bad): |connection to server (?:at|on socket) \"[^\"]*\"(?:, port \d+)? failed: "
+    r"|\s*Is the server running .*\?"
+)
+
+
+def _short(said: str) -> str:
+    return " ".join(_OBVIOUS.sub("", said).split())[:300]
 
 
 @contextlib.contextmanager
-def _bounded(db: Connection[Any]) -> Iterator[None]:
-    """Shut the connection down when the time is over, so that whatever waits for it fails. A signal cannot do that,
-    because the pages' questions are answered in a thread."""
+def _bounded(db: Connection[Any]) -> Iterator[threading.Event]:
+    """Shut the connection down when the time is over, so that whatever waits for it fails; the event says so. A signal
+    cannot do that, because the pages' questions are answered in a thread."""
     wire = socket.socket(fileno=os.dup(db.fileno()))
+    is_over = threading.Event()
 
     def over() -> None:
+        is_over.set()
         with contextlib.suppress(OSError):  # it is already closed
             wire.shutdown(socket.SHUT_RDWR)
 
@@ -136,7 +174,7 @@ def _bounded(db: Connection[Any]) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield is_over
     finally:
         timer.cancel()
         wire.close()
