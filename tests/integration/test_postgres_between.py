@@ -19,7 +19,7 @@ def pooler(server: Server) -> Iterator[Pooler]:  # noqa: F811
     one.remove()
 
 
-def more_runs(daemon: Daemon, since: Callable[[], None]) -> None:
+def more_runs(daemon: Daemon, since: Callable[[], object]) -> None:
     """After `since` has happened."""
     since()
     count = runs(daemon)
@@ -38,7 +38,7 @@ def test_a_life_through_pgbouncer(kept: Start, server: Server, pooler: Pooler, e
         server.start()
 
     more_runs(daemon, restart)
-    more_runs(daemon, lambda: daemon.kill("ledger") and None)
+    more_runs(daemon, lambda: daemon.kill("ledger"))
     server.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'tocsin'")
     more_runs(daemon, lambda: None)
     assert daemon.stop() == 0

@@ -106,7 +106,7 @@ def test_libpq_reads_each_address_in_the_same_way() -> None:
             continue
         found = conninfo_to_dict(address)
         assert found.pop("password", "") == password
-        assert {name: value for name, value in found.items() if value.strip(",")} == parameters
+        assert {name: value for name, value in found.items() if value not in (None, ",")} == parameters
         compared += 1
     assert compared > 15
 
