@@ -20,33 +20,33 @@ from tocsin.ipc.channel import Readable
 from tocsin.ipc.job import Ask, Finished
 from tocsin.ipc.types import ATTEMPT_LENGTH, ATTEMPTS_TOLD, DETAIL_LENGTH, ErrorKind, Outcome, StatusClass
 
-_random = random.SystemRandom()  # of which nothing is inherited at a fork
-BACKOFF = (1.0, 30.0)  # seconds before the first retry, and at most: an app restart refuses for about 3 s
-LEAST_LEAD = 0.03  # seconds: a process may wake that late on a busy machine
-TOOK, TOOK_TLS = 0.02, 0.06  # seconds that arming is taken to need, until it was measured
-TOOK_AT_MOST = 0.8  # seconds that are believed of arming that did not end
+_random = random.SystemRandom()  # has no state that children would inherit at the fork
+BACKOFF = (1.0, 30.0)  # seconds before the first retry, and the longest: an app's restart takes about 3 s
+LEAST_LEAD = 0.03  # seconds: on a busy machine a process may wake this late
+TOOK, TOOK_TLS = 0.02, 0.06  # seconds that arming is assumed to take, until it has been measured
+TOOK_AT_MOST = 0.8  # seconds assumed at most, after arming that did not finish
 
 
 class _Record(msgspec.Struct):
-    """What has happened so far; it survives the exception that ends the run."""
+    """The run so far. It outlives the exception that ends the run."""
 
     number: int  # of the attempt, from 0
     retried: int = 0
-    reread: bool = False  # the secret's file, after a 401
-    under_way: Progress | None = None  # of the attempt that is going on
-    first: Progress | None = None  # of the first attempt that sent its request
+    reread: bool = False  # whether the secret's file was read again, after a 401
+    under_way: Progress | None = None  # the current attempt
+    first: Progress | None = None  # the first attempt that sent its request
     status: int | None = None  # of the last attempt
-    body: bytes = b""  # likewise
+    body: bytes = b""  # of the last attempt
     responses: list[StatusClass] = []
     errors: list[ErrorKind] = []
-    verdicts: list[Verdict] = []  # of the attempts that are over
+    verdicts: list[Verdict] = []  # of the finished attempts
 
     def begin(self) -> Progress:
         self.under_way = Progress()
         return self.under_way
 
     def end(self, error: ErrorKind | None = None) -> Progress:
-        """The attempt under way is over, or was cut off; how far it came."""
+        """The current attempt ended or was interrupted. Returns how far it came."""
         progress, self.under_way = self.under_way or Progress(), None
         if self.first is None and progress.sent is not None:
             self.first = progress
@@ -59,38 +59,40 @@ class _Record(msgspec.Struct):
 
 
 class Endpoint:
-    """What a job calls: armed shortly before the instant, where there is time, and then called."""
+    """What a job calls. It is armed shortly before the instant, if there is time, and then called."""
 
     def __init__(self, job: Job) -> None:
         self._caller = Caller(job)
-        self._armed_anew: Ask | None = None  # for this slot
+        self._armed_again: Ask | None = None  # the last slot for which the server had closed the armed connection
         self._took = TOOK_TLS if urlsplit(job.url).scheme == "https" else TOOK  # seconds, the last time
 
     @property
     def line(self) -> Readable | None:
-        """The armed connection: `look` when there is something to read before the instant."""
+        """The armed connection. If it is readable before the instant, call `look`."""
         return self._caller.armed
 
     @property
     def lead(self) -> float:
-        """Seconds that arming should have, by what it took the last time; 0 where nothing is to be armed. A server
-        with one worker can do nothing else meanwhile."""
+        """Seconds before the instant to start arming, based on the last time. 0 if the job does not arm.
+
+        It is short, because a server with one worker can do nothing else meanwhile.
+        """
         return LEAST_LEAD + 2 * self._took if self._caller.job.arm else 0.0
 
     def prepare(self, until: float) -> None:
-        """Do before `arm` what no server notices, by Unix time `until`: look its name up."""
+        """Before `arm`, do what the server does not notice, by Unix time `until`: look up its name."""
         left = until - time.time()
         if self._caller.job.arm and left > 0 and not self._caller.needs_no_lookup:
             with contextlib.suppress(DeadlinePassed, Cancelled), deadline(left):
                 self._caller.look_up()
 
     def arm(self, ask: Ask, until: float) -> None:
-        """Prepare the call as far as that gets by Unix time `until`. Nothing is sent yet."""
+        """Connect and prepare the call, by Unix time `until`. Sends nothing of the request."""
         left = until - time.time()
         if not self._caller.job.arm or left <= 0:
             return
         began = time.monotonic()
-        if self._caller.needs_no_lookup:  # then a timeout is enough
+        if self._caller.needs_no_lookup:  # a timeout is enough then
             self._caller.arm(ask, left)
         else:
             try:
@@ -105,32 +107,32 @@ class Endpoint:
             self._took = min(2 * took, TOOK_AT_MOST)
 
     def look(self, ask: Ask, until: float) -> None:
-        """The server said something, or closed: then arm anew, once."""
+        """The armed connection is readable. If the server closed it or sent data, arm again, once for each slot."""
         if self._caller.armed and not self._caller.armed.is_alive():
             self._caller.disarm()
-            if self._armed_anew != ask:
-                self._armed_anew = ask
+            if self._armed_again != ask:
+                self._armed_again = ask
                 self.arm(ask, until)
 
     def disarm(self) -> None:
-        """There will be no call after all."""
+        """Close the armed connection: there will be no call."""
         self._caller.disarm()
 
     def fire(self) -> bool:
-        """The instant has come. Whether the request was armed and is on its way."""
+        """The instant has come: send the armed request. Returns whether there was one."""
         return self._caller.fire()
 
     def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
-        """The rest of the run, or all of it where nothing was armed."""
+        """Do the rest of the run, or all of it if nothing was armed."""
         return perform(self._caller, ask, until, rest)
 
 
 def perform(
     caller: Caller, ask: Ask, until: float, rest: Callable[[float], bool], now: Callable[[], float] = time.time
 ) -> Finished:
-    """Call the endpoint; from Unix time `until` on (the next due) no retry may start any more.
+    """Call the endpoint. After Unix time `until` (the next due instant) no retry starts.
 
-    `rest` waits some seconds before a retry and says whether there is to be one.
+    `rest` waits for some seconds before a retry. It returns False if there must be none.
     """
     record = _Record(number=ask.attempt)
     verdict = None
@@ -150,7 +152,7 @@ def perform(
                 record.verdicts.append(verdict)
         except Cancelled:
             verdict = Verdict("cancelled", "the daemon stopped before the reply came")
-            if record.under_way:  # else it waited for a retry
+            if record.under_way:  # else it was waiting for a retry
                 record.end()
                 record.verdicts.append(verdict)
     first = record.first
@@ -178,7 +180,7 @@ def perform(
 
 
 def _told(verdicts: list[Verdict]) -> tuple[tuple[Outcome, str], ...]:
-    """What became of each attempt; of a single one the run itself says it."""
+    """Return outcome and detail of each attempt. Nothing for a single one, which the run itself describes."""
     if len(verdicts) < 2:
         return ()
     return tuple((one.outcome, one.detail[:ATTEMPT_LENGTH]) for one in verdicts[-ATTEMPTS_TOLD:])
@@ -211,7 +213,7 @@ def _attempts(
 
 
 def _rotated(caller: Caller) -> bool:
-    """Whether the secret's file holds another secret by now; the caller then uses it."""
+    """Read the secret's file again. Returns whether the secret changed, and then uses the new one."""
     if caller.secret is None:
         return False
     try:
@@ -225,7 +227,7 @@ def _rotated(caller: Caller) -> bool:
 
 
 def _wait_before_retry(caller: Caller, one: Attempt, retried: int) -> float | None:
-    """Seconds before the next attempt; None when there must be none."""
+    """Return the seconds before the next attempt, or None if there must be none."""
     if not one.retry or retried >= caller.job.retries:
         return None
     if one.retry in ("reset", "5xx") and one.retry not in caller.job.retry_on:

@@ -1,11 +1,11 @@
-"""Replies that a cache gave: the handler did not run, whatever they say."""
+"""Recognizes replies from a cache. They mean that the handler did not run, whatever else they say."""
 
 import re
 
 from tocsin.call.verdict import one_line
 
-# The header fields by which caches say that they answered themselves. Not among them: what was fetched or checked anew
-# for this request (MISS, EXPIRED, BYPASS, REVALIDATED, RefreshHit), since the handler was asked then.
+# The header fields by which caches say that they answered the request themselves. Not included: replies that were
+# fetched or checked for this request (MISS, EXPIRED, BYPASS, REVALIDATED, RefreshHit), because the handler was asked.
 _HIT = re.compile(
     rb"""^(?:
     age:[ \t]*0*[1-9]\d*                                                    # RFC 9111, 5.1
@@ -15,20 +15,20 @@ _HIT = re.compile(
     | cf-cache-status:[ \t]*(?:hit|stale|updating)\b                        # Cloudflare
     | (?:x-cache|x-cache-status|x-proxy-cache|x-fastcgi-cache|x-litespeed-cache|cdn-cache):
       [^\r\n]*?(?<![a-z])(?<!refresh_)(?<!expired_)(?:hit|stale|updating)(?![-.\w])  # CloudFront, Fastly, Squid, nginx
-    | x-varnish:[ \t]*\d+[ \t]+\d+                                          # this request, and the one that filled it
+    | x-varnish:[ \t]*\d+[ \t]+\d+                                          # this request, and that which filled it
     )[^\r\n]*""",
     re.MULTILINE | re.IGNORECASE | re.VERBOSE,
 )
 
 
 def cache_hit(fields: bytes) -> bytes:
-    """The header field that says so, of fields that each end with CR LF; empty where none does."""
+    """Return the header field that says so, or b"". Each field of the head ends with CR LF."""
     found = _HIT.search(fields)
     return found[0] if found else b""
 
 
 def told(hit: bytes, method: str) -> str:
-    """What a run says of such a reply."""
+    """Describe such a reply in a run's detail."""
     post = ' or method = "POST"' if method == "GET" else ""
     return (
         f"the reply came from a cache ({one_line(hit.decode('iso-8859-1'))}), so the handler did not run; make it send "

@@ -1,4 +1,4 @@
-"""What a JSON reply says of its own failure, by the conventions that frameworks have for it."""
+"""Finds in a JSON reply that the work failed, by the conventions of frameworks."""
 
 import json
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 _WORDS = ("message", "detail", "description", "error_description", "reason", "title", "error", "code")
 _NOTHING = {"", "none", "null", "nil", "undefined", "false", "0", "ok", "n/a", "-", "no error", "no errors"}
 _NO = {"false", "no", "0"}
-_FAILED = {"error", "fail", "failed", "failure"}  # values of `status`; the first two are JSend's
+_FAILED = {"error", "fail", "failed", "failure"}  # values of `status`; the first two are from JSend
 
 
 def complaint(reply: dict[str, Any]) -> tuple[str, str] | None:
-    """What it answered instead of a success, and its words for the reason, which may be empty; None for no complaint.
+    """Return what the reply says instead of a success, and its reason (may be empty). None if it does not complain.
 
-    `error` speaks against a reply whatever else it says. `errors` and `status` do not where `success` or `ok` is
-    true: they may tell of parts of the work, or of its subject."""
+    `error` always counts as a failure. `errors` and `status` do not if `success` or `ok` is true: they may describe
+    parts of the work, or its subject.
+    """
     for key in ("success", "ok"):
         if key in reply and _is_no(reply[key]) and not _counts(reply, key):
             return f"{key}: {json.dumps(reply[key])}", words_of(reply)
@@ -30,12 +31,12 @@ def complaint(reply: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def words_of(reply: dict[str, Any]) -> str:
-    """The app's own words for what went wrong; empty where it has none."""
+    """Return the app's own words for what went wrong, or ""."""
     return _text(reply.get("error")) or _text(reply.get("errors")) or _text(reply.get("message"))
 
 
 def _text(found: Any) -> str:
-    """The text of a fault that is a text, an object with a message, or a list of either."""
+    """Return the text of a fault: a text, an object with a message, or a list of these."""
     if isinstance(found, list):
         found = found[0] if found else None
     if isinstance(found, dict):
@@ -44,7 +45,7 @@ def _text(found: Any) -> str:
 
 
 def _is_fault(found: Any) -> bool:
-    """A number is no fault: it may be a count. Nor is a list or an object in which nothing is filled in."""
+    """Whether a value describes a fault. A number does not (it may be a count), nor does an empty list or object."""
     if isinstance(found, dict | list):
         held = found.values() if isinstance(found, dict) else found
         return any(_is_fault(one) if isinstance(one, str) else bool(one) for one in held)
@@ -58,7 +59,7 @@ def _is_no(found: Any) -> bool:
 
 
 def _counts(reply: dict[str, Any], key: str) -> bool:
-    """Whether a 0 there is a count: nothing was to be done, so nothing succeeded, and nothing failed either."""
+    """Whether `success: 0` is a count: there was nothing to do, so nothing succeeded and nothing failed."""
     if type(reply[key]) is not int:
         return False
     return any(type(reply.get(one)) is int and reply[one] == 0 for one in ("failed", "failure", "failures", "errors"))

@@ -1,8 +1,8 @@
-"""The wire: a request that goes out, and a reply that cannot take more memory than its bounds allow.
+"""One connection: sends a request, and reads a reply with limits on the memory that it takes.
 
-urllib3 2.8 checks lengths and decompresses within a bound; http.client underneath reads chunks. What these two leave
-open is closed here: the size of all headers together, interim replies other than 100, headers that break off, chunks
-of a negative size. The plainest of replies need neither.
+urllib3 2.8 checks lengths and limits what it decompresses; http.client below it reads chunks. This module adds what
+they lack: a limit on the size of all headers together, interim replies other than 100, and errors for headers that
+break off and for chunks of negative size. The simplest replies are read without either library.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 HEAD_SIZE = 256 * 1024  # bytes of status lines and headers, interim replies included: Node sends at most 16 KiB
-LINE_SIZE, FIELDS = 64 * 1024, 100  # bytes of a header line, number of headers: as http.client has them
-PACKET = 16 * 1024  # bytes of a request that go out in one send, head and body: also what one TLS record holds
-PIECE = 16 * 1024  # bytes of body read at once: http.client keeps some 100 more for each chunk in it, however tiny
+LINE_SIZE, FIELDS = 64 * 1024, 100  # bytes of a header line, number of headers: the limits of http.client
+PACKET = 16 * 1024  # bytes of a request (head and body) that are sent at once: the size of a TLS record
+PIECE = 16 * 1024  # bytes of body read at once: http.client keeps about 100 more for each chunk in it, however small
 
-# The status of the first reply that is not an interim one (RFC 9110, 15.2), where no odd line stands before it.
+# The status of the first reply that is not interim (RFC 9110, 15.2), if there is no malformed line before it.
 _STATUS = re.compile(rb"(?:HTTP/1\.\d 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)*HTTP/1\.\d ([2-9])\d\d")
-# What a connection and a reply can end in, but for the exceptions of `deadline`.
+# How a connection and a reply can fail, apart from the exceptions of `deadline`.
 ERRORS = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
 class _Whole(io.RawIOBase):
-    """What was read already, and then the rest."""
+    """Gives the bytes that were read already, and then the rest of the stream."""
 
     def __init__(self, begun: bytes, rest: io.RawIOBase) -> None:
         self._begun = begun
@@ -58,7 +58,7 @@ class _Whole(io.RawIOBase):
 
 
 class _Stream(io.BufferedReader):
-    """What the server sends. `head_left` is how many bytes the head may still have; None once it is over."""
+    """The bytes that the server sends. `head_left`: how many more bytes the head may have, or None after the head."""
 
     head_left: int | None = HEAD_SIZE
 
@@ -66,7 +66,7 @@ class _Stream(io.BufferedReader):
         line = super().readline(size)
         if self.head_left is None:
             return line
-        if not line and self.head_left < HEAD_SIZE:  # http.client takes that for the end of the headers
+        if not line and self.head_left < HEAD_SIZE:  # http.client would take it for the end of the headers
             raise http.client.RemoteDisconnected("the headers broke off")
         self.head_left -= len(line)
         if self.head_left < 0:
@@ -74,15 +74,15 @@ class _Stream(io.BufferedReader):
         return line
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """http.client reads a chunk of size -1 up to the end, whatever its length."""
+        """Reject a negative size: http.client reads a chunk of size -1 up to the end, whatever its length."""
         if size is None or size < 0:
             raise http.client.HTTPException("got a chunk of negative size")
         return super().read(size)
 
 
 class _Reply(http.client.HTTPResponse):
-    """http.client's reply but for its head, which that reads with the parser of e-mails: 45 kB of code and data
-    touched per header block and process, a third of all that a call costs (measured)."""
+    """http.client's reply with its own reader of the head. http.client uses the parser of e-mails, which touches 45 kB
+    of code and data in each process, a third of the cost of a call (measured)."""
 
     headers: HTTPHeaderDict  # type: ignore[assignment]
 
@@ -91,7 +91,7 @@ class _Reply(http.client.HTTPResponse):
         self._stream = self.fp = _Stream(_Whole(begun, self.fp.detach()))
 
     def begin(self) -> None:
-        """Read the head. Interim replies (100, 102, 103) are passed over (RFC 9110, 15.2)."""
+        """Read the head. Skips interim replies (100, 102, 103; RFC 9110, 15.2)."""
         self.status = 100
         while 100 <= self.status < 200 and self.status != 101:
             version, status, reason = self._read_status()  # type: ignore[attr-defined]
@@ -102,16 +102,16 @@ class _Reply(http.client.HTTPResponse):
             self.headers = self.msg = self._fields()  # type: ignore[assignment]
         self._stream.head_left = None
         codings = self.headers.get("transfer-encoding", "").lower().replace(" ", "").split(",")
-        self.chunked = set(codings) - {"", "identity"} == {"chunked"}  # named twice is once (curl, browsers)
+        self.chunked = set(codings) - {"", "identity"} == {"chunked"}  # twice counts once (curl, browsers)
         self.chunk_left = None
-        self.will_close = True  # we asked for it
+        self.will_close = True  # the request asked for that
         if self.status in (101, 204, 304):
-            self.length, self.chunked = 0, False  # they end with their head, whatever it says (RFC 9112, 6.3)
+            self.length, self.chunked = 0, False  # these have no body, whatever their head says (RFC 9112, 6.3)
         else:
             self.length = None if self.chunked else self._length()
 
     def _length(self) -> int | None:
-        """What Content-Length says; urllib3 compares it where it is given more than once."""
+        """Return the Content-Length. If it is given more than once, urllib3 compares the values."""
         if (given := self.headers.get("content-length")) is None:
             return None
         lengths = [one.strip(" \t") for one in given.split(",")]
@@ -120,7 +120,7 @@ class _Reply(http.client.HTTPResponse):
         return int(lengths[0])
 
     def _fields(self) -> HTTPHeaderDict:
-        """The header fields up to the empty line; what is none is passed over, as browsers do."""
+        """Read the header fields up to the empty line. Skips malformed lines, as browsers do."""
         fields: list[tuple[str, str]] = []
         while line := self._stream.readline(LINE_SIZE + 1).rstrip(b"\r\n"):
             if len(line) > LINE_SIZE:
@@ -129,7 +129,7 @@ class _Reply(http.client.HTTPResponse):
                 raise http.client.HTTPException(f"got more than {FIELDS} headers")
             text = line.decode("iso-8859-1")
             name, colon, value = text.partition(":")
-            if text[0] in " \t":  # the value of the line before goes on (RFC 9112, 5.2)
+            if text[0] in " \t":  # continues the value of the line before (RFC 9112, 5.2)
                 if fields:
                     fields[-1] = fields[-1][0], f"{fields[-1][1]} {text.strip()}"
             elif colon and name:
@@ -138,16 +138,16 @@ class _Reply(http.client.HTTPResponse):
 
 
 class Connection:
-    """A new connection. Opening it raises ERRORS, and so does everything else but what says otherwise."""
+    """A new connection. Opening it raises ERRORS, and so does every method that does not say otherwise."""
 
     def __init__(self, line: Line, timeout: float) -> None:
         self._reply: _Reply | None = None
-        self._begun = b""  # of the reply
-        self._ended = False  # the reply, while the request was being sent
+        self._begun = b""  # the bytes of the reply that have arrived
+        self._ended = False  # whether the reply ended while the request was being sent
         self._method = ""
-        self._held: list[bytes | memoryview] = []  # what is written and not sent
+        self._held: list[bytes | memoryview] = []  # written, but not sent
         self._sock = line.open(timeout)
-        self._sock.settimeout(None)  # from here on the one deadline rules
+        self._sock.settimeout(None)  # from here on only the deadline limits the time
 
     def __enter__(self) -> Self:
         return self
@@ -164,15 +164,15 @@ class Connection:
             self._reply.close()
 
     def write(self, method: str, head: bytes, body: bytes) -> None:
-        """Write the request, ready to be sent; nothing leaves this process yet."""
+        """Prepare the request. Sends nothing yet."""
         self._method = method
         self._held = [head + body] if len(head) + len(body) <= PACKET else [head, body]
 
     def is_alive(self) -> bool:
-        """Whether the server still waits for the request: it has neither closed nor said anything."""
+        """Whether the server still waits for the request: it has neither closed the connection nor sent anything."""
         sock = self._sock
         try:
-            if isinstance(sock, ssl.SSLSocket):  # where TLS 1.3 leaves session tickets to be read
+            if isinstance(sock, ssl.SSLSocket):  # TLS 1.3 leaves session tickets to be read
                 sock.settimeout(0)
                 try:
                     sock.recv(1)
@@ -186,10 +186,10 @@ class Connection:
             return True
         except OSError:
             return False
-        return False  # end of file, or an answer before the question (408)
+        return False  # end of file, or a reply before the request (408)
 
     def send(self) -> bool:
-        """Send what was written, as far as one send gets; False when surely none of it reached the server."""
+        """Send the request with one send, which may send a part. Returns False if certainly nothing was sent."""
         first = self._held[0]
         try:
             sent = self._sock.send(first)
@@ -199,8 +199,8 @@ class Connection:
         return True
 
     def send_rest(self) -> None:
-        """What `send` left over, of a request with a large body. A server that answers before it has all of it is
-        heard: it may read no more, nor close (413)."""
+        """Send the rest of a request with a large body. Stops when the server answers early: it may neither read more
+        nor close the connection (413)."""
         if not any(self._held):
             return
         sock, poll = self._sock, select.poll()
@@ -212,22 +212,22 @@ class Connection:
                 poll.poll()
                 self._hear()
                 self._send_more()
-        except OSError:  # the server stopped reading: it may have answered already
+        except OSError:  # the server stopped reading; it may have answered already
             pass
         finally:
             sock.settimeout(None)
         self._held = [b""]
 
     def _is_answered(self) -> bool:
-        """Whether what came of the reply says that the server wants no more of the request: an error or a redirect
-        does, and a success that is complete. Interim replies (100, 102, 103) do not."""
+        """Whether the reply so far shows that the server wants no more of the request: an error, a redirect, or a
+        complete success. Interim replies (100, 102, 103) do not."""
         if self._ended:
             return True
         found = _STATUS.match(self._begun)
         return found is not None and (found[1] > b"2" or simple_reply(self._begun) is not None)
 
     def _hear(self) -> None:
-        """Take what came of the reply, as far as it is kept here. Raises OSError."""
+        """Read what has arrived of the reply, up to PIECE bytes. Raises OSError."""
         if (room := PIECE - len(self._begun)) <= 0:
             return
         with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
@@ -236,22 +236,24 @@ class Connection:
             self._ended = not piece
 
     def _send_more(self) -> None:
-        """One send. Raises OSError."""
+        """Do one send. Raises OSError."""
         index = 0 if self._held[0] else 1
         piece = self._held[index]
         with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             self._held[index] = piece[self._sock.send(piece) :]
 
     def simple_reply(self) -> SimpleReply | None:
-        """A reply that came in one piece and is as plain as most are. Any other is for `reply`: urllib3 and http.client
-        know all of HTTP, and touch half a megabyte of memory for it, which each of a thousand processes would have to
-        copy."""
+        """Return a reply that came in one piece and is simple, as most are, or None.
+
+        Then call `reply`, which uses urllib3 and http.client. They know all of HTTP, but touch half a megabyte of
+        memory, which each of a thousand processes would have to copy.
+        """
         if not self._begun:
             self._begun = self._sock.recv(PIECE)
         return simple_reply(self._begun)
 
     def reply(self) -> BaseHTTPResponse:
-        """The head of the reply, with what `simple_reply` saw of it; its body is for `read_body`."""
+        """Return the reply with its head read, including what `simple_reply` has read. `read_body` reads the rest."""
         self._reply = reply = _Reply(self._sock, self._begun, self._method)
         reply.begin()
         return HTTPResponse(
@@ -267,7 +269,8 @@ class Connection:
 
 
 def read_body(response: BaseHTTPResponse, limit: int) -> tuple[bytes, Exception | None]:
-    """The decoded body up to `limit` bytes and one (which tells that there is more), and what broke it off."""
+    """Return the decoded body, and the error that interrupted it or None. Reads at most `limit` bytes and one more,
+    which shows that the body is larger."""
     body = bytearray()
     try:
         while len(body) <= limit:

@@ -1,8 +1,8 @@
-"""One deadline for a whole call, whatever the server does; and the parent can end a call as cancelled.
+"""One deadline for a whole call, whatever the server does. The parent can also cancel a call.
 
-urllib3's own timeouts cover only the gaps between reads. The alarm raises an exception that no
-`except Exception` swallows; it repeats, in case one was raised where Python must ignore it (a `__del__`).
-What cannot be interrupted from inside (getaddrinfo) the parent ends with SIGKILL.
+urllib3's own timeouts cover only the gaps between reads. The alarm raises an exception that `except Exception` does not
+catch. It repeats, in case it was raised where Python ignores exceptions (in a `__del__`). The parent uses SIGKILL if a
+call cannot be interrupted from inside (getaddrinfo).
 """
 
 import signal
@@ -10,9 +10,9 @@ from types import FrameType
 
 from tocsin.ipc.job import CANCEL
 
-REPEAT = 0.25  # seconds between alarms once the deadline has passed
+REPEAT = 0.25  # seconds between alarms after the deadline
 
-_running = False  # of the module: an attribute of the class would make Python look up all of the class anew
+_running = False  # not an attribute of the class: setting one clears Python's caches of that class
 _listening = False
 
 
@@ -21,12 +21,12 @@ class DeadlinePassed(BaseException):
 
 
 class Cancelled(BaseException):
-    """The daemon stops and the time to drain is over."""
+    """The daemon is stopping and its drain time is over."""
 
 
 class deadline:
-    """Raises DeadlinePassed in the block after so many seconds, Cancelled at the parent's CANCEL. Outside of such
-    a block both signals do nothing. Main thread only; blocks do not nest."""
+    """Raises DeadlinePassed in the block after some seconds, and Cancelled when the parent sends CANCEL. Outside such a
+    block both signals do nothing. Main thread only. Blocks do not nest."""
 
     __slots__ = ("seconds",)
 
@@ -40,7 +40,7 @@ class deadline:
         try:
             _running = True
             signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 1e-6), REPEAT)
-        except BaseException:  # the alarm itself, where there was no time at all
+        except BaseException:  # the alarm itself, if there was no time left
             self.__exit__()
             raise
 
@@ -48,7 +48,7 @@ class deadline:
         global _running
         try:
             _running = False
-        finally:  # also when the alarm comes here
+        finally:  # even if the alarm comes here
             _running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -64,15 +64,16 @@ def _on_cancel(_number: int, frame: FrameType | None) -> None:
 
 
 def _is_leaving(frame: FrameType | None) -> bool:
-    """Whether the block is being left: raised at the door of `__exit__`, or in what a debugger runs there, the
-    deadline would go on without a block. A starved process comes there later than REPEAT after its first alarm."""
+    """Whether the block is being left. An exception raised at the start of `__exit__`, or in a debugger's hook there,
+    would escape the block and leave the deadline running. A starved process may get there later than REPEAT seconds
+    after the first alarm."""
     while frame is not None and frame.f_code is not deadline.__exit__.__code__:
         frame = frame.f_back
     return frame is not None
 
 
 def listen() -> None:
-    """Install the handlers, once: in the parent, so that a thousand children need not."""
+    """Install the handlers, once, in the parent, so that the children need not."""
     global _listening
     if not _listening:
         signal.signal(signal.SIGALRM, _on_alarm)

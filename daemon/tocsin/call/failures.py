@@ -1,4 +1,4 @@
-"""Every way a call can fail without a usable reply: its kind, a line a person can act on, may it be retried?"""
+"""Every way a call can fail without a usable reply: its kind, a helpful line, and whether it may be retried."""
 
 import errno
 import http.client
@@ -18,17 +18,17 @@ from tocsin.config import Job
 from tocsin.ipc.types import ErrorKind
 from tocsin.timestamps import from_http
 
-# The ground on which a request may be sent again. "unprocessed" was certainly not processed; "busy" is 429 or
-# 503; "reset" and "5xx" may have been processed, so they need the job's word that it is idempotent.
+# Why a request may be sent again. "unprocessed": it was certainly not processed. "busy": 429 or 503. "reset" and "5xx":
+# it may have been processed, so the job file must allow the retry (`retry_on`).
 Retry = Literal["", "unprocessed", "busy", "reset", "5xx"]
 
-LONGEST_WAIT = 86400.0  # seconds of Retry-After that are believed: what matters is only that it is too long
+LONGEST_WAIT = 86400.0  # seconds: a longer Retry-After counts as this, which is longer than any job waits
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
-_BY_PROXY: frozenset[ErrorKind] = frozenset({"dns", "refused", "connect_timeout", "unreachable"})  # where one may help
+_BY_PROXY: frozenset[ErrorKind] = frozenset({"dns", "refused", "connect_timeout", "unreachable"})  # a proxy might help
 _SHORT: dict[ErrorKind, str] = {"connect_timeout": "no answer", "unreachable": "unreachable"}
-SHOWN = 4  # addresses of a host that a detail names
-_PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")  # how OpenSSL names an answer without TLS
-_TLS_ALERT = "\x15\x03"  # what a TLS server sends to a client that speaks plain HTTP (RFC 8446, 6)
+SHOWN = 4  # addresses of a host named in a detail
+_PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")  # OpenSSL's names for an answer without TLS
+_TLS_ALERT = "\x15\x03"  # the start of a TLS server's answer to plain HTTP (RFC 8446, 6)
 _OPENSSL = re.compile(r"^\[\w+(?:: \w+)?\] | \(_ssl\.c:\d+\)$")
 
 
@@ -42,7 +42,7 @@ class NoReply(Exception):
 
 
 class Invalid(Exception):
-    """There was a reply, but it breaks HTTP or the job's bounds."""
+    """There was a reply, but it breaks HTTP or the job's limits."""
 
     def __init__(self, why: str, retry: Retry = "") -> None:
         super().__init__(why)
@@ -50,13 +50,13 @@ class Invalid(Exception):
 
 
 def unreached(error: Exception, job: Job) -> NoReply:
-    """No connection came about: the request was certainly not processed."""
+    """The connection could not be made, so the request was certainly not processed."""
     why = _unreached(error, job)
     return NoReply(why.kind, f"{why}{proxy_note(job)}", why.retry) if why.kind in _BY_PROXY else why
 
 
 def proxy_note(job: Job) -> str:
-    """What to add where a host was not reached and the environment names a proxy for it."""
+    """Return a note if the environment names a proxy for a host that could not be reached, or ""."""
     variable = unused_proxy(job.url, os.environ)
     return f"; {variable} is set, but Tocsin does not use proxies" if variable else ""
 
@@ -83,7 +83,7 @@ def _unreached(error: Exception, job: Job) -> NoReply:
 
 
 def _none_answered(error: NoneAnswered, job: Job) -> NoReply:
-    """By what happened to the address that was tried last; one that this machine has no way to tells least."""
+    """Choose the failure to report: that of the last address, but "no route" only if there is no other."""
     reasons = [(address, _unreached(one, job)) for (_, address), one in error.errors]
     last = next((why for _, why in reversed(reasons) if why.kind != "unreachable"), reasons[-1][1])
     each = [f"{address[0]}: {_SHORT.get(why.kind, why.kind)}" for address, why in reasons[:SHOWN]]
@@ -92,7 +92,7 @@ def _none_answered(error: NoneAnswered, job: Job) -> NoReply:
 
 
 def _tls(error: ssl.SSLError, host: str) -> NoReply:
-    """Trying again would not mend it."""
+    """A retry would not help."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return NoReply("tls", f"cannot trust the certificate of {host}: {one_line(error.verify_message)}")
     hint = " (does this port speak plain http?)" if error.reason in _PLAIN else ""
@@ -100,9 +100,9 @@ def _tls(error: ssl.SSLError, host: str) -> NoReply:
 
 
 def no_reply(error: Exception) -> NoReply | Invalid:
-    """The connection stood, the request went out (perhaps in part), and no status and headers came back."""
+    """The connection was made and the request was sent, perhaps in part, but no status and headers came back."""
     root = _root(error)
-    if isinstance(root, ConnectionError | ssl.SSLEOFError):  # RemoteDisconnected is one
+    if isinstance(root, ConnectionError | ssl.SSLEOFError):  # includes RemoteDisconnected
         return NoReply("reset", f"the server closed the connection without an answer: {words(root)}", "reset")
     if isinstance(root, ssl.SSLError):
         return NoReply("tls", f"the TLS connection broke: {words(root)}")
@@ -113,7 +113,7 @@ def no_reply(error: Exception) -> NoReply | Invalid:
 
 
 def broken(error: Exception) -> Invalid:
-    """Status and headers came, and then the body failed."""
+    """Status and headers came, but the body failed."""
     root = _root(error)
     if isinstance(root, OSError | http.client.IncompleteRead):
         return Invalid(f"the reply broke off: {words(root)}", "reset")
@@ -121,7 +121,7 @@ def broken(error: Exception) -> Invalid:
 
 
 def redirected(status: int, location: str, job: Job) -> str:
-    """What to tell of a redirect, which is never followed: its target, without query, and what may be meant."""
+    """Describe a redirect, which is never followed: its target, without the query, and a guess at the reason."""
     if not location:
         return f"{status}: neither a final reply nor a redirect with a target"
     try:
@@ -143,7 +143,7 @@ def _place(url: SplitResult) -> tuple[str, str | None, int | None, str]:
 
 
 def retry_after(header: str, now: float) -> float | None:
-    """Seconds to wait by a Retry-After header, which gives seconds or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds to wait by a Retry-After header, which has seconds or a date (RFC 9110, 10.2.3)."""
     text = header.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:20]), LONGEST_WAIT)
@@ -155,10 +155,10 @@ def retry_after(header: str, now: float) -> float | None:
 
 
 def words(error: BaseException) -> str:
-    """The error in one line, without Python's clutter."""
+    """Describe the error in one line, without Python's clutter."""
     root = _root(error)
     if isinstance(root, http.client.IncompleteRead):
-        came: bytes | int = root.partial  # urllib3 counts what http.client keeps
+        came: bytes | int = root.partial  # http.client keeps the bytes, urllib3 only their number
         came = came if isinstance(came, int) else len(came)
         return f"{came} bytes came, {root.expected} are missing" if root.expected else "its end is missing"
     text = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
@@ -166,7 +166,7 @@ def words(error: BaseException) -> str:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error at the bottom: urllib3 wraps what the socket said."""
+    """Return the innermost error, because urllib3 wraps those of the socket."""
     for _ in range(5):
         wrapped = error.__cause__ or (error.args[-1] if error.args else None)
         if not isinstance(error, u3.HTTPError) or not isinstance(wrapped, BaseException):

@@ -1,4 +1,4 @@
-"""The head of a request: who calls, which run this is, and the proof that it is us."""
+"""The head of a request: it names the caller and the run, and has the secret or signature as proof."""
 
 import os
 from datetime import UTC, datetime
@@ -15,20 +15,20 @@ from tocsin.timestamps import rfc3339
 
 USER_AGENT = f"Tocsin/{__version__}"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_CHANGING = {  # what differs from request to request; the job's own headers win over these too
+_CHANGING = {  # these differ between requests; the job's own headers override them too
     "X-Tocsin-Scheduled-At": "%(due)s",
     "X-Tocsin-Attempt": "%(attempt)d",
     "X-Tocsin-Trigger": "%(trigger)s",
     "traceparent": "00-%(trace)s-%(span)s-01",
 }
-_WITH_BODY = ("POST", "PUT", "PATCH")  # methods of which a server expects a length, also of no body (RFC 9110, 8.6)
+_WITH_BODY = ("POST", "PUT", "PATCH")  # methods for which a server expects a length even without a body (RFC 9110, 8.6)
 
 
 class Head:
-    """What is the same in each request of a job is written once, before the fork.
+    """Writes the part that is the same in each request of a job once, before the fork.
 
-    The job's own headers win over ours, the proofs over all. All parts are printable ASCII: the job file and the
-    secret were checked for it (`tocsin.jobfile`, `tocsin.config.secrets`).
+    The job's own headers override Tocsin's, and secret and signature override all. All parts are printable ASCII, which
+    `tocsin.jobfile` and `tocsin.config.secrets` have checked.
     """
 
     def __init__(self, job: Job, url: SplitResult, secret: Secret | None) -> None:
@@ -40,7 +40,7 @@ class Head:
             "User-Agent": USER_AGENT,
             "Accept": "application/json, text/plain;q=0.9, */*;q=0.5",
             "Accept-Encoding": "identity",
-            "Cache-Control": "no-cache",  # a cached reply would mean that nothing ran
+            "Cache-Control": "no-cache",  # a cached reply would mean that the handler did not run
             "X-Tocsin-Job": job.name,
         }
         proofs = {"Connection": "close"} | dict([carried] if carried else [])
@@ -57,7 +57,7 @@ class Head:
         self._changing = "\r\n".join([*changing, "Idempotency-Key: %(run_id)s", ""])
 
     def of(self, ask: Ask, attempt: int, now: float) -> bytes:
-        """The head of one attempt at Unix time `now`, which a signature names."""
+        """Return the head of one attempt at Unix time `now`, which is part of the signature."""
         values = {
             "due": rfc3339(ask.due),
             "attempt": attempt,
@@ -72,7 +72,7 @@ class Head:
         return (head + "\r\n").encode("ascii")
 
     def _signature(self, run_id: str, now: float) -> dict[str, str]:
-        """Standard Webhooks (github.com/standard-webhooks): the run id is the message's, the same across attempts."""
+        """Sign by Standard Webhooks (github.com/standard-webhooks). The message id is the run id, also in retries."""
         secret = self._job.signing_secret
         if secret is None:
             return {}
@@ -81,7 +81,7 @@ class Head:
 
 
 def _host(url: SplitResult) -> str:
-    """The value of Host (RFC 9110, 7.2): without the scheme's own port, nor an address's zone (RFC 6874, 4)."""
+    """Return the value of Host (RFC 9110, 7.2), without a default port or an address's zone (RFC 6874, 4)."""
     host = host_to_resolve(url.hostname or "").partition("%")[0].rstrip(".")
     host = f"[{host}]" if ":" in host else host
     return host if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"

@@ -1,4 +1,4 @@
-"""What is kept of a reply: the beginning of a text, without our secrets."""
+"""The part of a reply that is kept: the beginning of a text, without Tocsin's secrets."""
 
 import codecs
 
@@ -10,14 +10,14 @@ _WHITE = "\t\n\r\f"
 
 
 def kept(keep: Keep, outcome: Outcome, body: bytes) -> str:
-    """What of a body is kept after a run that ended so; empty where nothing is, as of what is not text in UTF-8."""
+    """Return the part of the body to keep after a run with this outcome. "" for none, and if it is not UTF-8 text."""
     if keep == "none" or (keep == "failures" and not FATES[outcome].is_failure):
         return ""
-    try:  # a longer one may be cut within a character
+    try:  # a longer body may be cut in the middle of a character
         codecs.getincrementaldecoder("utf-8")().decode(body[:EXCERPT_FROM], final=len(body) <= EXCERPT_FROM)
     except UnicodeDecodeError:
         return ""
-    text = beginning(body)  # without secrets, before it is cut: of a secret at the cut a part would stay
+    text = beginning(body)  # secrets are removed before the cut, or part of one could stay
     if any((char < " " and char not in _WHITE) or char == "\x7f" for char in text):
         return ""
     return text.encode()[:REPLY_LENGTH].decode("utf-8", "ignore")

@@ -1,7 +1,7 @@
-"""The way to a job's host: straight there, over whichever of its addresses answers, with TLS where the URL says so.
+"""The way to a job's host: a direct connection to the first of its addresses that answers, with TLS for https.
 
-A name may have several addresses, and some of them may be dead: they are tried by RFC 8305, and the one that answered
-is remembered.
+A name may have several addresses, of which some are dead. They are tried by RFC 8305, and the one that answered is
+remembered.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from urllib.parse import SplitResult
 
 from tocsin.jobfile.urls import host_to_resolve
 
-NEXT_ADDRESS = 0.25  # seconds that an address has for itself before the next one is tried too (RFC 8305, 5)
-AT_ONCE = 4  # addresses of a host that are tried at the same time: each takes a descriptor
-ALPN = ["http/1.1"]  # what is spoken inside TLS (RFC 7301)
+NEXT_ADDRESS = 0.25  # seconds before the next address is tried as well (RFC 8305, 5)
+AT_ONCE = 4  # addresses of a host tried at the same time: each takes a descriptor
+ALPN = ["http/1.1"]  # the protocol inside TLS (RFC 7301)
 
-Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # as getaddrinfo gives it: host and port come first
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # as from getaddrinfo: host and port come first
 
 
 class NoneAnswered(OSError):
-    """None of a host's addresses took a connection. `errors` are in the order in which the addresses were tried."""
+    """No address of the host accepted a connection. `errors` has the order in which they were tried."""
 
     def __init__(self, errors: list[tuple[Address, OSError]]) -> None:
         super().__init__("no address of the host accepted a connection")
@@ -32,7 +32,7 @@ class NoneAnswered(OSError):
 
 
 class Line:
-    """Connects to the host of a URL. One serves all calls of a job, each with a socket of its own."""
+    """Connects to the host of a URL. It serves all calls of a job. Each call gets its own socket."""
 
     def __init__(self, url: SplitResult, tls: ssl.SSLContext | None) -> None:
         self._host = host_to_resolve(url.hostname or "")
@@ -42,12 +42,12 @@ class Line:
             tls.set_alpn_protocols(ALPN)
         self._in_certificate = self._host.partition("%")[0].rstrip(".")
         self._literal = _literal(self._host, self._port)
-        self._ahead: list[Address] | None = None  # what `look_up` found
-        self._answered: Address | None = None  # where the first address of the host did not
+        self._ahead: list[Address] | None = None  # found by `look_up`
+        self._answered: Address | None = None  # the address that answered, if it was not the first
 
     @property
     def is_literal(self) -> bool:
-        """Whether the host is an address and TLS is not spoken: then `open` is one step."""
+        """Whether the host is an address and there is no TLS: then `open` is a single step."""
         return self._literal is not None and self._tls is None
 
     def look_up(self) -> None:
@@ -57,9 +57,9 @@ class Line:
             self._ahead = self._addresses()
 
     def open(self, timeout: float) -> socket.socket:
-        """A new socket with nothing on it yet; `timeout` seconds are for each address of the host and once more
-        for the TLS handshake. Raises OSError and ValueError."""
-        if self._literal:  # nothing to look up: a thousand jobs may come this way at once
+        """Return a new connected socket. Each address of the host has `timeout` seconds, and so has the TLS handshake.
+        Raises OSError and ValueError."""
+        if self._literal:  # nothing to look up: a thousand jobs may do this at once
             sock = _connected(self._literal, timeout)
         else:
             addresses, self._ahead = self._ahead or self._addresses(), None
@@ -67,8 +67,8 @@ class Line:
         return self._shaken(sock) if self._tls else sock
 
     def _addresses(self) -> list[Address]:
-        """In the order in which they are tried."""
-        host = self._host.encode("ascii")  # as text, Python would load what it knows of international names
+        """Look up the addresses, in the order to try them."""
+        host = self._host.encode("ascii")  # bytes, because for text Python loads its tables of international names
         found = socket.getaddrinfo(host, self._port, type=socket.SOCK_STREAM)
         return interleaved(list(dict.fromkeys((family, address) for family, _, _, _, address in found)))
 
@@ -99,7 +99,7 @@ class Line:
 
 
 def interleaved(addresses: list[Address]) -> list[Address]:
-    """Families in turn, beginning with the one that the system prefers (RFC 8305, 4)."""
+    """Alternate the address families, beginning with the one that the system prefers (RFC 8305, 4)."""
     first = [one for one in addresses if one[0] == addresses[0][0]]
     others = [one for one in addresses if one[0] != addresses[0][0]]
     mixed: list[Address] = []
@@ -110,7 +110,7 @@ def interleaved(addresses: list[Address]) -> list[Address]:
 
 
 def _literal(host: str, port: int) -> Address | None:
-    """The address of a host that is written as one."""
+    """Return the address if the host is written as one, else None."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             socket.inet_pton(family, host)
@@ -136,10 +136,10 @@ def _connected(address: Address, timeout: float) -> socket.socket:
 
 
 def race(addresses: list[Address], timeout: float) -> tuple[socket.socket, Address]:
-    """The first connection that comes about, its timeout set, and its address. Each next address is tried when the
-    one before has failed or had NEXT_ADDRESS for itself. Raises NoneAnswered."""
+    """Return the first connection that is made, with its timeout set, and its address. The next address is tried when
+    the one before has failed or NEXT_ADDRESS has passed. Raises NoneAnswered."""
     waiting = list(addresses)
-    trying: dict[int, tuple[socket.socket, Address, float]] = {}  # by descriptor, with the end of its time
+    trying: dict[int, tuple[socket.socket, Address, float]] = {}  # by descriptor, with its deadline
     errors: dict[Address, OSError] = {}
     poll = select.poll()
     next_at = time.monotonic()
@@ -165,7 +165,7 @@ def race(addresses: list[Address], timeout: float) -> tuple[socket.socket, Addre
                 next_at = now + NEXT_ADDRESS
                 try:
                     sock = _socket(address[0])
-                except OSError as error:  # the machine has no such family
+                except OSError as error:  # the machine does not have this address family
                     errors[address] = error
                     next_at = now
                     continue

@@ -1,4 +1,4 @@
-"""Proxies that the environment names. Tocsin calls straight and uses none; a call that fails may say so."""
+"""Finds proxies that the environment names. Tocsin never uses them, but a failed call mentions them."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 
 def unused_proxy(url: str, environment: Mapping[str, str]) -> str:
-    """The variable that names a proxy for this URL, as curl reads it; empty where there is none. Its value may hold
-    a password, and is for nobody."""
+    """Return the variable that names a proxy for this URL, by curl's rules, or "". Never show its value, which may
+    hold a password."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     if _is_loopback(host) or _is_exempt(host, parts.port, environment):
@@ -24,7 +24,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_exempt(host: str, port: int | None, environment: Mapping[str, str]) -> bool:
-    """Whether NO_PROXY names the host, a domain above it, its address or a network that it is in."""
+    """Whether NO_PROXY names the host, a domain above it, its address or its network."""
     listed = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     for entry in listed.lower().replace(",", " ").split():
         if entry == "*" or _is_within(host, entry):

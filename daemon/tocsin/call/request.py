@@ -1,6 +1,6 @@
-"""The call: one request on a fresh connection, and what its end means.
+"""The call: one request on a new connection, and what its result means.
 
-No redirects and no retries are left to the library: what is sent again is decided in `run`.
+The library follows no redirects and makes no retries: `tocsin.call.attempts` decides what is sent again.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tocsin.redact import redact
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """What became of one request. `retry` names the ground on which it may be sent again."""
+    """The result of one request. `retry` says why it may be sent again, if it may."""
 
     verdict: Verdict
     error: ErrorKind | None = None
@@ -34,17 +34,17 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct):
-    """How far an attempt has come; it survives the exception that cuts the attempt off."""
+    """How far an attempt has come. It outlives the exception that interrupts the attempt."""
 
-    sent: float | None = None  # Unix time, just before the request went out
+    sent: float | None = None  # Unix time, just before the request was sent
     clock: float = 0.0  # monotonic, at `sent`
-    status: int | None = None  # of the reply, once its head is there
-    body: bytes = b""  # of the reply, as far as it was read
+    status: int | None = None  # of the reply, once its head has arrived
+    body: bytes = b""  # of the reply, as far as it has been read
 
 
 class Caller:
-    """Calls the endpoint of one job. Keeps nothing between calls but the TLS settings, a rotated secret, and the
-    connection that is armed for the next one."""
+    """Calls the endpoint of one job. Between calls it keeps only the TLS settings, a rotated secret, and the connection
+    that is armed for the next call."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -54,28 +54,28 @@ class Caller:
         self._line = Line(parts, job.tls.context() if parts.scheme == "https" else None)
         self._head = Head(job, parts, self.secret)
         self.armed: connections.Connection | None = None
-        self._fired: Progress | None = None  # of what was sent on the armed connection
+        self._fired: Progress | None = None  # of the request sent on the armed connection
         self._expected = Expectation(job.expect_status, job.expect_json, job.totals, job.expect_html, job.expect_cached)
 
     def use(self, secret: Secret) -> None:
-        """Send this secret from now on."""
+        """Use this secret from now on."""
         self.secret = secret
         redact.hide(secret.parts())
         self._head = Head(self.job, self._parts, secret)
 
     def look_up(self) -> None:
-        """Find the addresses of the host for the next connection. Where that fails, `arm` and `attempt` try again."""
+        """Look up the addresses for the next connection. If that fails, `arm` and `attempt` try again."""
         with contextlib.suppress(*connections.ERRORS):
             self._line.look_up()
 
     @property
     def needs_no_lookup(self) -> bool:
-        """Whether a connection is one step, which a timeout bounds: no name is looked up and no TLS spoken."""
+        """Whether a connection is a single step, with no name to look up and no TLS. Then a timeout limits it."""
         return self._line.is_literal
 
     def arm(self, ask: Ask, within: float) -> None:
-        """Open a connection, in some seconds, and write the first request of this slot, so that at the instant one
-        send is left to do. Where that fails nothing is armed, which is no result yet."""
+        """Open a connection within `timeout` seconds and prepare the first request of this slot, so that only one send
+        is left for the instant. If that fails, nothing is armed, and `attempt` connects again."""
         self.disarm()
         try:
             self.armed = self._connected(min(within, self.job.connect_timeout))
@@ -91,8 +91,8 @@ class Caller:
             armed.close()
 
     def fire(self) -> bool:
-        """The instant: send what is armed, if anything is. `attempt` goes on from there; where nothing could be sent,
-        from the beginning."""
+        """Send the armed request, if there is one. `attempt` then continues from there, or starts from the beginning if
+        nothing was sent."""
         if self.armed:
             progress = Progress(time.time(), time.monotonic())
             if self.armed.send():
@@ -102,7 +102,7 @@ class Caller:
         return False
 
     def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
-        """One request, judged. Raises only what the `deadline` around it raises."""
+        """Make one request and judge it. Raises only the exceptions of the `deadline` around it."""
         try:
             if self._fired and self.armed:
                 progress.sent, progress.clock = self._fired.sent, self._fired.clock
@@ -112,7 +112,7 @@ class Caller:
             with self._connected(self.job.connect_timeout) as connection:
                 self._write(connection, ask, number, time.time())
                 progress.sent, progress.clock = time.time(), time.monotonic()
-                connection.send()  # where that fails there may be an answer nevertheless
+                connection.send()  # even if that fails, there may be a reply
                 return self._answered(connection, progress)
         except NoReply as error:
             return Attempt(Verdict("connection_error", redact(str(error))), error=error.kind, retry=error.retry)
@@ -129,7 +129,7 @@ class Caller:
             raise unreached(error, self.job) from error
 
     def _write(self, connection: connections.Connection, ask: Ask, number: int, now: float) -> None:
-        """`now` is the Unix time of the signature."""
+        """Write the request. `now` is the Unix time of the signature."""
         connection.write(self.job.method, self._head.of(ask, number, now), self.job.body or b"")
 
     def _answered(self, connection: connections.Connection, progress: Progress) -> Attempt:
@@ -160,9 +160,9 @@ class Caller:
                 verdict = judge(self._expected, status, head.get("Content-Type", ""), progress.body)
             except Invalid as error:
                 verdict, retry = Verdict("invalid_response", str(error)), error.retry
-        elif 300 <= status < 400:  # its body is for browsers
+        elif 300 <= status < 400:  # its body is meant for browsers
             verdict = Verdict("http_error", redirected(status, head.get("Location", ""), self.job))
-        else:  # whatever is wrong with the body, the status says more
+        else:  # even if the body is broken, the status says more
             progress.body, _ = (b"", None) if coding else connections.read_body(response, EXCERPT_FROM)
             verdict = judge(self._expected, status, head.get("Content-Type", ""), progress.body)
             retry = "busy" if status in (429, 503) else "5xx" if status >= 500 else ""
@@ -177,7 +177,7 @@ class Caller:
         )
 
     def _body(self, response: BaseHTTPResponse, coding: str) -> bytes:
-        """The whole decoded body; `coding` is what of its encoding cannot be taken off. Raises Invalid."""
+        """Return the whole decoded body. `coding` is the part of the encoding that is unknown. Raises Invalid."""
         limit = 1 if coding else self.job.max_reply
         body, error = connections.read_body(response, limit)
         if coding and (body or error):
@@ -202,11 +202,11 @@ def _as_bytes(head: HTTPHeaderDict) -> bytes:
 
 
 def _unreadable(codings: str) -> str:
-    """What of a Content-Encoding nobody here can take off; nothing but identity was asked for."""
+    """Return the part of a Content-Encoding that is unknown, or "". The request asked for no encoding."""
     known = {"", "identity", *HTTPResponse.CONTENT_DECODERS}
     return ", ".join(one for one in (part.strip() for part in codings.split(",")) if one.lower() not in known)
 
 
 def _redacted(verdict: Verdict) -> Verdict:
-    """What is said of a reply, without our secrets."""
+    """Remove Tocsin's secrets from the description of a reply."""
     return replace(verdict, detail=redact(verdict.detail)) if verdict.detail else verdict

@@ -1,7 +1,7 @@
-"""The plainest of replies, read without a library: what almost every reply is.
+"""Reads the simplest replies without a library. Almost every reply is one.
 
-One success that is there as a whole, in one piece, its length given or in chunks, nothing encoded, and not from a
-cache. Whatever is different in any way is not read here at all.
+That is: one complete success in one piece, with a length or in chunks, not encoded, and not from a cache. Any other
+reply is left to the libraries.
 """
 
 import re
@@ -10,8 +10,8 @@ from tocsin.call.cached import cache_hit
 
 SimpleReply = tuple[int, str, bytes]  # status, media type, body
 
-# A head with nothing odd in it (RFC 9112): no line that goes on, no lone line end, at most as many lines as
-# http.client takes. 204 has no body, whatever its head says.
+# A head with nothing unusual in it (RFC 9112): no continued line, no lone CR or LF, no more lines than http.client
+# accepts. 204 has no body, whatever its head says.
 _HEAD = re.compile(rb"HTTP/1\.1 (2(?!04)\d\d)(?: [^\r\n]*)?\r\n((?:[!#-'*+.^`|~\w-]+:[^\r\n]*\r\n){0,100})\r\n")
 _FRAMING = re.compile(rb"^(content-length|transfer-encoding):[ \t]*([^\r]*?)[ \t]*\r$", re.MULTILINE)
 _LENGTH = re.compile(rb"\d{1,9}")
@@ -20,7 +20,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
 
 def simple_reply(whole: bytes) -> SimpleReply | None:
-    """What the bytes of a reply say, or None if they are not plain, or not all there."""
+    """Return the reply, or None if it is not simple or not complete."""
     head = _HEAD.match(whole)
     if head is None:
         return None
@@ -39,7 +39,7 @@ def simple_reply(whole: bytes) -> SimpleReply | None:
 
 
 def _unchunked(body: bytes) -> bytes | None:
-    """What is in chunks without extensions and trailers (RFC 9112, 7.1); None for any other, or not all there."""
+    """Join chunks without extensions and trailers (RFC 9112, 7.1). None for any others, or if they are not complete."""
     pieces: list[bytes] = []
     at = 0
     while size := _CHUNK.match(body, at):

@@ -1,4 +1,4 @@
-"""Judges a reply: was it a success, and what does it report? Pure: bytes in, verdict out, never an exception."""
+"""Judges a reply: whether it is a success, and what it reports. Pure: bytes in, verdict out, never an exception."""
 
 import json
 import re
@@ -12,27 +12,27 @@ from tocsin.call import complaints
 from tocsin.ipc.types import Outcome, ReportedError, StatusClass
 from tocsin.redact import redact
 
-EXCERPT = 160  # characters of the server's own words that a detail repeats
-EXCERPT_FROM = 8192  # bytes at the start of a body in which they are looked for
-SHORTEST = 1024  # characters that are left of them, however long a secret is
-LARGEST = 2.0**53  # a reported number beyond it is no count: floats lose whole numbers there
+EXCERPT = 160  # characters of the server's own words in a detail
+EXCERPT_FROM = 8192  # bytes at the start of a body that are searched for them
+SHORTEST = 1024  # characters searched at least, however long a secret is
+LARGEST = 2.0**53  # a larger number cannot be a count: floats skip whole numbers there
 
 _MISSING = object()
 _CLASSES: dict[int, StatusClass] = {401: "401", 403: "403", 2: "2xx", 3: "3xx", 4: "4xx"}
-_JSON = re.compile(r"\s*[^;\s]*[/+]json\s*(?:;|$)", re.IGNORECASE)  # a media type; not x-ndjson, which is many
+_JSON = re.compile(r"\s*[^;\s]*[/+]json\s*(?:;|$)", re.IGNORECASE)  # a media type; not x-ndjson: many documents
 _TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
-_BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some editors begin a file with
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the byte order mark
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the job file says of a right reply."""
+    """What the job file expects of a reply."""
 
     status: Sequence[str] = ("2xx",)
     json: Sequence[tuple[str, Any]] = ()
     totals: Sequence[tuple[str, str]] = ()
-    html: bool = False  # a page is a right reply too
-    cached: bool = False  # a reply from a cache is a right reply too
+    html: bool = False  # an HTML page is accepted
+    cached: bool = False  # a reply from a cache is accepted
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -43,21 +43,21 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def status_class(status: int) -> StatusClass:
-    """The closed set of the metrics; what is none of them (1xx, 6xx) counts as 5xx."""
+    """Return the status class of the metrics. Statuses outside them (1xx, 6xx) count as 5xx."""
     return _CLASSES.get(status) or _CLASSES.get(status // 100, "5xx")
 
 
 def is_right(expected: Expectation, status: int) -> bool:
-    """Whether this status is one that a success may have."""
+    """Whether a success may have this status."""
     return str(status) in expected.status or f"{status // 100}xx" in expected.status
 
 
 def judge(expected: Expectation, status: int, content_type: str, body: bytes) -> Verdict:
-    """The outcome of a complete reply with this status, media type and (decoded) body."""
+    """Judge a complete reply with this status, media type and decoded body."""
     if not is_right(expected, status):
         return _wrong_status(status, content_type, body)
     said_json = _JSON.match(content_type) is not None
-    by_default = not expected.json and status // 100 == 2  # else the job has said what is right
+    by_default = not expected.json and status // 100 == 2  # else the job file says what to expect
     if by_default and not expected.html and _is_html(content_type, body):
         return _a_page(body)
     try:
@@ -82,10 +82,11 @@ def judge(expected: Expectation, status: int, content_type: str, body: bytes) ->
 
 
 def _parsed(body: bytes) -> Any:
-    """A JSON document, or None where there is nothing. Raises ValueError and RecursionError.
+    """Parse a JSON document. Returns None if there is nothing. Raises ValueError and RecursionError.
 
-    msgspec is one call where `json` is ten; what it refuses of what `json` takes (NaN, UTF-16, a lone surrogate),
-    `json` is asked about."""
+    msgspec is ten times as fast as `json`. `json` gets what msgspec refuses: it accepts NaN, UTF-16 and lone
+    surrogates.
+    """
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -93,20 +94,20 @@ def _parsed(body: bytes) -> Any:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a text as one printable line."""
+    """Return the beginning of a text as one printable line."""
     return one_line(beginning(body))
 
 
 def beginning(body: bytes) -> str:
-    """What may be shown of it; of a longer one without the end, where half a secret may stand."""
+    """Return the part that may be shown. A longer text loses its end, which may be half a secret."""
     text = redact(body[:EXCERPT_FROM].decode("utf-8", "replace"))
     return text if len(body) <= EXCERPT_FROM else text[: max(SHORTEST, len(text) - redact.longest)]
 
 
 def one_line(text: str) -> str:
-    """A text that the server may have written as one printable line, without our secrets, cut to EXCERPT.
+    """Turn a text of the server into one printable line without Tocsin's secrets, cut to EXCERPT characters.
 
-    Redacted before it is cut: of a secret at the cut a part would stay.
+    Secrets are removed before the cut, or part of one could stay.
     """
     text = " ".join(redact(text).split())[: EXCERPT + 1]
     text = "".join(char if char.isprintable() else "�" for char in text)
@@ -114,7 +115,7 @@ def one_line(text: str) -> str:
 
 
 def _in_json(found: Any) -> str:
-    if isinstance(found, dict | list):  # could be nested too deeply to be written
+    if isinstance(found, dict | list):  # might be nested too deeply to write it out
         return "an object" if isinstance(found, dict) else "a list"
     return excerpt(json.dumps(found).encode())
 
@@ -153,12 +154,12 @@ def _totals(value: Any, totals: Sequence[tuple[str, str]]) -> tuple[dict[str, fl
 
 
 def _is_count(number: float) -> bool:
-    """Finite, not negative (a counter cannot fall) and small enough to add up."""
+    """Whether the number is finite, not negative (a counter cannot fall) and small enough to add up."""
     return 0 <= number <= LARGEST  # false for NaN, and exact for an int too large for a float
 
 
 def _is_same(found: Any, right: Any) -> bool:
-    """Numbers by their value (JavaScript writes 1.0 as 1); true is no number."""
+    """Compare numbers by their value (JavaScript writes 1.0 as 1). true is not a number."""
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (found, right))
     return bool(found == right) and (numbers or type(found) is type(right))
 
@@ -172,7 +173,7 @@ def _look_up(value: Any, path: str) -> Any:
 
 
 def _is_html(content_type: str, body: bytes) -> bool:
-    """Whether it is a page. The media type alone makes none: many a framework gives it to every text."""
+    """Whether the reply is an HTML page. The media type is not enough: many frameworks use it for every text."""
     begin = body[:EXCERPT_FROM].lstrip(_BLANK)[:20].lower()
     return begin.startswith((b"<!doctype html", b"<html") if "text/html" not in content_type.lower() else b"<")
 
