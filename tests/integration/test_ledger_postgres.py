@@ -11,6 +11,7 @@ from harness import until
 from ledger_rig import FOR_EVER, Ledger, T, ask, finished
 from postgres_ledger import OnPostgres
 from postgres_rig import USER, Pooler, Server
+from test_kept import test_the_ledger_keeps_a_reply_for_a_shorter_time_than_its_slot  # noqa: F401
 from test_ledger import *  # noqa: F403
 from test_ledger_again import *  # noqa: F403
 from test_ledger_find import (  # noqa: F401

@@ -8,7 +8,6 @@ from tocsin.call.kept import kept
 from tocsin.call.verdict import EXCERPT_FROM
 from tocsin.ipc.history import OneRun
 from tocsin.ipc.types import REPLY_LENGTH, Keep, Outcome
-from tocsin.ledger.sqlite_reader import SqliteReader
 from tocsin.redact import REDACTED, redact
 
 
@@ -51,16 +50,17 @@ def test_no_part_of_a_secret_is_kept_wherever_it_stands() -> None:
 
 
 def test_the_ledger_keeps_a_reply_for_a_shorter_time_than_its_slot(ledger: Ledger) -> None:
+    ledger.ledger.idle(T)  # looks for old rows, and then not for ten minutes
     for due, at in ((T, T + 1), (T + 60, T + 61)):
         ledger.put(ask(due))
         ledger.put(replace(finished(due, "http_error", at=at), reply=f"reply of {due - T:.0f}"))
 
     def replies() -> list[str]:
-        reader = SqliteReader(ledger.folder)
+        reader = ledger.reader()
         return [reader.find(OneRun(f"run-{due}-0")).rows[0].reply for due in (T, T + 60)]
 
     assert replies() == ["reply of 0", "reply of 60"]
-    assert ledger.ledger.prune_replies(T + 30) == 1
+    ledger.ledger.idle(T + 30 + 7 * 86400)
     assert replies() == ["", "reply of 60"]
     ledger.ledger.idle(T + 61 + 8 * 86400)
     assert replies() == ["", ""]

@@ -36,7 +36,10 @@ def rows(db: Connection[Any], schema: str, wanted: list[str], values: dict[str, 
 def find(db: Connection[Any], schema: str, question: Question) -> Found:
     if isinstance(question, OneRun):
         found = rows(db, schema, ["run_id = %(run)s"], {"run": question.run_id, "limit": AT_MOST})
-        return Found([_row(one) for one in found])
+        reply = f'SELECT due, attempt, reply FROM "{schema}".replies WHERE job = %s AND due = ANY(%s)'
+        kept = db.execute(reply, (found[0]["job"], [one["due"] for one in found])).fetchall() if found else []
+        replies = {(due, attempt): text for due, attempt, text in kept}
+        return Found([_row(one, replies.get((one["due"], one["attempt"]), "")) for one in found])
     limit = max(1, min(question.limit, AT_MOST))
     values = {name: getattr(question, name) for name in ("job", "since", "trigger", "outcome", "node")}
     values |= {"limit": limit + 1, "failed": sorted(FAILED)}
@@ -75,7 +78,7 @@ def _conditions(wanted: Slots) -> list[str]:
     return conditions
 
 
-def _row(one: dict[str, Any]) -> Row:
+def _row(one: dict[str, Any], reply: str = "") -> Row:
     kept = ("job", "due", "last", "count", "attempt", "detail", "run_id", "trigger", "status", "started", "finished",
             "lateness", "duration")  # fmt: skip
     return Row(
@@ -83,4 +86,5 @@ def _row(one: dict[str, Any]) -> Row:
         fate=one["outcome"] or one["reason"] or "running",
         reported=one["reported"] or {},
         node=one["node"] or "",
+        reply=reply,
     )

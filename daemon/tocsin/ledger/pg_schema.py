@@ -80,6 +80,13 @@ CREATE TABLE {s}.news (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(), job text NOT NULL, what text NOT NULL
 )""",
+    """
+CREATE TABLE {s}.replies (                  -- what is kept of them, for a shorter time than the slots
+    job text NOT NULL, due double precision NOT NULL, attempt integer NOT NULL,
+    finished double precision NOT NULL, reply text NOT NULL,
+    PRIMARY KEY (job, due, attempt)
+)""",
+    "CREATE INDEX replies_finished ON {s}.replies (finished)",
     "INSERT INTO {s}.meta (schema, oldest_reader) VALUES (1, 1)",
 )
 

@@ -18,6 +18,7 @@ from tocsin.ipc.ledger import Enrolled, Entry, JobHistory
 from tocsin.ledger import pg_schema
 from tocsin.ledger.books import Books, SlotRow, lost
 from tocsin.ledger.link import Link
+from tocsin.ledger.pg_replies import Replies
 from tocsin.ledger.statements import Statements, job_row
 from tocsin.ledger.store import Held, Passing, Unusable
 from tocsin.timestamps import began
@@ -28,6 +29,7 @@ PRUNE_AT_ONCE = 2000  # rows deleted in one transaction
 PRUNE_EVERY = 600.0  # seconds between deletions of rows older than `retention`
 CONTACT = 3.0  # seconds of contact before another daemon is given up: after an outage it needs time to renew its lease
 ANOTHER = 10.0  # seconds to wait for a daemon on another node, which may be stopping
+WEEK = 7 * 86400.0
 NAMESAKE = 300.0  # seconds to wait for a daemon with this node's name: an overlapping deploy takes that long
 T = TypeVar("T")
 DIED = "the daemon died while it ran; whether the app did the work is unknown"
@@ -43,9 +45,11 @@ class Opener:
     `place` names the state folder, which one daemon at a time holds: an earlier session at the same place has ended.
     """
 
-    def __init__(self, ledger: Postgres, node: str, place: str, session: str, retention: float) -> None:
+    def __init__(
+        self, ledger: Postgres, node: str, place: str, session: str, retention: float, replies: float = WEEK
+    ) -> None:
         self._ledger, self._node, self._place = ledger, node, place
-        self._session, self._retention = session, retention
+        self._session, self._retention, self._replies = session, retention, replies
         self._since: float | None = None  # monotonic: when it first found that another daemon holds the schema
         self._seen: tuple[str, float] | None = None  # a session whose lease had expired, and since when it is watched
 
@@ -85,7 +89,8 @@ class Opener:
                     before = "the daemon was stopped" if state == "left" else "the daemon had died"
             if not found:
                 db.execute(sql.join, (self._session, self._node, __version__, self._place, began()))
-        return PostgresLedger(link, sql, self._node, self._place, self._session, epoch, seq, before, self._retention)
+        kept = self._retention, min(self._retention, self._replies)
+        return PostgresLedger(link, sql, self._node, self._place, self._session, epoch, seq, before, *kept)
 
     def _is_over(self, session: str, lapsed: bool) -> bool:
         """Whether its lease has expired, and it has not renewed it though it had the time to."""
@@ -107,7 +112,7 @@ class Opener:
 
 
 class PostgresLedger:
-    """A `tocsin.ledger.store.Store`. `retention` is seconds: older rows are deleted."""
+    """A `tocsin.ledger.store.Store`. `retention` and `replies` are in seconds: older rows are deleted."""
 
     def __init__(
         self,
@@ -120,11 +125,13 @@ class PostgresLedger:
         seq: int,
         before: str | None,
         retention: float,
+        replies: float,
     ) -> None:
         self.session, self.seq, self.before = session, seq, before
         self._link, self._sql = link, sql
         self._node, self._place, self._epoch = node, place, epoch
-        self._retention = retention
+        self._retention, self._keep_replies = retention, replies
+        self._replies = Replies(link.ledger.schema)
         self._next_prune = 0.0
         self._renewed = time.monotonic()
 
@@ -143,7 +150,7 @@ class PostgresLedger:
 
     def idle(self, now: float) -> float:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
-            pruned = self._anew(lambda: self._prune(now - self._retention))
+            pruned = self._anew(lambda: self._prune(now))
             self._next_prune = now if pruned == PRUNE_AT_ONCE else now + PRUNE_EVERY
             if pruned == PRUNE_AT_ONCE:
                 return 0.0
@@ -157,13 +164,14 @@ class PostgresLedger:
                 raise Held(given_up(self._link.ledger))
         self._renewed = time.monotonic()
 
-    def _prune(self, before: float) -> int:
+    def _prune(self, now: float) -> int:
         with self._link.transaction() as db:
             self._fence(db)
-            pruned = self._sql.prune(db, before, PRUNE_AT_ONCE)
+            slots = self._sql.prune(db, now - self._retention, PRUNE_AT_ONCE)
+            replies = self._replies.prune(db, now - self._keep_replies, PRUNE_AT_ONCE)
             self._renew(db, self.seq)
         self._renewed = time.monotonic()
-        return pruned
+        return max(slots, replies)
 
     # ---- writing
 
@@ -210,8 +218,10 @@ class PostgresLedger:
         with self._link.transaction() as db:
             seq, books = self._read(db, entries)
             answers = [answer for entry in entries if (answer := books.apply(entry.body, new=entry.seq > seq))]
+            new = [entry.body for entry in entries if entry.seq > seq]
             seq = max(seq, entries[-1].seq)
             self._write(db, books)
+            self._replies.keep(db, [body for body in new if isinstance(body, Finished)])
             self._renew(db, seq)
         self.seq, self._renewed = seq, time.monotonic()
         return answers

@@ -33,7 +33,7 @@ def opener(config: Config, session: str) -> Callable[[], Store]:
         place = place_of(config.state_dir)
     except OSError as error:
         return _unusable(f"cannot use {error.filename or config.state_dir}: {error.strerror}")
-    return postgres.Opener(config.ledger, config.node, place, session, config.retention)
+    return postgres.Opener(config.ledger, config.node, place, session, config.retention, config.replies_retention)
 
 
 def reader(ledger: Postgres | str, state_dir: Path, node: str = "") -> Reader:

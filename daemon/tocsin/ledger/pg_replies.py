@@ -1,0 +1,39 @@
+"""The table `replies` on PostgreSQL: what is kept of replies, for a shorter time than the slots."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from tocsin.ipc.job import Finished
+from tocsin.ledger.books import storable
+
+
+class Replies:
+    def __init__(self, schema: str) -> None:
+        table = f'"{schema}".replies'
+        self._keep = (
+            f"INSERT INTO {table} (job, due, attempt, finished, reply)"
+            " SELECT * FROM unnest(%s::text[], %s::float8[], %s::int4[], %s::float8[], %s::text[])"
+            " ON CONFLICT DO NOTHING"
+        )
+        self._prune = (
+            f"WITH gone AS (DELETE FROM {table} WHERE (job, due, attempt) IN"
+            f" (SELECT job, due, attempt FROM {table} WHERE finished < %s LIMIT %s) RETURNING 1)"
+            " SELECT count(*) FROM gone"
+        )
+
+    def keep(self, db: Connection[Any], runs: Sequence[Finished]) -> None:
+        """Keep the replies of those that have one."""
+        rows = [
+            (run.job, float(run.due), run.attempt, float(run.finished), storable(run.reply))
+            for run in runs
+            if run.reply
+        ]
+        if rows:
+            db.execute(self._keep, list(map(list, zip(*rows, strict=True))))
+
+    def prune(self, db: Connection[Any], before: float, most: int) -> int:
+        """Delete at most so many of the runs that ended before then; return how many."""
+        (gone,) = db.execute(self._prune, (before, most)).fetchone() or (0,)
+        return int(gone)
