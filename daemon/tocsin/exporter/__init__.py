@@ -1,1 +1,1 @@
-"""The exporter's process: what Tocsin shows of itself, and the only listener."""
+"""The exporter's process. It serves the metrics, the pages and the API, and is the only one that listens."""

@@ -1,11 +1,11 @@
-"""What an Accept header takes: RFC 9110, 12.4.2 (weights) and 12.5.1 (media ranges)."""
+"""Reads Accept headers: RFC 9110, 12.4.2 (weights) and 12.5.1 (media ranges)."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-OPENMETRICS_VERSIONS = frozenset({"", "0.0.1", "1.0.0"})  # 1.0.0 is what there is; what reads 0.0.1 reads it too
+OPENMETRICS_VERSIONS = frozenset({"", "0.0.1", "1.0.0"})  # we send 1.0.0, which readers of 0.0.1 understand
 TEXT_VERSIONS = frozenset({"", "0.0.4"})
 ANY_VERSION = frozenset({""})
 
@@ -20,14 +20,14 @@ class Range(NamedTuple):
 
 
 class Match(NamedTuple):
-    """How much a type is wanted, from 0 (refused) to 1, and whether the header names it (`*/*` does not)."""
+    """The weight of a type, from 0 (refused) to 1, and whether the header names it (`*/*` does not)."""
 
     weight: float
     named: bool
 
 
 def ranges(accept: str) -> Iterator[Range]:
-    """The media ranges of the header; one that is malformed is passed over."""
+    """Yield the media ranges of the header. Skips malformed ones."""
     for element in accept.split(","):
         media, *parameters = (part.strip() for part in element.split(";"))
         kind, slash, subtype = media.lower().partition("/")
@@ -40,8 +40,8 @@ def ranges(accept: str) -> Iterator[Range]:
 
 
 def match(accept: str, media: str, versions: frozenset[str] = ANY_VERSION) -> Match | None:
-    """What the header says of a type in one of these versions; None: nothing. The most specific range decides, and
-    of several versions that one can be sent as, the one that is wanted most."""
+    """Return the weight of a type in one of these versions, or None if the header does not mention it. The most
+    specific range decides. Of several versions that match, the one with the highest weight counts."""
     kind, _, subtype = media.partition("/")
     found = []
     for one in ranges(accept):
@@ -57,6 +57,6 @@ def match(accept: str, media: str, versions: frozenset[str] = ANY_VERSION) -> Ma
 
 
 def wants(accept: str, media: str) -> bool:
-    """Whether the header names the type, and does not refuse it."""
+    """Whether the header names the type and does not refuse it."""
     found = match(accept, media)
     return found is not None and found.named and found.weight > 0

@@ -1,4 +1,4 @@
-"""What /healthz, /readyz and /api/jobs say. Instants are RFC 3339 in UTC, durations seconds."""
+"""The replies of /healthz, /readyz and /api/jobs. Instants are RFC 3339 in UTC, durations are seconds."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ _SLOT_INSTANTS = ("due", "last", "started", "finished")
 
 
 def instant(seconds: float | None) -> str | None:
-    """Unix seconds as RFC 3339 with milliseconds, as the log writes them."""
+    """Write Unix seconds as RFC 3339 with milliseconds, as in the log."""
     return None if seconds is None else rfc3339(seconds, milliseconds=True)
 
 
 def liveness(state: State, clock: float) -> tuple[int, dict[str, Any]]:
-    """Liveness: 200 while the parent is heard. A restart mends what this reports. `clock` is the monotonic one."""
+    """Liveness: 200 while the parent sends messages. A restart repairs an error. `clock` is monotonic seconds."""
     why = [one.why for one in state.troubles(clock) if one.what == "silent"]
     answer: dict[str, Any] = {"status": "silent" if why else "ok", "heard_seconds_ago": round(state.silence(clock), 3)}
     return (503, answer | {"why": why[0]}) if why else (200, answer)
 
 
 def readiness(state: State, now: float, clock: float) -> tuple[int, dict[str, Any]]:
-    """200 while every enabled job can be called: nothing holds the daemon, and no job is stalled."""
+    """Readiness: 200 while every enabled job can be called: nothing holds up the daemon, and no job is stalled."""
     missing = [*(str(one) for one in state.troubles(clock) if one.holds), *state.stalled(now, clock)]
     return (503 if missing else 200), {"status": "waiting" if missing else "ready", "missing": missing}
 
@@ -35,7 +35,7 @@ def job_list(state: State, now: float, clock: float) -> list[dict[str, Any]]:
 
 
 def one_job(state: State, job: KnownJob, now: float, clock: float) -> dict[str, Any]:
-    """The job with its last slots, the latest first."""
+    """Return the job with its last slots, the latest first."""
     state.want_memory(clock)
     shown = _job(job, state.judged(now, clock)[job.status.name])
     return {**shown, "slots": [_slot(slot) for slot in reversed(job.slots)]}

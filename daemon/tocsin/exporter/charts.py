@@ -1,7 +1,7 @@
-"""The geometry of the two pictures of a job's last slots: the strip of fates and the plot of durations.
+"""The geometry of the two charts of a job's last slots: the strip of fates and the plot of durations.
 
-Pure numbers; the templates draw them. A fate has a shape of its own beside its colour: what went well is a
-low bar and what went wrong a tall one, so that trouble stands out of the line without any colour.
+These are pure numbers, and the templates draw them. Each fate has a shape as well as a colour: low bars for success and
+tall ones for failures, so that people who cannot tell the colours apart see the failures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from itertools import groupby
 from tocsin.exporter.state import SLOTS_KEPT, Slot
 from tocsin.ipc.fates import FATES, Fate, Pattern
 
-PITCH = 6  # units from one slot to the next, one of them a gap
+PITCH = 6  # units from one slot to the next, including a gap of one
 HEIGHT = 18
 WIDTH = SLOTS_KEPT * PITCH - 1
 
@@ -20,14 +20,14 @@ _DASHES: dict[Pattern, str] = {"whole": "5 1", "halves": "2 1 2 1", "thirds": "1
 
 
 def shape(fate: Fate) -> tuple[int, str]:
-    """The height of its bar, and its dashes."""
+    """Return the height and the dashes of the fate's bar."""
     look = FATES[fate]
     return FLAT if not look.ran else TALL if look.is_failure else LOW, _DASHES[look.pattern]
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Neighbouring slots with one fate: a dashed line from `x` to `end`, `height` thick, centred on `y`."""
+    """Neighbouring slots with the same fate: a dashed line from `x` to `end`, `height` thick, centred on `y`."""
 
     x: int
     end: int
@@ -39,7 +39,7 @@ class Bars:
 
 
 def bars(slots: Sequence[Slot], apart: bool = False) -> list[Bars]:
-    """The strip, the latest slot at its right end. `apart`: every slot by itself."""
+    """Return the bars of the strip, with the latest slot at the right end. `apart`: a bar for each slot."""
     found = []
     position = SLOTS_KEPT - len(slots)
     numbered = enumerate(slots)
@@ -54,7 +54,7 @@ def bars(slots: Sequence[Slot], apart: bool = False) -> list[Bars]:
 
 
 PLOT_WIDTH, PLOT_HEIGHT = 480, 120
-ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # what a scale may end with, times a power of ten
+ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # possible ends of a scale, times a power of ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """`top` is the duration in seconds at the upper edge; the lower edge is 0."""
+    """`top` is the duration in seconds at the upper edge. The lower edge is 0."""
 
     top: float
     dots: Sequence[Dot]
 
 
 def durations(slots: Iterable[Slot]) -> Plot | None:
-    """The durations of the runs among the slots; None when there are none."""
+    """Plot the durations of the runs among the slots. None if there are none."""
     runs = [(slot, slot.duration) for slot in slots if slot.duration is not None]
     if not runs:
         return None
@@ -94,7 +94,7 @@ def durations(slots: Iterable[Slot]) -> Plot | None:
 
 
 def round_up(value: float) -> float:
-    """The next round number: the end of a scale that holds `value`."""
+    """Return the next round number: the end of a scale that includes `value`."""
     power = 1e-3
     while value > 10 * power:
         power *= 10

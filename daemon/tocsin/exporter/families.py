@@ -1,4 +1,4 @@
-"""Every metric family: its name, type, help and closed set of labels. docs/metrics.md is for the reader.
+"""Every metric family: its name, type, help and fixed set of labels. docs/metrics.md is the documentation.
 
 Prometheus renames a label `job` to `exported_job`, hence `job_name`.
 """
@@ -7,22 +7,22 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from tocsin.exporter.render import Counter, Gauge, Histogram, Memory, remember
 
-# Seconds. A call is a web request or a long batch: from 10 ms up to the default timeout and twice that.
+# Seconds. A call is a web request or a long batch: from 10 ms to twice the default timeout.
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-# The kernel's timer wakes within 100 µs; an overloaded machine is seconds late; grace is 60 s by default.
+# The kernel's timer wakes a process within 100 µs. An overloaded machine is seconds late. Grace is 60 s by default.
 LATENESS_BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-# One fsync: a tenth of a millisecond on a good SSD, seconds on a dying disk.
+# One fsync takes a tenth of a millisecond on a good SSD, and seconds on a dying disk.
 COMMIT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-INFO_LABELS = ("job_name", "schedule", "timezone", "method", "host")  # and the labels of the job file
+INFO_LABELS = ("job_name", "schedule", "timezone", "method", "host")  # then the labels of the job file
 
 
 class Families:
-    """The families, registered in the order in which they are shown."""
+    """The families, registered in the order of the output."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # `_created` doubles the counters, and Prometheus ignores it in text
@@ -30,7 +30,7 @@ class Families:
         self.memories: list[Memory] = []
 
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
-        self.build = gauge("tocsin_build_info", "Version of Tocsin and of its Python.", "version", "python")
+        self.build = gauge("tocsin_build_info", "Versions of Tocsin and of its Python.", "version", "python")
         self.config = gauge("tocsin_config_info", "The job file in use, by its hash.", "hash")
         self.reload_successful = gauge(
             "tocsin_config_last_reload_successful",
@@ -64,13 +64,13 @@ class Families:
             LATENESS_BUCKETS,
         )
 
-        self.info = gauge("tocsin_job_info", "A job of the job file, with the `labels` it has there.", *INFO_LABELS)
+        self.info = gauge("tocsin_job_info", "A job of the job file, with its `labels`.", *INFO_LABELS)
         self.health = gauge(
-            "tocsin_job_health", "1 for how the job is, else 0; the worst that is true of it.", "job_name", "health"
+            "tocsin_job_health", "1 for the job's health (the worst that applies), else 0.", "job_name", "health"
         )
         self.runs = counter(
             "tocsin_job_runs_total",
-            "Runs that ended, by outcome, since the ledger knows the job: a restart does not reset it.",
+            "Runs that ended, by outcome, since the ledger first saw the job: a restart does not reset it.",
             "job_name",
             "outcome",
         )
@@ -82,12 +82,12 @@ class Families:
         )
         self.not_run = counter(
             "tocsin_job_slots_not_run_total",
-            "Due slots that did not run, by reason, since the ledger knows the job: a restart does not reset it.",
+            "Due slots that did not run, by reason, since the ledger first saw the job: a restart does not reset it.",
             "job_name",
             "reason",
         )
         self.responses = counter(
-            "tocsin_job_responses_total", "Attempts that were answered, by HTTP status.", "job_name", "status"
+            "tocsin_job_responses_total", "Attempts that got a reply, by HTTP status.", "job_name", "status"
         )
         self.connection_errors = counter(
             "tocsin_job_connection_errors_total",
@@ -137,8 +137,8 @@ class Families:
         )
         self.alert_after = gauge(
             "tocsin_job_alert_after_failures",
-            "Failures in a row from which on the job alerts: alert_after, or 1 where the next fire after its last run "
-            "is over an hour away, else 3.",
+            "Failures in a row at which the job alerts: alert_after, or 1 if the next fire after its last run is over "
+            "an hour away, else 3.",
             "job_name",
         )
         self.unreachable = gauge(

@@ -1,4 +1,4 @@
-"""The exporter's process: hears the parent, answers whoever asks over HTTP."""
+"""The exporter's process: reads the parent's messages and answers HTTP requests."""
 
 import asyncio
 import gc
@@ -19,22 +19,22 @@ from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.history import NoAnswer, Slots
 from tocsin.ipc.job import Stop
 
-MESSAGES_AT_ONCE = 16  # heard before requests get their turn again: a job defined costs a millisecond
-GATHER = 0.01  # seconds from when all was heard to the next look: what came meanwhile costs one wake-up, not one each
+MESSAGES_AT_ONCE = 16  # read before requests have their turn again: a new job takes a millisecond
+GATHER = 0.01  # seconds between reads, so that the messages that arrive meanwhile share one wake-up
 
 
-RECALL_AGAIN = 1.0  # seconds until the ledger is asked again for the slots of a job, where it could not say
+RECALL_AGAIN = 1.0  # seconds until it asks again for a job's slots when the ledger could not answer
 
 
 def main(
     channel: Channel[Never, ToExporter], listener: socket.socket, past: socket.socket, host: str, access: Access
 ) -> None:
-    """Runs in the forked child until the parent says Stop. `listener` is bound already, to `host`: the parent keeps it
-    for the next exporter, and so it does with `past`, over which the ledger is asked.
+    """Run in the forked child until the parent sends Stop. `listener` is already bound to `host`. `past` is the channel
+    to the ledger for questions about the past. The parent keeps both for the next exporter.
 
-    Raises ChannelClosed when the parent is gone, and ChannelGarbage when it sends nonsense.
+    Raises ChannelClosed when the parent is gone, and ChannelGarbage when it sends something invalid.
     """
-    gc.enable()  # the parent that forked it has it off
+    gc.enable()  # the parent has it off
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # the kernel doubles it
     asyncio.run(_run(channel, listener, past, host, access))
 
@@ -46,7 +46,7 @@ async def _run(
     state = State(time.time(), time.monotonic())
     metrics = Metrics()
     past = Past(past_end)
-    news = asyncio.Event()  # of jobs whose past is still to be read
+    news = asyncio.Event()  # set when there are jobs whose past has not been read yet
     routes = Routes(state, metrics, host, access, time.time, time.monotonic)
     refusals = Refusals(metrics.refused, loop.call_later, time.monotonic)
     stopped: asyncio.Future[None] = loop.create_future()
@@ -62,7 +62,7 @@ async def _run(
             if state.unread:
                 news.set()
             metrics.settle()
-        except Exception as error:  # noqa: BLE001 - of any kind: it is main's to raise
+        except Exception as error:  # noqa: BLE001 - of any kind: main raises it
             loop.remove_reader(channel.fileno())
             if not stopped.done():
                 stopped.set_exception(error)
@@ -84,13 +84,13 @@ async def _run(
 
 
 async def _measure(state: State) -> Never:
-    """Keep the memory of the jobs' processes known, while somebody asks for it."""
+    """Measure the memory of the jobs' processes as long as somebody asks for it."""
     while True:
         await asyncio.sleep(state.measure(time.monotonic()))
 
 
 async def _recall(state: State, past: Past, news: asyncio.Event) -> Never:
-    """Read the slots from before this process, one job after another."""
+    """Read each job's slots from before this process, one job after another."""
     while True:
         await news.wait()
         while name := next(iter(state.unread), None):

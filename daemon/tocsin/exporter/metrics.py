@@ -1,4 +1,4 @@
-"""What the messages of the parent mean for the metrics."""
+"""Applies the parent's messages to the metrics."""
 
 import os
 import platform
@@ -41,9 +41,9 @@ class Metrics:
         self.registry = f.registry
         self._series: dict[str, JobSeries] = {}
         self._info: dict[str, tuple[str, ...]] = {}
-        self._labels: list[str] = []  # of tocsin_job_info, from the job file
+        self._labels: list[str] = []  # labels of tocsin_job_info from the job file
         self._ledger_pid: int | None = None
-        self._drops: dict[type, int] = {}  # as the parent said last: it tells sums, from its own start
+        self._drops: dict[type, int] = {}  # the parent's last sums, which count from its own start
         self._processes = CollectorRegistry()
         ProcessCollector(registry=self._processes)
         ProcessCollector("tocsin_parent", os.getppid, registry=self._processes)
@@ -57,7 +57,7 @@ class Metrics:
             f.refused.labels(refusal)
 
     def hear(self, message: ToExporter, job: KnownJob | None, now: float) -> None:
-        """Take in a message; `job` is its job after it, if it has one. `now` is Unix time."""
+        """Apply a message. `job` is its job after the message, if it has one. `now` is Unix time."""
         f = self.families
         match message:
             case JobStatus() if job:
@@ -95,7 +95,7 @@ class Metrics:
         self.families.refused.labels(reason).inc()
 
     def _define(self, job: KnownJob, now: float) -> None:
-        """A disabled job shows its `tocsin_job_info` alone: what does not run can neither stall nor fail."""
+        """Define the series of a job. A disabled job has only `tocsin_job_info`: it can neither stall nor fail."""
         status = job.status
         self._show_info(status)
         if not status.enabled:
@@ -105,7 +105,7 @@ class Metrics:
             self._series[status.name] = JobSeries(self.families, job, now)
 
     def _show_info(self, status: JobStatus) -> None:
-        """Every job has the labels that one of them has in the job file: to Prometheus an empty label is none."""
+        """Show the job's info. Every job gets the labels of all jobs: Prometheus treats an empty label as none."""
         labels = dict(status.labels)
         if new := labels.keys() - set(self._labels):
             self._relabel([*self._labels, *sorted(new)])
@@ -119,7 +119,7 @@ class Metrics:
             self._info[status.name] = values
 
     def _relabel(self, names: list[str]) -> None:
-        """Show these labels of the job file, with the values that are known."""
+        """Change the labels from the job file, and keep the known values."""
         info, fixed = self.families.info, len(INFO_LABELS)
         before, self._labels = self._labels, names
         info.relabel(*INFO_LABELS, *names)
@@ -146,7 +146,7 @@ class Metrics:
                 self._relabel(used)
 
     def measure(self, jobs: Iterable[tuple[KnownJob, Health]]) -> None:
-        """Bring up to date what no message tells: the jobs' health, the memory of their processes, and their number."""
+        """Update what no message reports: the jobs' health, the memory of their processes, and the number of jobs."""
         number = dict.fromkeys(JOB_STATES, 0)
         for job, health in jobs:
             status = job.status
@@ -157,7 +157,7 @@ class Metrics:
             self.families.jobs.labels(state).set(count)
 
     def settle(self) -> None:
-        """Do some of the next scrape's work, in proportion to what was heard since the last time."""
+        """Do some of the next scrape's work, in proportion to the messages since the last call."""
         for memory in self.families.memories:
             memory.settle()
 
@@ -170,8 +170,8 @@ class Metrics:
 
 
 def format_for(accept: str) -> str | None:
-    """The content type to answer with; None where the header refuses both. OpenMetrics is for those who name it and
-    want nothing more than that. A header that says nothing of either is disregarded (RFC 9110, 12.5.1)."""
+    """Return the content type of the answer, or None if the header refuses both. OpenMetrics needs a header that names
+    it and prefers nothing else. A header that mentions neither is ignored (RFC 9110, 12.5.1)."""
     text = accepts.match(accept, "text/plain", accepts.TEXT_VERSIONS)
     open_ = accepts.match(accept, "application/openmetrics-text", accepts.OPENMETRICS_VERSIONS)
     weight = text.weight if text else 0

@@ -1,4 +1,4 @@
-"""The status pages, rendered here and read-only. Every string is escaped: a server's words are hostile."""
+"""The status pages. They are read-only. Every string is escaped, because the texts of servers may be hostile."""
 
 import difflib
 import hashlib
@@ -22,7 +22,7 @@ from tocsin.schedule.zones import load_zone
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration, size
 
-NEAREST, NEAR = 5, 0.5  # names that are offered for one that is not there, and how like it they must be
+NEAREST, NEAR = 5, 0.5  # similar names offered for an unknown one, and how similar they must be
 LONGEST_NAME = 63  # characters: no job's name is longer
 
 
@@ -34,7 +34,7 @@ class StaticFile:
 
 
 def _static() -> dict[str, StaticFile]:
-    """The files of static/ by name. The URL holds a digest of the content, so browsers may keep them."""
+    """The files of static/ by name. Their URLs have a digest of the content, so browsers may cache them."""
     types = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
     found = {}
     for file in files(__package__).joinpath("static").iterdir():
@@ -80,14 +80,14 @@ class Pages:
         self._row = self._templates.get_template("row.html")
 
     def overview(self, view: View, now: float, clock: float) -> bytes:
-        """The page `/`. `now` is Unix time, `clock` the monotonic one."""
+        """Render the page `/`. `now` is Unix time, `clock` is monotonic seconds."""
         jobs, judged = self._state.jobs, self._state.judged(now, clock)
         self._rows = {name: row for name, row in self._rows.items() if name in jobs}
         fires = [job.status.next_fire for job in jobs.values() if job.status.enabled and job.status.next_fire]
         fitting = [(name, job) for name, job in jobs.items() if view.fits(job)]
         shown = [row for row in fitting if view.health in ("", judged[row[0]].health)]
         troubles = self._state.troubles(clock)
-        if why_none := held(troubles):  # which stands above the table, once
+        if why_none := held(troubles):  # the page says it once, above the table
             judged = {name: Judged(one.health) if one.why == why_none else one for name, one in judged.items()}
         words, number = headline(troubles, Counter(one.health for one in judged.values()))
         return self._page(
@@ -106,7 +106,7 @@ class Pages:
         )
 
     def _rendered(self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged]) -> list[Markup]:
-        """The rows of the table; that of a job to which nothing happened is the one from before."""
+        """Render the rows of the table. The row of a job to which nothing happened is reused."""
         rows = []
         for name, job in jobs:
             key = job.changes, judged[name]
@@ -134,12 +134,12 @@ class Pages:
         )
 
     def _next_fire(self, job: KnownJob, now: float) -> float | None:
-        """Of a job that is running its status has the instant that it runs for."""
+        """Return the next fire. While a job runs, its status still has the instant of that run."""
         status = job.status
         return job.expected.next_due(status, now) if status.state == "running" else status.next_fire
 
     def runs(self, wanted: Slots, job: str | None, found: Rows | None, why: str, now: float, clock: float) -> bytes:
-        """The history: of one job where `job` is given. `why` says why there is nothing to show."""
+        """Render the history, of one job if `job` is given. `why` says why there is nothing to show."""
         path = f"/jobs/{job}/runs" if job else "/runs"
         more = found.more if found else None
         from_instant = rfc3339(wanted.before.due) if wanted.before and not wanted.before.job else None
@@ -162,7 +162,7 @@ class Pages:
         )
 
     def run(self, rows: Sequence[Row], now: float, clock: float) -> bytes:
-        """One run; each delivery of it, the latest first."""
+        """Render one run, with each of its deliveries, the latest first."""
         return self._page("run.html", now, clock, run=rows[0], rows=rows, meaning=runs.meaning(rows[0]))
 
     def nothing_here(self, path: str, now: float, clock: float) -> bytes:
@@ -192,7 +192,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _in_zone(seconds: float, zone: str) -> str | None:
-    """The instant in another zone than UTC; None for UTC, and where this process cannot read the zone."""
+    """Write the instant in a zone other than UTC. None for UTC, and if this process cannot read the zone."""
     try:
         moment = datetime.fromtimestamp(seconds, load_zone(zone))
     except ValueError:
@@ -213,7 +213,7 @@ def _fate(fate: Fate) -> str:
 
 
 def _told(slots: list[Slot]) -> str:
-    """What a tooltip says of neighbouring slots with one fate."""
+    """The tooltip of neighbouring slots with the same fate."""
     first, last = slots[0], slots[-1]
     count = sum(slot.count for slot in slots)
     if count == 1:
@@ -223,7 +223,7 @@ def _told(slots: list[Slot]) -> str:
 
 
 def _among(slots: Iterable[Slot]) -> str:
-    """What a strip shows, in words."""
+    """Describe a strip in words."""
     counts = Counter[Fate]()
     for slot in slots:
         counts[slot.fate] += slot.count

@@ -1,4 +1,4 @@
-"""Asks the ledger's process about the past. Nobody here waits for it longer than a few seconds."""
+"""Asks the ledger's process about the past. Waits for a few seconds at most."""
 
 import asyncio
 import itertools
@@ -9,19 +9,17 @@ from tocsin import log
 from tocsin.ipc.channel import Channel, ChannelClosed, ChannelGarbage
 from tocsin.ipc.history import PATIENCE, Answer, Ask, NoAnswer, Question, decode_answer
 
-AT_ONCE = (
-    8  # questions: more askers than that get no answer, so that many of them do not keep the ledger's process busy
-)
-QUEUE = 16  # questions for a ledger whose process is away
+AT_ONCE = 8  # open questions; more get no answer, so that many clients cannot keep the ledger's process busy
+QUEUE = 16  # questions queued while the ledger's process is down
 
 
 class Past:
-    """Used inside the event loop of its process."""
+    """Must be used inside the event loop."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel: Channel[Ask, Answer] = Channel(sock, decode_answer, blocking=False, queue_length=QUEUE)
-        # those before this process began with lower ones, and their answers may still be there
+        # earlier processes used lower numbers, and their answers may still arrive
         self._numbers = itertools.count(time.time_ns() // 1000)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._loop.add_reader(self._channel.fileno(), self._hear)
@@ -29,7 +27,7 @@ class Past:
     async def ask(self, question: Question) -> Answer:
         number = next(self._numbers)
         if len(self._waiting) >= AT_ONCE:
-            return NoAnswer(number, "too many ask about the history at the same time: try again")
+            return NoAnswer(number, "too many requests for the history at the same time: try again")
         waiting: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[number] = waiting
         try:
@@ -49,7 +47,7 @@ class Past:
         except ChannelGarbage as error:
             log.error("cannot understand an answer about the history", why=str(error))
             return
-        except ChannelClosed:  # the parent holds both ends: it is gone, which the other channel says
+        except ChannelClosed:  # the parent holds both ends, so it is gone; the other channel reports that
             self._loop.remove_reader(self._channel.fileno())
             return
         if answer and (waiting := self._waiting.get(answer.number)) and not waiting.done():

@@ -1,4 +1,4 @@
-"""Requests that are refused: each is counted, some are logged, and who guesses credentials is answered late."""
+"""Refused requests: each is counted, some are logged, and clients that guess credentials are answered late."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ IN_WORDS: dict[Refusal, str] = {
     "malformed": "it is not HTTP",
     "tls": "its TLS handshake failed",
 }
-QUIET = 60.0  # seconds between two lines of one reason: a guesser must not fill the log
-FREE = 5  # wrong credentials of a peer that are answered at once: somebody mistypes, a token was rotated
-DELAY = 2.0  # seconds until each further one is answered: under the 10 s for which Prometheus waits
+QUIET = 60.0  # seconds between two lines with the same reason: somebody who guesses must not fill the log
+FREE = 5  # wrong credentials of a peer that are answered at once: a typing error, or a rotated token
+DELAY = 2.0  # seconds until each further one is answered: less than the 10 s for which Prometheus waits
 FORGET = 300.0  # seconds after which a peer's wrong credentials are forgotten
-PEERS = 1024  # of which is known how many wrong ones they sent; the one that was quiet for longest goes
-LATE_AT_ONCE = 16  # delayed replies; one more is not sent at all, so that they take few of the connections
+PEERS = 1024  # peers whose wrong credentials are counted; one more replaces the one that was quiet for longest
+LATE_AT_ONCE = 16  # delayed replies; more are not sent at all, because they would take up the connections
 SHOWN = 100  # characters of a detail in the log
 
 
 @dataclass(slots=True)
 class _Line:
-    """What the log was told of one reason."""
+    """What was logged for one reason."""
 
     quiet: bool = False
     untold: int = 0
@@ -36,7 +36,7 @@ class _Line:
 
 
 class Refusals:
-    """`count` adds to the metric, `later` runs a function after so many seconds, `clock` is the monotonic one."""
+    """`count` adds to the metric. `later` calls a function after some seconds. `clock` returns monotonic seconds."""
 
     def __init__(
         self,
@@ -48,12 +48,13 @@ class Refusals:
         self._later = later
         self._clock = clock
         self._lines = {reason: _Line() for reason in REFUSALS}
-        self._guesses: dict[str, tuple[int, float]] = {}  # by network: how many, and when the last
+        self._guesses: dict[str, tuple[int, float]] = {}  # by network: how many, and when the last one came
 
     def add(self, reason: Refusal, peer: str, detail: str = "") -> float:
-        """A request was refused. The seconds to wait before it is answered; the right client never waits.
+        """A request was refused. Returns the seconds to wait before the answer. Right credentials never wait.
 
-        `detail` is a word of the request for the log, never a credential."""
+        `detail` is part of the request for the log, never a credential.
+        """
         self._count(reason)
         line = self._lines[reason]
         line.untold, line.peer, line.detail = line.untold + 1, peer, detail[:SHOWN]
@@ -81,7 +82,7 @@ class Refusals:
 
 
 def _network(peer: str) -> str:
-    """Whom an address belongs to: a household has 2^64 of IPv6."""
+    """Return the network of an address: a household has 2^64 addresses of IPv6."""
     try:
         address = ip_address(peer.partition("%")[0])
     except ValueError:

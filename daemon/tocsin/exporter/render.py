@@ -1,8 +1,8 @@
-"""prometheus_client's metrics, rendered from memory: what did not change since the last scrape costs nothing.
+"""Renders prometheus_client's metrics from cached lines. A series that did not change costs nothing.
 
-The output is byte for byte that of `prometheus_client.generate_latest`, which formats every series at every
-scrape and needs most of a second for a thousand jobs (bench/scrape.py). Both text formats share the lines of
-the samples and differ in what stands around them.
+The output is byte for byte that of `prometheus_client.generate_latest`. That formats every series at every scrape, and
+needs most of a second for a thousand jobs (bench/scrape.py). Both text formats have the same lines of samples, and
+different lines around them.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,11 +16,11 @@ from prometheus_client.metrics import MetricWrapperBase
 
 _T = TypeVar("_T", bound="_Remembered")
 _number: Callable[[float], str] = utils.floatToGoString
-ESCAPED_KEPT = 8192  # label values whose escaped form is remembered: those of a few thousand jobs
+ESCAPED_KEPT = 8192  # label values whose escaped form is cached: those of a few thousand jobs
 
 
 class Memory:
-    """The lines of one family: a text for each of its series, and which of these are out of date."""
+    """The lines of one family: a text for each series, and which of them are out of date."""
 
     def __init__(self, family: "Family") -> None:
         self.family = family
@@ -30,9 +30,9 @@ class Memory:
         self._form = ""
 
     def settle(self) -> None:
-        """Write the lines of new series now, a few at a time: those of thousands of jobs would hold up a scrape."""
+        """Write the lines of new series now, a few at a time: the lines of thousands of jobs would delay a scrape."""
         for series in self.fresh:
-            if series in self.changed:  # else it was taken away again
+            if series in self.changed:  # else it was removed again
                 self._write(series)
                 self.changed.discard(series)
         self.fresh.clear()
@@ -51,7 +51,7 @@ class Memory:
         return "".join(self.texts.values())
 
     def forget_form(self) -> None:
-        """The family has other labels."""
+        """The family's labels changed."""
         self._form = ""
 
     def header(self, openmetrics: bool) -> str:
@@ -64,7 +64,7 @@ class Memory:
         return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
     def _make_form(self, series: "_Remembered") -> str:
-        """The lines of any series of the family: {0}, {1}, … for label values, %s for sample values."""
+        """Return the lines of any series of the family, with {0}, {1}, … for label values and %s for sample values."""
         own = {name: f"{{{position}}}" for position, name in enumerate(self.family._labelnames)}
         lines = []
         for sample in series._child_samples():
@@ -74,12 +74,12 @@ class Memory:
 
 
 class _Remembered(MetricWrapperBase):
-    """A family that remembers its lines. As in prometheus_client, its series are instances of its own class.
+    """A family that caches its lines. As in prometheus_client, its series are instances of its own class.
 
-    Change a series by the methods below alone, and take series away by `remove` and `clear`.
+    Change a series only by the methods below, and remove series only by `remove` and `clear`.
     """
 
-    memory: Memory | None = None  # that of the family
+    memory: Memory | None = None  # of the family
     form = ""  # the lines of this series with %s for the values
 
     def labels(self: _T, *labelvalues: Any, **labelkwargs: Any) -> _T:
@@ -106,18 +106,18 @@ class _Remembered(MetricWrapperBase):
         super().clear()
 
     def relabel(self, *names: str) -> None:
-        """Give the family other labels. Its series are gone."""
+        """Give the family other labels. Removes all its series."""
         assert self.memory
         self.clear()
         self._labelnames = names
         self.memory.forget_form()
 
     def values(self) -> tuple[float, ...]:
-        """The values of the samples, in the order of `_child_samples`."""
+        """Return the values of the samples, in the order of `_child_samples`."""
         raise NotImplementedError
 
     def touch(self) -> None:
-        """The lines of this series are out of date. A new one gets its place in the order of the registry."""
+        """The lines of this series are out of date. A new series gets its place in the registry's order."""
         assert self.memory
         self.memory.changed.add(self)
         self.memory.texts.setdefault(self._labelvalues, "")
@@ -129,7 +129,7 @@ class Counter(_Remembered, prometheus_client.Counter):
         self.touch()
 
     def reach(self, total: float) -> None:
-        """Take over a total that is kept elsewhere."""
+        """Set the counter to a total that is kept elsewhere."""
         if total != self._value.get():
             self._value.set(total)
             self.touch()
@@ -139,7 +139,7 @@ class Counter(_Remembered, prometheus_client.Counter):
 
 
 class Gauge(_Remembered, prometheus_client.Gauge):
-    known = 0.0  # the value, which most events leave as it is: to ask the library takes a lock
+    known = 0.0  # the value, which most events do not change; the library needs a lock to read it
 
     def set(self, value: float) -> None:
         if value != self.known:
@@ -165,7 +165,7 @@ Family = Counter | Gauge | Histogram
 
 
 def remember(family: Family) -> Memory:
-    """Begin to remember the lines of a new family."""
+    """Start to cache the lines of a new family."""
     family.memory = Memory(family)
     if not family._labelnames:
         family.touch()
@@ -173,7 +173,7 @@ def remember(family: Family) -> Memory:
 
 
 def render(memories: Iterable[Memory], openmetrics: bool) -> bytes:
-    """The families in text format 0.0.4, or in OpenMetrics 1.0.0 without the `# EOF` that ends it."""
+    """Render the families in text format 0.0.4, or in OpenMetrics 1.0.0 without its final `# EOF`."""
     return "".join(text for one in memories for text in (one.header(openmetrics), one.lines())).encode()
 
 

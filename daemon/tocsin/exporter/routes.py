@@ -1,4 +1,4 @@
-"""Which path shows what. Pure: a request in, a reply out; the server does the rest."""
+"""The paths. Pure: takes a request and returns a reply. The server does the rest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ from tocsin.exporter.state import State
 from tocsin.ipc.history import Answer, NoAnswer, OneRun, Question, Rows, Slots
 from tocsin.jobfile.values import JOB_NAME
 
-SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: a crowd of them costs one rendering
+SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: many of them need only one rendering
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
-OPEN = ("/healthz", "/readyz")  # to all: load balancers and container engines bring no credentials
+OPEN = ("/healthz", "/readyz")  # for everybody: load balancers and container engines send no credentials
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -37,7 +37,7 @@ NOT_OUR_NAME = b"""this listener does not answer to the name in the Host header
 ask by IP address or as localhost, or add the name to listen_hosts in [daemon] (or TOCSIN_LISTEN_HOSTS)
 """
 NOT_KEPT = {"Cache-Control": "no-store"}
-KEPT = {"Cache-Control": "public, max-age=86400, immutable"}  # its URL changes with its content
+KEPT = {"Cache-Control": "public, max-age=86400, immutable"}  # the URL changes with the content
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`refused` says why, where it is a refusal to be counted."""
+    """`refused` is the reason if the reply is a refusal."""
 
     status: int
     content_type: str
@@ -63,7 +63,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The reply follows from what the ledger's process answers."""
+    """The reply needs an answer from the ledger's process."""
 
     question: Question
     then: Callable[[Answer], Reply]
@@ -79,7 +79,7 @@ class Routes:
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """`now` is Unix time, `clock` the monotonic one."""
+        """`now` returns Unix time, `clock` monotonic seconds."""
         self._state = state
         self._metrics = metrics
         self._pages = Pages(state)
@@ -87,7 +87,7 @@ class Routes:
         self._access = access
         self._now = now
         self._clock = clock
-        self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format; there are two
+        self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format, of which there are two
 
     def answer(self, request: Request) -> Reply | Wanted:
         if not self._access.answers_as(request.host, self._listen_host):

@@ -1,4 +1,4 @@
-"""The history as /api/runs and the pages show it: what an address asks for, and what the ledger answers."""
+"""The history for /api/runs and the pages: reads the question in a URL, and shows the ledger's answer."""
 
 import re
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from tocsin.ipc.fates import FATES
 from tocsin.ipc.history import AT_MOST, TRIGGERS, WANTED, Place, Row, Rows, Slots
 from tocsin.timestamps import rfc3339
 
-PAGE = 50  # rows where the address does not say how many
+PAGE = 50  # rows if the URL does not say how many
 KEYS = ("job", "outcome", "trigger", "node", "since", "before", "limit")
-LONGEST = 200  # characters of a value in the address: no name or instant is longer
-LAST = 253_402_300_799  # Unix seconds: the year 9999, as far as an instant goes
+LONGEST = 200  # characters of a value in the URL: no name or instant is longer
+LAST = 253_402_300_799  # Unix seconds: the year 9999, the last of an instant
 
 _INSTANTS = ("due", "last", "started", "finished")
 _PLACE = re.compile(r"([0-9.]{1,20})_(\d{1,9})_([a-z0-9._-]{0,63})")
 
 
 class BadQuery(Exception):
-    """What is wrong with the address, in words."""
+    """Says what is wrong with the URL."""
 
 
 def read(query: str, job: str | None = None) -> Slots:
-    """What the query part of an address asks for; `job` where its path names one. Raises BadQuery."""
+    """Read the question in a URL's query. `job` is given if the path names one. Raises BadQuery."""
     given: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True, max_num_fields=20, errors="replace"):
         if key not in KEYS or (key == "job" and job is not None):
@@ -35,7 +35,7 @@ def read(query: str, job: str | None = None) -> Slots:
             raise BadQuery(f"{key} is given twice")
         if len(value) > LONGEST:
             raise BadQuery(f"{key} is longer than {LONGEST} characters")
-        if value:  # a form sends the fields that were left empty, too
+        if value:  # a form also sends empty fields
             given[key] = value
     limit = given.get("limit", str(PAGE))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= AT_MOST):
@@ -69,14 +69,14 @@ def _instant(key: str, text: str) -> float:
 
 
 def _place(text: str) -> Place:
-    """A place as `next` of an answer gave it, or an instant."""
+    """Read a place from the `next` of an answer, or an instant."""
     if not (found := _PLACE.fullmatch(text)):
         return Place(_instant("before", text), "", 0)
     due, attempt, job = found.groups()
     try:
         return msgspec.convert((float(due), job, int(attempt)), Place)
     except (ValueError, msgspec.ValidationError):
-        raise BadQuery(f"before={text!r} is not what `next` of an answer said") from None
+        raise BadQuery(f"before={text!r} is not a value from the `next` of an answer") from None
 
 
 def place_as_text(place: Place) -> str:
@@ -84,7 +84,7 @@ def place_as_text(place: Place) -> str:
 
 
 def link(wanted: Slots, before: Place | None, path: str) -> str:
-    """The address of the same question from another place on."""
+    """Return the URL of the same question, starting at another place."""
     values = {
         "job": None if path.startswith("/jobs/") else wanted.job,
         "outcome": wanted.outcome,
@@ -99,15 +99,15 @@ def link(wanted: Slots, before: Place | None, path: str) -> str:
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """One slot, or several in a row that did not run. Instants are RFC 3339 in UTC, durations seconds."""
+    """Show one slot, or a series of slots that did not run. Instants are RFC 3339 in UTC, durations are seconds."""
     shown = {name: getattr(row, name) for name in Row.__struct_fields__ if name not in ("fate", "reply")}
     instants = {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
     return {**shown, **instants, "outcome": row.fate}
 
 
 def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
-    """`next` is the address that goes on; null at the end. There may be more also where no run was found: a search
-    looks through the ledger for a bounded time."""
+    """Show the answer. `next` is the URL that continues, or null at the end. It may be set even if no run was found,
+    because a search looks through the ledger for a limited time."""
     return {
         "runs": [as_json(row) for row in answer.rows],
         "next": link(wanted, answer.more, "/api/runs") if answer.more else None,
@@ -115,15 +115,15 @@ def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
 
 
 def run_as_json(rows: Sequence[Row]) -> dict[str, Any]:
-    """The run as it ended, and each delivery of it: several where it was cut off and repeated."""
+    """Show the run as it ended, and each delivery. There are several if it was lost and delivered again."""
     deliveries = [{**as_json(row), "reply": row.reply or None} for row in rows]
     return {**deliveries[0], "deliveries": deliveries}
 
 
 def meaning(row: Row) -> str:
-    """What was judged, in a sentence; "" of a failure, which its heading names and its detail explains."""
+    """Say in a sentence how the run counts. "" for a failure, which heading and detail explain."""
     if row.fate == "running":
-        return "The run is going on, or its end is not written yet."
+        return "The run is in progress, or its end has not been recorded yet."
     if row.run_id is None:
         slots = "slot was" if row.count == 1 else f"{row.count} slots were"
         return f"The {slots} not run: {FATES[row.fate].words}."

@@ -1,4 +1,4 @@
-"""The series of one enabled job: filled with zeros when it is defined, kept up by its events, taken away."""
+"""The series of one enabled job: set to zero when it is defined, updated by its events, and removed with it."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -28,7 +28,7 @@ _F = TypeVar("_F", Counter, Gauge, Histogram)
 
 class JobSeries:
     def __init__(self, families: Families, job: KnownJob, now: float) -> None:
-        """`now` is Unix time: from then on a success is expected of a job of which nothing else is known."""
+        """`now` is Unix time. If nothing else is known of the job, a success is expected from then on."""
         self._job = job
         self._name = job.status.name
         self._families = f = families
@@ -57,10 +57,10 @@ class JobSeries:
         self._reported: dict[str, tuple[Counter, Gauge]] = {}
         self._health = {health: self._make(f.health, health) for health in HEALTHS if health != "disabled"}
         self._shown_health: Health | None = None
-        self._fates: dict[Fate, Counter] = {}  # none until what is counted is known: from 0 it would seem to jump
+        self._fates: dict[Fate, Counter] = {}  # none until the counts are known: from 0 they would seem to jump
         self._shown_outcome: Outcome | None = None
         self._began = now
-        self._first_fire = ("", "", 0)  # schedule, zone, and its first instant from then on
+        self._first_fire = ("", "", 0)  # schedule, zone, and the first instant after the start
         self.show(now)
 
     def _make(self, family: _F, *labels: str) -> _F:
@@ -75,7 +75,7 @@ class JobSeries:
     # ---- what happens
 
     def show(self, now: float) -> None:
-        """Something of the job changed: its definition, or what has happened to it."""
+        """Update the series after a change of the job's definition or status."""
         status, expected = self._job.status, self._job.expected
         if self._first_fire[:2] != (status.schedule, status.timezone):
             self._first_fire = status.schedule, status.timezone, expected.next_due(status, now) or 0
@@ -90,8 +90,8 @@ class JobSeries:
                 gauge.set(outcome == status.last_outcome)
         self._last_run.set(status.last_run or 0.0)
         self._last_success.set(status.last_success or 0.0)
-        # Before the job's process has said what it sleeps until, the schedule tells: so a job whose process
-        # never comes up is seen to stall.
+        # Until the job's process reports its next instant, use the schedule's. So a job whose process never
+        # starts is seen to stall.
         self._next_fire.set(status.next_fire or self._first_fire[2])
         self._failures.set(status.consecutive_failures)
         self._alert_after.set(self._patience(status, now))
@@ -119,7 +119,7 @@ class JobSeries:
             counter.reach(counts.get(fate, 0))
 
     def _report(self, fields: tuple[str, ...]) -> None:
-        """Have series of exactly these fields; those that stay keep their sum."""
+        """Have series for exactly these fields. Fields that stay keep their sums."""
         f = self._families
         for field in self._reported.keys() - set(fields):
             f.reported.remove(self._name, field)
@@ -151,7 +151,7 @@ class JobSeries:
         self._exits[reason].inc()
 
     def measured(self, health: Health, memory: int | None) -> None:
-        """The job's health, and bytes that its process holds; None when there is none."""
+        """Set the job's health, and the bytes of its process's memory (None if unknown)."""
         if health != self._shown_health:
             self._shown_health = health
             for word, gauge in self._health.items():

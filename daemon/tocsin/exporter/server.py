@@ -1,7 +1,7 @@
-"""The only listener: aiohttp's HTTP under a guard, because whoever can connect can also dawdle.
+"""The only listener: aiohttp's HTTP, with limits on slow and hostile clients.
 
-Measured under 200 clients that drip, 50 that never read and 300 that say nothing (bench/abuse.py): scrapes go
-on. What bounds them stands here.
+Measured with 200 clients that send byte by byte, 50 that never read and 300 that send nothing (bench/abuse.py):
+scrapes still work. This module has the limits.
 """
 
 import asyncio
@@ -21,27 +21,28 @@ from tocsin.exporter.refusals import LATE_AT_ONCE, Refusal, Refusals
 from tocsin.exporter.routes import SECURITY_HEADERS, TEXT, Reply, Request, Wanted
 from tocsin.ipc.history import Answer, Question
 
-CONNECTIONS = 64  # at once; one more sheds another
-PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus' own timeout is 10 s
-HANDSHAKE = 5.0  # seconds for that of TLS: who says nothing there must not hold a place for longer
-SEND_BUFFER = 256 * 1024  # bytes the kernel holds for a client that does not read; by itself it takes up to 4 MB
-SLICE = 64 * 1024  # bytes of a reply handed over at once; the next waits until the client has taken it
-REQUEST_LINE = 4096  # bytes: no path of ours needs more
-HEADER = 16 * 1024  # bytes of one: a browser sends the cookies of every port of localhost, as much as Node takes
+CONNECTIONS = 64  # at once; one more drops another
+PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus's own timeout is 10 s
+HANDSHAKE = 5.0  # seconds for the TLS handshake: a silent client must not keep its place longer
+SEND_BUFFER = 256 * 1024  # bytes that the kernel queues for a client that does not read; by default up to 4 MB
+SLICE = 64 * 1024  # bytes of a reply written at once; the next write waits until the client has read them
+REQUEST_LINE = 4096  # bytes: no path needs more
+HEADER = 16 * 1024  # bytes of one header, the same as in Node: a browser sends the cookies of every port of localhost
 HEADERS = 64
-HEAD = 32 * 1024  # bytes of all of them, after which no more is read: many long ones must not fill the memory
+HEAD = 32 * 1024  # bytes of all headers, after which no more is read: many long ones must not fill the memory
 TOO_OLD = Reply(400, TEXT, b"HTTP/1.0 or later is required\n", refused="malformed")
-OUT_OF_DESCRIPTORS = 0.1  # seconds before the next accept when there is no descriptor for it, so as not to spin
+OUT_OF_DESCRIPTORS = 0.1  # seconds before the next accept when no descriptor is free
 
-SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # it logs clients' nonsense as errors; ours go to our log
+SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # it logs clients' faults as errors; ours go to our log
 
 
 class Http(RequestHandler):
-    """aiohttp's, which bounds each header but not what all of them hold; of a body it reads no more than it must.
+    """aiohttp's handler, with a limit on all headers together; aiohttp limits only each one. Bodies are hardly read.
 
-    What is no request is answered in our words: aiohttp's repeat it, and name Python."""
+    The answer to an invalid request is our own: aiohttp's repeats the request and names Python.
+    """
 
-    received = 0  # bytes
+    received = 0  # bytes of the request
 
     def __init__(self, *arguments: Any, refusals: Refusals, peer: str, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -52,11 +53,11 @@ class Http(RequestHandler):
         self,
         request: web.BaseRequest,
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 - aiohttp hands over what we do not say
+        exc: BaseException | None = None,  # noqa: ARG002 - details that we do not show
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         if request.writer.output_size:
-            raise ConnectionResetError("the reply has begun")  # nothing can be said any more; aiohttp hangs up
+            raise ConnectionResetError("the reply has begun")  # too late for an error; aiohttp hangs up
         if status < 500:
             self.refusals.add("malformed", self.peer)
         text = "this is not a valid HTTP request\n" if status < 500 else "cannot answer: see the log\n"
@@ -76,17 +77,17 @@ class Http(RequestHandler):
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One client's, from accept to end."""
+    """The connection of one client, from accept to end."""
 
     client: socket.socket
     protocol: Http
-    transport: asyncio.Transport | None = None  # none before the handshake is over
+    transport: asyncio.Transport | None = None  # None until the handshake is done
     answering: bool = False
     receiving: asyncio.Task[None] | None = None
     patience: asyncio.TimerHandle | None = None
 
     async def receive(self, tls: ssl.SSLContext | None) -> None:
-        """Give it to HTTP, after the handshake if there is TLS."""
+        """Do the TLS handshake, if any, and pass the connection to HTTP."""
         try:
             self.transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self.protocol,
@@ -95,35 +96,35 @@ class Connection:
                 ssl_handshake_timeout=HANDSHAKE if tls else None,
                 ssl_shutdown_timeout=PATIENCE if tls else None,
             )
-            self.transport.set_write_buffer_limits(SLICE)  # TLS holds 512 KB by itself
-        except OSError as error:  # it hung up, or its handshake failed or took too long
+            self.transport.set_write_buffer_limits(SLICE)  # TLS would buffer 512 KB
+        except OSError as error:  # the client hung up, or its handshake failed or took too long
             if isinstance(error, ssl.SSLError):
                 self.protocol.refusals.add("tls", self.protocol.peer)
-            error.__traceback__ = None  # a cycle through asyncio's frames, with the 256 KB of a TLS connection in it
+            error.__traceback__ = None  # else a cycle through asyncio's frames keeps the 256 KB of a TLS connection
         finally:
-            self.receiving = None  # and one through the task, if that was cancelled
+            self.receiving = None  # another cycle, if the task was cancelled
 
     @property
     def is_gone(self) -> bool:
-        """Whether its descriptor is closed. (A transport calls itself closing while the client has yet to read.)"""
+        """Whether the descriptor is closed. (A transport is "closing" while the client has not read everything.)"""
         return self.client.fileno() < 0
 
     def drop(self) -> None:
         if self.patience:
             self.patience.cancel()
         if self.transport:
-            if not self.is_gone:  # else its transport has no loop to abort it in
+            if not self.is_gone:  # else its transport has no loop any more
                 self.transport.abort()
         elif self.receiving:
             self.receiving.cancel()
 
 
 class Guard:
-    """Keeps connections few and short. Who has not yet asked anything is shed before who is being answered."""
+    """Keeps connections few and short. Idle connections are dropped before active ones."""
 
     def __init__(self) -> None:
-        self._open: dict[object, Connection] = {}  # by protocol, in the order of their arrival
-        self._late = 0  # replies to guessers that wait
+        self._open: dict[object, Connection] = {}  # by protocol, oldest first
+        self._late = 0  # delayed replies to wrong credentials
 
     def admit(self, one: Connection) -> None:
         for gone in [other for other in self._open.values() if other.is_gone]:
@@ -139,8 +140,8 @@ class Guard:
             one.answering = True
 
     async def refuse(self, request: web.BaseRequest, reason: Refusal, refusals: Refusals) -> None:
-        """Count it, and let it wait as long as it must. Meanwhile it counts as not asked: it is shed first, and of too
-        many that wait one more is dropped, so that guessers take no connections from others."""
+        """Count the refusal and delay its reply. Meanwhile the connection counts as idle, so it is dropped first. If
+        too many are delayed, it is dropped at once. So clients that guess cannot take connections from others."""
         protocol = request.protocol
         assert isinstance(protocol, Http)
         detail = request.headers.get("Host", "") if reason == "host" else ""
@@ -167,7 +168,7 @@ async def serve(
     tls: ssl.SSLContext | None,
     refusals: Refusals,
 ) -> None:
-    """Answer until cancelled. `ask` asks about the past; it answers in a bounded time."""
+    """Answer requests until cancelled. `ask` asks about the past, and answers within a limited time."""
     loop = asyncio.get_running_loop()
     guard = Guard()
 
@@ -196,7 +197,7 @@ async def serve(
     while True:
         try:
             client, (peer, *_) = await loop.sock_accept(listener)
-        except OSError as error:  # the client is gone already, or there is no descriptor left
+        except OSError as error:  # the client has gone, or no descriptor is free
             if not short:
                 log.warning("cannot accept connections", why=str(error))
             short = True
@@ -206,7 +207,7 @@ async def serve(
             one = Connection(client, http(refusals=refusals, peer=peer))
             one.receiving = loop.create_task(one.receive(tls))
             guard.admit(one)
-            await asyncio.sleep(0)  # that waiting connections do not keep this one from its turn
+            await asyncio.sleep(0)  # let this connection have its turn before the next accept
 
 
 async def _reply(
@@ -226,7 +227,7 @@ async def _reply(
     try:
         reply = answer(asked)
         return reply.then(await ask(reply.question)) if isinstance(reply, Wanted) else reply
-    except Exception:  # noqa: BLE001 - a fault in one page must not take the others with it
+    except Exception:  # noqa: BLE001 - a fault in one page must not affect the others
         log.logger.error("cannot answer %s", asked.path[:200], exc_info=True)
         return Reply(500, TEXT, b"cannot answer: see the log\n")
 

@@ -1,4 +1,4 @@
-"""What the exporter knows: the jobs and their last slots, the ledger, and when it last heard of the parent."""
+"""The exporter's state: the jobs and their last slots, the ledger, and when the parent last sent a message."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,11 +31,11 @@ from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.schedule.expected import Expected
 
-SLOTS_KEPT = 60  # per job: an hour of a minute job, and what fits into one line of a page
+SLOTS_KEPT = 60  # per job: an hour of a job of every minute, and one line of a page
 
 
-class Slot(Struct, frozen=True):  # one for each run: a frozen dataclass takes ten times as long
-    """The fate of a slot, or of `count` slots in a row from `due` to `last` that one reason kept from running."""
+class Slot(Struct, frozen=True):  # created for each run: a frozen dataclass would take ten times as long
+    """The fate of a slot, or of a series of `count` slots from `due` to `last` that did not run for the same reason."""
 
     due: float
     last: float
@@ -54,7 +54,7 @@ class Slot(Struct, frozen=True):  # one for each run: a frozen dataclass takes t
 
 
 def _append(slots: deque[Slot], slot: Slot) -> None:
-    """Slots that do not run for the same reason as the one before become one with it, as in the ledger."""
+    """Add a slot. If it did not run for the same reason as the one before, the two are joined, as in the ledger."""
     before = slots[-1] if slots else None
     if (
         before
@@ -95,17 +95,17 @@ def _covers(one: Slot, other: Slot) -> bool:
 class KnownJob:
     status: JobStatus
     slots: deque[Slot] = field(default_factory=lambda: deque(maxlen=SLOTS_KEPT))
-    changes: int = 0  # grows with every message about the job
+    changes: int = 0  # the number of messages about the job
     expected: Expected = field(default_factory=Expected)
     seen: Seen | None = None  # its process
 
     @property
     def memory(self) -> int | None:
-        """Bytes that its process has for itself."""
+        """Bytes of private memory of its process."""
         return self.seen.memory if self.seen else None
 
     def follow(self) -> None:
-        """Its status may name another process."""
+        """Update `seen` after a change of the status, which may name another process."""
         pid = self.status.pid
         if pid is None:
             self.seen = None
@@ -114,26 +114,26 @@ class KnownJob:
 
     @property
     def totals(self) -> dict[str, float]:
-        """The sum of each field that the job file names."""
+        """The total of each field that the job file names."""
         return {name: self.status.totals.get(name, 0.0) for name in self.status.fields}
 
 
 class State:
     def __init__(self, now: float, clock: float) -> None:
-        """`now` is Unix time; `clock`, here and below, is the monotonic one."""
+        """`now` is Unix time. `clock` is monotonic seconds, here and below."""
         self.began = now
         self.jobs: dict[str, KnownJob] = {}
         self.ledger: LedgerState | None = None
         self.config: ConfigLoaded | None = None
         self._stops: DaemonStops | None = None
-        self._heard = clock  # that we were forked is a sign of life
+        self._heard = clock  # the fork counts as a sign of life
         self._heartbeat = clock
         self.processes = Processes()
-        self.unread: dict[str, None] = {}  # jobs whose slots from before this process are still to be read, in order
+        self.unread: dict[str, None] = {}  # jobs whose slots from before this process have not been read yet, in order
 
     def hear(self, message: ToExporter, clock: float) -> KnownJob | None:
-        """Take in a message. Its job after it, if it is about one that is known."""
-        self._heard = clock  # whatever it says: a heartbeat may wait behind the state of thousands of jobs
+        """Apply a message. Returns its job after the message, if that is known."""
+        self._heard = clock  # any message counts: a heartbeat may wait behind the state of thousands of jobs
         match message:
             case JobStatus():
                 return self._define(message)
@@ -195,7 +195,7 @@ class State:
                 )
 
     def recall(self, name: str, rows: Iterable[Row]) -> None:
-        """The job's slots as the ledger has them, newest first: those from before this process began, too."""
+        """Take a job's slots from the ledger, newest first, including those from before this process."""
         if job := self.jobs.get(name):
             past = [_slot(row) for row in rows if row.fate != "running"]
             heard = [slot for slot in job.slots if not any(_covers(one, slot) for one in past)]
@@ -205,44 +205,44 @@ class State:
     # ---- questions
 
     def silence(self, clock: float) -> float:
-        """Seconds since the last sign of life of the parent."""
+        """Seconds since the parent's last sign of life."""
         return clock - self._heard
 
     def troubles(self, clock: float) -> list[Trouble]:
-        """What is wrong with the daemon, worst first."""
+        """Return what is wrong with the daemon, worst first."""
         behind = clock - self._heartbeat
         return troubles(Known(self.config, self.ledger, self._stops, self.silence(clock), behind))
 
     def judged(self, now: float, clock: float) -> dict[str, Judged]:
-        """The health of every job, by name. `now` is Unix time."""
+        """Return the health of every job, by name. `now` is Unix time."""
         self._look(clock)
         why_none = held(self.troubles(clock))
         return {name: self.judge(job, now, why_none) for name, job in self.jobs.items()}
 
     def measured(self, now: float, clock: float) -> list[tuple[KnownJob, Health]]:
-        """For a scrape: what no message tells of the jobs."""
+        """Return what a scrape needs and no message reports."""
         self.want_memory(clock)
         return [(self.jobs[name], one.health) for name, one in self.judged(now, clock).items()]
 
     def judge(self, job: KnownJob, now: float, held: str | None) -> Judged:
-        """`held` says why no job can be called at all. The state of the job's process is the one seen last."""
+        """Judge a job's health, with the last known state of its process. `held`: why no job can be called, if so."""
         return judge(
             job.status, now, job.expected.deadline(job.status, self.began), job.seen.state if job.seen else "", held
         )
 
     def stalled(self, now: float, clock: float) -> Iterator[str]:
-        """Jobs that cannot be called, beside what is wrong with the daemon, one sentence each."""
+        """Describe each stalled job in a sentence, apart from the troubles of the daemon."""
         self._look(clock)
         for name, job in self.jobs.items():
             if (found := self.judge(job, now, None)).health == "stalled":
                 yield f"job {name} is stalled: {found.why}"
 
     def want_memory(self, clock: float) -> None:
-        """Somebody asks for the memory of the jobs' processes."""
+        """Somebody asks for the memory of the jobs' processes: keep it up to date for a while."""
         self.processes.want_memory(self._seen(), clock)
 
     def measure(self, clock: float) -> float:
-        """Measure some of it, where somebody asked of late. Seconds to the next turn."""
+        """Measure some of it, if somebody asked recently. Returns the seconds until the next call."""
         return self.processes.measure(self._seen(), clock)
 
     def _look(self, clock: float) -> None:

@@ -1,4 +1,4 @@
-"""Which jobs the overview shows, and in which order: what stands in its address. Pure."""
+"""Which jobs the overview shows, and in which order, by its URL. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,8 @@ from tocsin.exporter.state import KnownJob
 from tocsin.health import HEALTHS, LOOKS, Health, Judged
 from tocsin.ipc.fates import FATES
 
-LONGEST = 200  # characters of a word in the address: names and details are not longer
-KEYS = 20  # parameters of an address that are looked at
+LONGEST = 200  # characters of a value in the URL: names and details are not longer
+KEYS = 20  # parameters of a URL that are read
 Sort = Literal["trouble", "name", "next", "last"]
 SORTS: dict[Sort, str] = {
     "trouble": "trouble first",
@@ -36,13 +36,13 @@ class View:
         return not (self.q or self.health or self.label)
 
     def link(self, **changes: Any) -> str:
-        """The address of this view with changes."""
+        """Return the URL of this view with changes."""
         other = replace(self, **changes)
         query = urlencode({key: value for key, value in asdict(other).items() if value != getattr(PLAIN, key)})
         return f"/?{query}" if query else "/"
 
     def fits(self, job: KnownJob) -> bool:
-        """Whether the view shows the job, but for its health."""
+        """Whether the view shows the job, apart from its health."""
         name, _, value = self.label.partition(":")
         return (not self.label or (name, value) in job.status.labels) and self.q.lower() in _words(job)
 
@@ -63,7 +63,7 @@ PLAIN = View()
 
 
 def read(query: str) -> View:
-    """What an address says; what it says wrongly counts as not said."""
+    """Read the view in a URL. Invalid values are ignored."""
     try:
         said = {key: values[0][:LONGEST] for key, values in parse_qs(query, max_num_fields=KEYS).items()}
     except ValueError:
@@ -74,7 +74,7 @@ def read(query: str) -> View:
 
 
 def _words(job: KnownJob) -> str:
-    """What is searched: what people call a job and what went wrong, no times."""
+    """Return the text that a search looks through: names, addresses and errors, but no times."""
     status = job.status
     outcome = FATES[status.last_outcome].words if status.last_outcome else ""
     texts = (status.name, status.description, status.schedule, status.words, status.host, outcome, status.last_detail)
@@ -83,10 +83,10 @@ def _words(job: KnownJob) -> str:
 
 
 def _rank(health: Health, failures: int) -> tuple[int, int]:
-    """Trouble comes worst first. The others are equal: a job that runs now and then is not to jump about."""
+    """Order jobs by trouble, worst first. The others are equal, so that a job does not jump about when it runs."""
     return (HEALTHS.index(health), -failures) if LOOKS[health].is_trouble else (len(HEALTHS), 0)
 
 
 def _natural(name: str) -> tuple[Any, ...]:
-    """job-9 before job-10."""
+    """Order job-9 before job-10."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split("([0-9]+)", name) if part)
