@@ -20,6 +20,7 @@ from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.history import Row
 from tocsin.ipc.job import Finished
+from tocsin.ipc.tried import Tried, parts_in_words
 from tocsin.jobfile.faults import ConfigError
 from tocsin.linux import private_memory
 from tocsin.timestamps import rfc3339
@@ -64,7 +65,8 @@ def run_in_words(run: Finished) -> str:
     """
     first = run.retries + 2 - len(run.attempts)  # of the attempts that are told
     lines = []
-    for (what, detail), alike in itertools.groupby(run.attempts):
+    several = run.attempts if len(run.attempts) > 1 else ()
+    for (what, detail), alike in itertools.groupby(several, lambda one: (one.outcome, one.detail)):
         many = len(list(alike))
         which = f"attempt {first}" if many == 1 else f"attempts {first} to {first + many - 1}"
         lines.append(f"{which}: {outcome(what)}" + (f", {detail}" if detail else ""))
@@ -90,9 +92,29 @@ def run_with_reply(deliveries: Sequence[Row]) -> str:
         lines += [what, f"due {rfc3339(row.due)}, {row.trigger or 'schedule'}, run {row.run_id}", printable(row.detail)]
         if row.started is not None:
             lines.append(f"sent {rfc3339(row.started)}, {duration(row.lateness)} late")
-        if row.reply:
-            lines += ["reply:", *(f"  {printable(line)}" for line in row.reply.splitlines())]
+        for number, one in enumerate(row.tried, 1):
+            lines += _attempt(one, f"attempt {number}" if row.tries > 1 else "")
+        if row.tries > max(1, len(row.tried)):
+            lines.append(f"{row.tries} attempts in all")
     return "\n".join(filter(None, lines))
+
+
+def _attempt(one: Tried, name: str) -> list[str]:
+    """Its outcome, if it has a name among others, what its time went to, and what was kept of request and reply."""
+    lines = [f"{name}: {outcome(one.outcome)}" + (f", {printable(one.detail)}" if one.detail else "")] if name else []
+    if times := ", ".join(f"{what} {duration(took)}" for what, took in parts_in_words(one.parts)):
+        lines.append(times)
+    if one.request:
+        lines += ["request:", *_indented(one.request), f"  ({one.body_size} bytes of body)"]
+    if one.head:
+        lines += ["reply:", *_indented(one.head)]
+    if one.reply:
+        lines += ["" if one.head else "reply:", *_indented(one.reply)]
+    return lines
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {printable(line)}" for line in text.splitlines()]
 
 
 def next_fires(job: Job, now: int) -> Iterator[int]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -219,7 +220,7 @@ def test_it_learns_how_early_to_begin(server: Server, make_job: MakeJob, monkeyp
     target = Endpoint(make_job(url=f"http://127.0.0.1:{server.port}/api"))
     assert 0 < target.lead < 0.2, "a server with one worker serves nobody else for as long"
     with monkeypatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: next(took))
+        patch.setattr(attempts, "time", SimpleNamespace(time=time.time, monotonic=lambda: next(took)))
         arm(target)
         assert target.lead == pytest.approx(attempts.LEAST_LEAD + 2 * 0.2)
         monkeypatch.setattr(Caller, "arm", lambda *_: None)

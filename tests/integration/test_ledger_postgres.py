@@ -11,7 +11,11 @@ from harness import until
 from ledger_rig import FOR_EVER, Ledger, T, ask, finished
 from postgres_ledger import OnPostgres
 from postgres_rig import USER, Pooler, Server
-from test_kept import test_the_ledger_keeps_a_reply_for_a_shorter_time_than_its_slot  # noqa: F401
+from test_kept import (  # noqa: F401
+    test_a_ledger_gives_back_what_it_was_told_of_a_run,
+    test_the_ledger_keeps_a_reply_for_a_shorter_time_than_its_slot,
+    test_what_is_kept_of_attempts_is_deleted_with_the_replies,
+)
 from test_ledger import *  # noqa: F403
 from test_ledger_again import *  # noqa: F403
 from test_ledger_find import (  # noqa: F401

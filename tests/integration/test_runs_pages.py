@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 
 from harness import SECRET, Daemon, Endpoint, until
 
@@ -49,16 +50,42 @@ def test_a_failed_run_is_found_and_opened_after_a_restart(running: Start, endpoi
     until(lambda: again() == [failed], "the failed run in the next daemon")
     assert f"/runs/{failed['run_id']}" in daemon.get("/runs?job=bad")
     one = found(daemon, f"/api/runs/{failed['run_id']}", "OneRun")
-    assert {key: value for key, value in one.items() if key not in ("deliveries", "reply")} == failed
+    assert {key: value for key, value in one.items() if key in failed} == failed
     assert one["reply"] == "out of order: [redacted]"
+    [attempt] = one["attempts"]
+    assert (attempt["outcome"], attempt["status"], attempt["sent"]) == ("http_error", 500, failed["started"])
+    assert attempt["parts"]["lookup"] is None, "an address needs none"
+    assert attempt["parts"]["tls"] is None
+    assert attempt["parts"]["connect"] > 0
+    assert 0 < attempt["parts"]["first_byte"] <= attempt["parts"]["whole"]
+    assert attempt["request"]["head"].startswith(f"POST {endpoint.url}/bad\nHost: 127.0.0.1:{endpoint.port}\n")
+    assert f"Idempotency-Key: {failed['run_id']}" in attempt["request"]["head"]
+    assert "x-cron-secret: [redacted]" in attempt["request"]["head"]
+    assert attempt["reply"]["head"].startswith("HTTP/1.0 500 Internal Server Error\n")
+    assert "Content-Length: " in attempt["reply"]["head"]
+    assert SECRET not in json.dumps(one)
     shown = daemon.run("history", failed["run_id"]).stdout
     assert "bad: http_error, status 500" in shown
-    assert "reply:\n  out of order: [redacted]" in shown
+    assert "\n  out of order: [redacted]" in shown
+    assert "request:\n  POST http" in shown
+    assert "connect " in shown
     assert daemon.json("history", failed["run_id"])["reply"] == "out of order: [redacted]"
     page = daemon.get(f"/runs/{failed['run_id']}")
-    assert '<pre class="reply">out of order: [redacted]</pre>' in page
+    assert "\n\nout of order: [redacted]</pre>" in page
+    assert "x-cron-secret: [redacted]" in page
+    assert failed["started"][11:23] in page, "with milliseconds"
     [good] = found(daemon, "/api/runs?job=good&outcome=success&limit=1")["runs"]
-    assert found(daemon, f"/api/runs/{good['run_id']}", "OneRun")["reply"] is None
+    well = found(daemon, f"/api/runs/{good['run_id']}", "OneRun")
+    assert well["reply"] is None
+    [attempt] = well["attempts"]
+    assert (attempt["request"], attempt["reply"]) == (None, None)
+    assert attempt["parts"]["whole"] == pytest.approx(well["duration"], abs=2e-6)
+    assert 0 < attempt["parts"]["first_byte"] <= attempt["parts"]["whole"]
+    assert attempt["parts"]["connect"] > 0
+    assert any(
+        found(daemon, f"/api/runs/{run['run_id']}", "OneRun")["attempts"][0]["parts"]["ahead"]
+        for run in found(daemon, "/api/runs?job=good&outcome=success&limit=3")["runs"]
+    ), "a request is armed before it is due"
 
     pages, path = [], "/api/runs?job=good&limit=2"
     while path:

@@ -15,6 +15,7 @@ from tocsin.config import Job
 from tocsin.config.secrets import Secret
 from tocsin.health import Judged
 from tocsin.ipc.job import Finished
+from tocsin.ipc.tried import Tried
 from tocsin.parent import statuses
 
 MakeJob = Callable[..., Job]
@@ -94,7 +95,7 @@ def test_the_secret_in_words() -> None:
                 "outcome": "http_error",
                 "detail": "503",
                 "retries": 3,
-                "attempts": (("timeout", ""), *(("http_error", "503"),) * 3),
+                "attempts": (Tried("timeout"), *(Tried("http_error", "503"),) * 3),
             },
             "attempt 1: timeout\nattempts 2 to 4: http_error, 503\nsla-check: http_error, run run-id\n503",
         ),

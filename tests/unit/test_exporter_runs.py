@@ -146,7 +146,12 @@ def test_the_pages_link_to_each_other(site: Asked) -> None:
     assert urlsplit(older).path == "/runs"
     site.past = Rows(1, (RUN,))
     page = site.ask("/runs/r-1").body.decode()
-    for words in ("It counts as a success.", "2026-11-21 12:00:00 UTC", "unassigned", 'href="/jobs/sla-check/runs"'):
+    for words in (
+        "It counts as a success.",
+        "2026-11-21 12:00:00.000 UTC",
+        "unassigned",
+        'href="/jobs/sla-check/runs"',
+    ):
         assert words in page
 
 

@@ -11,14 +11,16 @@ import msgspec
 from tocsin import log
 from tocsin.call.deadline import Cancelled, DeadlinePassed, deadline
 from tocsin.call.failures import proxy_note
-from tocsin.call.kept import kept
+from tocsin.call.kept import told, tried
+from tocsin.call.line import Took
 from tocsin.call.request import Attempt, Caller, Progress
 from tocsin.call.verdict import Verdict, status_class
 from tocsin.config import Job
 from tocsin.config.secrets import SecretError
 from tocsin.ipc.channel import Readable
 from tocsin.ipc.job import Ask, Finished
-from tocsin.ipc.types import ATTEMPT_LENGTH, ATTEMPTS_TOLD, DETAIL_LENGTH, ErrorKind, Outcome, StatusClass
+from tocsin.ipc.tried import Tried
+from tocsin.ipc.types import DETAIL_LENGTH, ErrorKind, StatusClass
 
 _random = random.SystemRandom()  # has no state that children would inherit at the fork
 BACKOFF = (1.0, 30.0)  # seconds before the first retry, and the longest: an app's restart takes about 3 s
@@ -36,26 +38,26 @@ class _Record(msgspec.Struct):
     under_way: Progress | None = None  # the current attempt
     first: Progress | None = None  # the first attempt that sent its request
     status: int | None = None  # of the last attempt
-    body: bytes = b""  # of the last attempt
     responses: list[StatusClass] = []
     errors: list[ErrorKind] = []
-    verdicts: list[Verdict] = []  # of the finished attempts
+    tried: list[Tried] = []  # the finished attempts
 
     def begin(self) -> Progress:
         self.under_way = Progress()
         return self.under_way
 
-    def end(self, error: ErrorKind | None = None) -> Progress:
-        """The current attempt ended or was interrupted. Returns how far it came."""
-        progress, self.under_way = self.under_way or Progress(), None
+    def end(self, caller: Caller, verdict: Verdict, error: ErrorKind | None = None) -> None:
+        """The current attempt ended or was interrupted."""
+        progress, took = (self.under_way, caller.took) if self.under_way else (Progress(), Took())
+        self.tried.append(tried(caller.job, caller.secret, verdict, progress, took))
+        self.under_way = None
         if self.first is None and progress.sent is not None:
             self.first = progress
-        self.status, self.body = progress.status, progress.body
+        self.status = progress.status
         if progress.status is not None:
             self.responses.append(status_class(progress.status))
         if error:
             self.errors.append(error)
-        return progress
 
 
 class Endpoint:
@@ -142,19 +144,17 @@ def perform(
             with deadline(caller.job.timeout):
                 verdict = _attempts(caller, ask, min(until, ends), rest, now, record)
         except DeadlinePassed:
-            progress = record.end()
+            timed_out = Verdict("timeout", _timeout_detail(caller, record.under_way or Progress()))
+            record.end(caller, timed_out)
             again = "timeout" in caller.job.retry_on and record.retried < caller.job.retries and now() < until
             if again:
                 record.number, record.retried = record.number + 1, record.retried + 1
-                record.verdicts.append(Verdict("timeout", _timeout_detail(caller, progress)))
             else:
-                verdict = Verdict("timeout", _timeout_detail(caller, progress))
-                record.verdicts.append(verdict)
+                verdict = timed_out
         except Cancelled:
             verdict = Verdict("cancelled", "the daemon stopped before the reply came")
             if record.under_way:  # else it was waiting for a retry
-                record.end()
-                record.verdicts.append(verdict)
+                record.end(caller, verdict)
     first = record.first
     return Finished(
         job=ask.job,
@@ -174,16 +174,10 @@ def perform(
         responses=tuple(record.responses),
         connection_errors=tuple(record.errors),
         retries=record.number - ask.attempt,
-        reply=kept(caller.job.keep_replies, verdict.outcome, record.body),
-        attempts=_told(record.verdicts),
+        reply=record.tried[-1].reply if record.tried else "",
+        parts=record.tried[-1].parts if record.tried else None,
+        attempts=told(record.tried),
     )
-
-
-def _told(verdicts: list[Verdict]) -> tuple[tuple[Outcome, str], ...]:
-    """Return outcome and detail of each attempt. Nothing for a single one, which the run itself describes."""
-    if len(verdicts) < 2:
-        return ()
-    return tuple((one.outcome, one.detail[:ATTEMPT_LENGTH]) for one in verdicts[-ATTEMPTS_TOLD:])
 
 
 def _attempts(
@@ -196,8 +190,7 @@ def _attempts(
 ) -> Verdict:
     while True:
         one = caller.attempt(ask, record.number, record.begin())
-        record.end(one.error)
-        record.verdicts.append(one.verdict)
+        record.end(caller, one.verdict, one.error)
         if one.verdict.outcome == "unauthorized" and not record.reread and _rotated(caller):
             record.reread = True
             log.info("the secret's file has changed: calling again with the new one", job=ask.job)

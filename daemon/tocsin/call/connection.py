@@ -12,6 +12,7 @@ import re
 import select
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Self
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
@@ -142,9 +143,11 @@ class Connection:
 
     def __init__(self, line: Line, timeout: float) -> None:
         self._reply: _Reply | None = None
-        self._begun = b""  # the bytes of the reply that have arrived
+        self.begun = b""  # the bytes of the reply that have arrived; of a simple one, all of it
         self._ended = False  # whether the reply ended while the request was being sent
         self._method = ""
+        self.head = b""  # of the request
+        self.first_byte: float | None = None  # monotonic: when the reply began
         self._held: list[bytes | memoryview] = []  # written, but not sent
         self._sock = line.open(timeout)
         self._sock.settimeout(None)  # from here on only the deadline limits the time
@@ -165,7 +168,7 @@ class Connection:
 
     def write(self, method: str, head: bytes, body: bytes) -> None:
         """Prepare the request. Sends nothing yet."""
-        self._method = method
+        self._method, self.head = method, head
         self._held = [head + body] if len(head) + len(body) <= PACKET else [head, body]
 
     def is_alive(self) -> bool:
@@ -208,7 +211,7 @@ class Connection:
         sock.settimeout(0)
         try:
             while any(self._held) and not self._is_answered():
-                poll.register(sock, select.POLLOUT | (select.POLLIN if len(self._begun) < PIECE else 0))
+                poll.register(sock, select.POLLOUT | (select.POLLIN if len(self.begun) < PIECE else 0))
                 poll.poll()
                 self._hear()
                 self._send_more()
@@ -223,17 +226,15 @@ class Connection:
         complete success. Interim replies (100, 102, 103) do not."""
         if self._ended:
             return True
-        found = _STATUS.match(self._begun)
-        return found is not None and (found[1] > b"2" or simple_reply(self._begun) is not None)
+        found = _STATUS.match(self.begun)
+        return found is not None and (found[1] > b"2" or simple_reply(self.begun) is not None)
 
     def _hear(self) -> None:
         """Read what has arrived of the reply, up to PIECE bytes. Raises OSError."""
-        if (room := PIECE - len(self._begun)) <= 0:
+        if (room := PIECE - len(self.begun)) <= 0:
             return
         with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
-            piece = self._sock.recv(room)
-            self._begun += piece
-            self._ended = not piece
+            self._take(self._sock.recv(room))
 
     def _send_more(self) -> None:
         """Do one send. Raises OSError."""
@@ -248,13 +249,19 @@ class Connection:
         Then call `reply`, which uses urllib3 and http.client. They know all of HTTP, but touch half a megabyte of
         memory, which each of a thousand processes would have to copy.
         """
-        if not self._begun:
-            self._begun = self._sock.recv(PIECE)
-        return simple_reply(self._begun)
+        if not self.begun:
+            self._take(self._sock.recv(PIECE))
+        return simple_reply(self.begun)
+
+    def _take(self, piece: bytes) -> None:
+        if self.first_byte is None and piece:
+            self.first_byte = time.monotonic()
+        self.begun += piece
+        self._ended = not piece
 
     def reply(self) -> BaseHTTPResponse:
         """Return the reply with its head read, including what `simple_reply` has read. `read_body` reads the rest."""
-        self._reply = reply = _Reply(self._sock, self._begun, self._method)
+        self._reply = reply = _Reply(self._sock, self.begun, self._method)
         reply.begin()
         return HTTPResponse(
             body=reply,

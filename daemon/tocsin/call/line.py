@@ -14,6 +14,8 @@ import time
 from typing import Any
 from urllib.parse import SplitResult
 
+import msgspec
+
 from tocsin.jobfile.urls import host_to_resolve
 
 NEXT_ADDRESS = 0.25  # seconds before the next address is tried as well (RFC 8305, 5)
@@ -31,6 +33,14 @@ class NoneAnswered(OSError):
         self.errors = errors
 
 
+class Took(msgspec.Struct):
+    """Seconds that the way to the host took, as far as it went; None: there was no such step, or it did not begin."""
+
+    lookup: float | None = None
+    connect: float | None = None
+    tls: float | None = None
+
+
 class Line:
     """Connects to the host of a URL. It serves all calls of a job. Each call gets its own socket."""
 
@@ -44,6 +54,7 @@ class Line:
         self._literal = _literal(self._host, self._port)
         self._ahead: list[Address] | None = None  # found by `look_up`
         self._answered: Address | None = None  # the address that answered, if it was not the first
+        self.took = Took()  # of the last connection, or of the one that is being made
 
     @property
     def is_literal(self) -> bool:
@@ -52,24 +63,38 @@ class Line:
 
     def look_up(self) -> None:
         """Find the addresses for the next `open`. Raises OSError and UnicodeError."""
-        self._ahead = None
+        self._ahead, self.took = None, Took()
         if not self._literal:
             self._ahead = self._addresses()
 
     def open(self, timeout: float) -> socket.socket:
         """Return a new connected socket. Each address of the host has `timeout` seconds, and so has the TLS handshake.
         Raises OSError and ValueError."""
-        if self._literal:  # nothing to look up: a thousand jobs may do this at once
-            sock = _connected(self._literal, timeout)
-        else:
-            addresses, self._ahead = self._ahead or self._addresses(), None
-            sock = self._raced(addresses, timeout)
-        return self._shaken(sock) if self._tls else sock
+        took = self.took = Took(self.took.lookup if self._ahead else None)
+        addresses, self._ahead = self._ahead, None
+        if not self._literal and not addresses:
+            addresses = self._addresses()
+        began = time.monotonic()
+        try:  # with an address there is nothing to look up: a thousand jobs may do this at once
+            sock = _connected(self._literal, timeout) if self._literal else self._raced(addresses or [], timeout)
+        finally:
+            took.connect = time.monotonic() - began
+        if not self._tls:
+            return sock
+        began = time.monotonic()
+        try:
+            return self._shaken(sock)
+        finally:
+            took.tls = time.monotonic() - began
 
     def _addresses(self) -> list[Address]:
         """Look up the addresses, in the order to try them."""
         host = self._host.encode("ascii")  # bytes, because for text Python loads its tables of international names
-        found = socket.getaddrinfo(host, self._port, type=socket.SOCK_STREAM)
+        began = time.monotonic()
+        try:
+            found = socket.getaddrinfo(host, self._port, type=socket.SOCK_STREAM)
+        finally:
+            self.took.lookup = time.monotonic() - began
         return interleaved(list(dict.fromkeys((family, address) for family, _, _, _, address in found)))
 
     def _raced(self, addresses: list[Address], timeout: float) -> socket.socket:

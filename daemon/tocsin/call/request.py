@@ -15,7 +15,7 @@ from tocsin.call import connection as connections
 from tocsin.call.cached import cache_hit, told
 from tocsin.call.failures import Invalid, NoReply, Retry, broken, no_reply, redirected, retry_after, unreached
 from tocsin.call.headers import Head
-from tocsin.call.line import Line
+from tocsin.call.line import Line, Took
 from tocsin.call.verdict import EXCERPT_FROM, Expectation, Verdict, is_right, judge, one_line
 from tocsin.config import Job
 from tocsin.config.secrets import Secret
@@ -40,6 +40,9 @@ class Progress(msgspec.Struct):
     clock: float = 0.0  # monotonic, at `sent`
     status: int | None = None  # of the reply, once its head has arrived
     body: bytes = b""  # of the reply, as far as it has been read
+    ahead: bool = False  # whether the connection was opened before the instant
+    connection: connections.Connection | None = None  # once it is open: it knows what was sent and what arrived
+    reply: BaseHTTPResponse | None = None  # a reply that is not simple
 
 
 class Caller:
@@ -67,6 +70,11 @@ class Caller:
         """Look up the addresses for the next connection. If that fails, `arm` and `attempt` try again."""
         with contextlib.suppress(*connections.ERRORS):
             self._line.look_up()
+
+    @property
+    def took(self) -> Took:
+        """What the last connection took, as far as it got."""
+        return self._line.took
 
     @property
     def needs_no_lookup(self) -> bool:
@@ -107,10 +115,12 @@ class Caller:
             if self._fired and self.armed:
                 progress.sent, progress.clock = self._fired.sent, self._fired.clock
                 connection, self.armed, self._fired = self.armed, None, None
+                progress.connection, progress.ahead = connection, True
                 with connection:
                     return self._answered(connection, progress)
             with self._connected(self.job.connect_timeout) as connection:
                 self._write(connection, ask, number, time.time())
+                progress.connection = connection
                 progress.sent, progress.clock = time.time(), time.monotonic()
                 connection.send()  # even if that fails, there may be a reply
                 return self._answered(connection, progress)
@@ -144,7 +154,7 @@ class Caller:
             progress.status, media_type, body = plain
             progress.body = body
             return Attempt(_redacted(judge(self._expected, progress.status, media_type, body)))
-        progress.status = response.status
+        progress.status, progress.reply = response.status, response
         return self._judged(response, progress)
 
     def _judged(self, response: BaseHTTPResponse, progress: Progress) -> Attempt:

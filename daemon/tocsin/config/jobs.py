@@ -107,6 +107,7 @@ class _Maker:
             totals=tuple(model.totals.items()),
             max_reply=model.max_reply,
             memory_limit=model.memory_limit,
+            keep_replies=model.keep_replies,
             tls=tls,
             signing_secret=signing_secret,
             hidden=self.hidden(),

@@ -17,7 +17,6 @@ from tocsin.config.placeholders import placeholder
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.target import Target
 from tocsin.config.tls import TlsFiles, system_fault
-from tocsin.ipc.types import Keep
 from tocsin.jobfile.faults import nearest
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable, JobTable
@@ -60,7 +59,6 @@ class Loader(Reader):
         self.faults += beside.faults
         self.known = known
         self.read_with: object = None
-        self.keep_replies: Keep = "failures"
         self.read_jobs: dict[str, tuple[str, Job]] = {}
         self.warnings: list[str] = list(beside.warnings)
         self.written = written
@@ -73,9 +71,8 @@ class Loader(Reader):
         target = Target(self, self.table("target"))
         if why := system_fault():
             self.fault("environment SSL_CERT_FILE", "", why)
-        defaults = self.defaults()
-        self.keep_replies = daemon.keep_replies
-        self.read_with = self.file, repr(defaults), target.table, self.environment, self.keep_replies
+        defaults = self.defaults({"keep_replies": daemon.keep_replies})
+        self.read_with = self.file, repr(defaults), target.table, self.environment
         if self.read_with != self.known.read_with:
             self.known = Known()
         made = {}
@@ -160,15 +157,16 @@ class Loader(Reader):
         daemon, faulty = self.read(DaemonTable, written, "daemon")
         return daemon, faulty | wrong
 
-    def defaults(self) -> Defaults:
-        """The keys of [defaults]; a faulty one is reported here, once, and left out."""
+    def defaults(self, before: dict[str, Any]) -> Defaults:
+        """The keys of [defaults], over `before`; a faulty one is reported here, once, and left out."""
         written = self.table("defaults")
         _, faulty = self.read(JobTable, written, "defaults")
         misplaced = [key for key in ("schedule", "every", "path", "url") if key in written]
         for key in misplaced:
             self.fault("defaults", key, "belongs to a job, not to all of them", written[key])
         faulty |= set(misplaced)
-        return Defaults({key: value for key, value in written.items() if key not in faulty}, faulty - set(misplaced))
+        right = {key: value for key, value in written.items() if key not in faulty}
+        return Defaults(before | right, faulty - set(misplaced))
 
     def job(self, name: str, written: Any, defaults: Defaults, target: Target) -> Job | None:
         """As it is known, or made anew; None after adding its faults."""
@@ -176,7 +174,6 @@ class Loader(Reader):
         before, job = self.known.jobs.get(name, ("", None))
         if job is None or before != now or not still_holds(job, target):
             job = jobs.job(name, written, defaults, target, self)
-            job = job and replace(job, keep_replies=self.keep_replies)
         if job:
             self.read_jobs[name] = now, job
         return job

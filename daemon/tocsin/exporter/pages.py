@@ -59,6 +59,8 @@ class Pages:
         )
         self._templates.filters.update(
             at=_at,
+            at_ms=_at_ms,
+            us=_us,
             in_zone=_in_zone,
             sentence=_sentence,
             size=size,
@@ -185,6 +187,15 @@ def _instant(seconds: float) -> str:
 
 def _at(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if seconds is not None else "never"
+
+
+def _at_ms(seconds: float) -> str:
+    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03} UTC"
+
+
+def _us(value: int | None) -> str:
+    return duration(None if value is None else value / 1e6, none="–")
 
 
 def _seconds(value: float | None) -> str:

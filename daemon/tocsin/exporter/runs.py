@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
+from msgspec.structs import asdict
 
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.history import AT_MOST, TRIGGERS, WANTED, Place, Row, Rows, Slots
+from tocsin.ipc.tried import Tried
 from tocsin.timestamps import rfc3339
 
 PAGE = 50  # rows if the URL does not say how many
@@ -17,6 +19,7 @@ KEYS = ("job", "outcome", "trigger", "node", "since", "before", "limit")
 LONGEST = 200  # characters of a value in the URL: no name or instant is longer
 LAST = 253_402_300_799  # Unix seconds: the year 9999, the last of an instant
 
+_OF_ONE = ("fate", "tries", "parts", "attempts", "reply")  # said otherwise, or only of a single run
 _INSTANTS = ("due", "last", "started", "finished")
 _PLACE = re.compile(r"([0-9.]{1,20})_(\d{1,9})_([a-z0-9._-]{0,63})")
 
@@ -100,7 +103,7 @@ def link(wanted: Slots, before: Place | None, path: str) -> str:
 
 def as_json(row: Row) -> dict[str, Any]:
     """Show one slot, or a series of slots that did not run. Instants are RFC 3339 in UTC, durations are seconds."""
-    shown = {name: getattr(row, name) for name in Row.__struct_fields__ if name not in ("fate", "reply")}
+    shown = {name: getattr(row, name) for name in Row.__struct_fields__ if name not in _OF_ONE}
     instants = {key: rfc3339(shown[key], milliseconds=True) for key in _INSTANTS if shown[key] is not None}
     return {**shown, **instants, "outcome": row.fate}
 
@@ -116,8 +119,25 @@ def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
 
 def run_as_json(rows: Sequence[Row]) -> dict[str, Any]:
     """Show the run as it ended, and each delivery. There are several if it was lost and delivered again."""
-    deliveries = [{**as_json(row), "reply": row.reply or None} for row in rows]
+    deliveries = [
+        as_json(row) | {"tries": row.tries, "attempts": list(map(_attempt, row.tried)), "reply": row.reply or None}
+        for row in rows
+    ]
     return {**deliveries[0], "deliveries": deliveries}
+
+
+def _attempt(one: Tried) -> dict[str, Any]:
+    ahead, times = one.parts.ahead, asdict(one.parts)
+    seconds = {name: None if took is None else took / 1e6 for name, took in times.items()}
+    return {
+        "outcome": one.outcome,
+        "detail": one.detail,
+        "status": one.status,
+        "sent": rfc3339(one.sent, milliseconds=True) if one.sent is not None else None,
+        "parts": seconds | {"ahead": ahead},
+        "request": {"head": one.request, "body_size": one.body_size} if one.request else None,
+        "reply": {"head": one.head, "text": one.reply} if one.head else None,
+    }
 
 
 def meaning(row: Row) -> str:

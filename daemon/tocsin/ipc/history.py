@@ -10,9 +10,11 @@ from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tocsin.ipc.fates import FAILURES, Fate
-from tocsin.ipc.types import Count, Instant, Message, NotRunReason, Outcome, Trigger
+from tocsin.ipc.tried import Parts, Tried
+from tocsin.ipc.types import ATTEMPT_LENGTH, OUTCOMES, Count, Instant, Message, NotRunReason, Outcome, Trigger
 
 PATIENCE = 3.0  # seconds to wait for an answer
 AT_MOST = 500  # rows that one question may ask for
@@ -71,11 +73,26 @@ class Row(Struct, frozen=True):
     lateness: float | None = None
     duration: float | None = None
     reported: dict[str, float] = {}
-    reply: str = ""  # the part of the reply that was kept; only in answers about one run
+    # only in answers about one run:
+    tries: Count = 0  # attempts that it took; 0: not known
+    parts: Parts | None = None  # of the last attempt
+    attempts: tuple[Tried, ...] = ()  # if there were several, or one was kept
+    reply: str = ""  # the part of the last reply that was kept
 
     @property
     def place(self) -> Place:
         return Place(self.due, self.job, self.attempt)
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """What is known of its attempts, the first one first. Of a single one the row itself says what there is."""
+        if self.attempts:
+            return (*self.attempts[:-1], replace(self.attempts[-1], reply=self.reply))
+        if self.parts is None or self.tries != 1 or self.fate not in OUTCOMES:
+            return ()
+        whole = None if self.duration is None else int(self.duration * 1e6)
+        parts = replace(self.parts, whole=whole)
+        return (Tried(self.fate, self.detail[:ATTEMPT_LENGTH], self.status, self.started, parts),)
 
 
 class Ask(Message, frozen=True):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from tocsin.ipc.tried import Parts, Tried
 from tocsin.ipc.types import (
     REPLY_LENGTH,
     Count,
@@ -95,7 +96,8 @@ class Finished(Message, frozen=True):
     next_due: Instant | None = None  # the job sleeps until then, unless it sends another message
     retries: Count = 0  # attempts after the first
     reply: Reply = ""  # the beginning of the last reply, if the job keeps it
-    attempts: tuple[tuple[Outcome, str], ...] = ()  # outcome and detail of each, if there were several
+    parts: Parts | None = None  # of the last attempt
+    attempts: tuple[Tried, ...] = ()  # the last ones, if there were several or one is kept
 
 
 class Skipped(Message, frozen=True):

@@ -41,6 +41,8 @@ EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 
 ATTEMPTS_TOLD = 10  # in a message, the last ones of a run
 ATTEMPT_LENGTH = 200  # characters of an attempt's detail
+HEAD_LENGTH = 768  # bytes that are kept of the head of a request, and of that of a reply
+EARLIER_LENGTH = 256  # bytes of a reply that are kept of an attempt before the last: ten must fit into a message
 REPLY_LENGTH = 4096  # bytes of a reply that are kept: enough for a person, and a message must fit into 64 KiB
 DETAIL_LENGTH = 500  # characters of a detail that are kept: a line for a person, and a message must fit into 64 KiB
 

@@ -89,7 +89,7 @@ class DaemonTable(Table):
     )
     retention: Seconds = Field(90 * 86400.0, description="How long the ledger keeps the record of a slot.")
     keep_replies: Literal["failures", "all", "none"] = Field(
-        "failures", description="The runs whose reply is kept: its first 4 KiB, if it is text, without secrets."
+        "failures", description="The same as keep_replies of a job, for all that do not say otherwise."
     )
     replies_retention: Seconds = Field(7 * 86400.0, description="How long the ledger keeps a reply.")
 
@@ -183,6 +183,11 @@ class JobTable(Table):
     )
     expect: ExpectTable = Field(default_factory=ExpectTable.model_construct, description="What counts as success.")
     totals: Totals = Field({}, description="Counts to add up: name = path in the JSON reply; at most 8.")
+    keep_replies: Literal["failures", "all", "none"] = Field(
+        "failures",
+        description="The attempts of which request and reply are kept: headers, and the first 4 KiB of a reply that is "
+        "text, without secrets. By default as set in [daemon].",
+    )
     max_reply: Size = Field(1024**2, description="A larger reply is a failure.")
     memory_limit: MemoryLimit = Field(
         None,

@@ -14,6 +14,7 @@ from tocsin.ipc import record as records
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, JobHistory
 from tocsin.ipc.record import JobRecord
+from tocsin.ledger.times import columns
 from tocsin.schedule import same
 
 NEVER_ENDED = (
@@ -53,6 +54,12 @@ class SlotRow:
     status: int | None = None
     detail: str = ""
     reported: str | None = None
+    lookup_us: int | None = None
+    connect_us: int | None = None
+    tls_us: int | None = None
+    first_byte_us: int | None = None
+    armed: int | None = None
+    tries: int | None = None
 
     @property
     def key(self) -> Key:
@@ -145,6 +152,7 @@ class Books:
                 status=run.status,
                 detail=storable(run.detail),
                 reported=encode(run.reported).decode() if run.reported else None,
+                **columns(run),
             )
         )
         self._follow(run)

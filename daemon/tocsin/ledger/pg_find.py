@@ -6,12 +6,14 @@ from psycopg import Connection
 
 from tocsin.ipc.history import AT_MOST, FAILED, OneRun, Question, Row, Slots
 from tocsin.ipc.types import NotRunReason
+from tocsin.ledger import times
 from tocsin.ledger.store import Found
 
 COLUMNS = (
     "job", "due", "attempt", "last", "count", "state", "reason", "trigger", "run_id", "owner", "node", "started",
     "finished", "lateness", "duration", "outcome", "status", "detail", "reported",
 )  # fmt: skip
+KEY = ("job", "due", "attempt")
 _NAMES = ", ".join(COLUMNS)
 _ORDER = "ORDER BY due DESC, job DESC, attempt DESC LIMIT %(limit)s"
 TROUBLE = "outcome IS DISTINCT FROM 'success'"  # as in the index `slots_trouble`
@@ -35,11 +37,7 @@ def rows(db: Connection[Any], schema: str, wanted: list[str], values: dict[str, 
 
 def find(db: Connection[Any], schema: str, question: Question) -> Found:
     if isinstance(question, OneRun):
-        found = rows(db, schema, ["run_id = %(run)s"], {"run": question.run_id, "limit": AT_MOST})
-        reply = f'SELECT due, attempt, reply FROM "{schema}".replies WHERE job = %s AND due = ANY(%s)'
-        kept = db.execute(reply, (found[0]["job"], [one["due"] for one in found])).fetchall() if found else []
-        replies = {(due, attempt): text for due, attempt, text in kept}
-        return Found([_row(one, replies.get((one["due"], one["attempt"]), "")) for one in found])
+        return Found(_one_run(db, schema, question.run_id))
     limit = max(1, min(question.limit, AT_MOST))
     values = {name: getattr(question, name) for name in ("job", "since", "trigger", "outcome", "node")}
     values |= {"limit": limit + 1, "failed": sorted(FAILED)}
@@ -48,6 +46,25 @@ def find(db: Connection[Any], schema: str, question: Question) -> Found:
     found = rows(db, schema, _conditions(question), values)
     made = [_row(one) for one in found[:limit]]
     return Found(made, made[-1].place if len(found) > limit else None)
+
+
+def _one_run(db: Connection[Any], schema: str, run_id: str) -> list[Row]:
+    s = f'"{schema}"'
+    found = rows(db, schema, ["run_id = %(run)s"], {"run": run_id, "limit": AT_MOST})
+    names = (*KEY, *times.COLUMNS, "reply", "attempts")
+    more = db.execute(
+        f"SELECT {', '.join(names)} FROM {s}.slots LEFT JOIN (SELECT {', '.join(KEY)}, reply, attempts"
+        f" FROM {s}.replies) AS kept USING (job, due, attempt) WHERE run_id = %s",
+        (run_id,),
+    ).fetchall()
+    known = {row[: len(KEY)]: dict(zip(names, row, strict=True)) for row in more}
+    nothing = dict.fromkeys(names)
+    made = []
+    for one in found:
+        of_it = known.get(tuple(one[name] for name in KEY), nothing)
+        kept = {name: of_it[name] or "" for name in ("reply", "attempts")}
+        made.append(times.with_times(_values(one) | {name: of_it[name] for name in times.COLUMNS} | kept))
+    return made
 
 
 def _conditions(wanted: Slots) -> list[str]:
@@ -78,13 +95,15 @@ def _conditions(wanted: Slots) -> list[str]:
     return conditions
 
 
-def _row(one: dict[str, Any], reply: str = "") -> Row:
+def _row(one: dict[str, Any]) -> Row:
+    return Row(**_values(one))
+
+
+def _values(one: dict[str, Any]) -> dict[str, Any]:
     kept = ("job", "due", "last", "count", "attempt", "detail", "run_id", "trigger", "status", "started", "finished",
             "lateness", "duration")  # fmt: skip
-    return Row(
-        **{name: one[name] for name in kept},
-        fate=one["outcome"] or one["reason"] or "running",
-        reported=one["reported"] or {},
-        node=one["node"] or "",
-        reply=reply,
-    )
+    return {name: one[name] for name in kept} | {
+        "fate": one["outcome"] or one["reason"] or "running",
+        "reported": one["reported"] or {},
+        "node": one["node"] or "",
+    }

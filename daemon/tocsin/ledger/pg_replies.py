@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.json import encode
 from psycopg import Connection
 
 from tocsin.ipc.job import Finished
@@ -13,8 +14,8 @@ class Replies:
     def __init__(self, schema: str) -> None:
         table = f'"{schema}".replies'
         self._keep = (
-            f"INSERT INTO {table} (job, due, attempt, finished, reply)"
-            " SELECT * FROM unnest(%s::text[], %s::float8[], %s::int4[], %s::float8[], %s::text[])"
+            f"INSERT INTO {table} (job, due, attempt, finished, reply, attempts)"
+            " SELECT * FROM unnest(%s::text[], %s::float8[], %s::int4[], %s::float8[], %s::text[], %s::text[])"
             " ON CONFLICT DO NOTHING"
         )
         self._prune = (
@@ -24,11 +25,18 @@ class Replies:
         )
 
     def keep(self, db: Connection[Any], runs: Sequence[Finished]) -> None:
-        """Keep the replies of those that have one."""
+        """Keep what they have of requests and replies."""
         rows = [
-            (run.job, float(run.due), run.attempt, float(run.finished), storable(run.reply))
+            (
+                run.job,
+                float(run.due),
+                run.attempt,
+                float(run.finished),
+                storable(run.reply),
+                encode(run.attempts).decode(),
+            )
             for run in runs
-            if run.reply
+            if run.reply or run.attempts
         ]
         if rows:
             db.execute(self._keep, list(map(list, zip(*rows, strict=True))))

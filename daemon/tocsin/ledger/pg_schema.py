@@ -14,8 +14,19 @@ from tocsin.ledger.store import Unusable
 if TYPE_CHECKING:  # psycopg is an extra
     from psycopg import Connection
 
-VERSION = 1
+VERSION = 2
 LOCK = 0x70C51D  # of pg_advisory_xact_lock: one session at a time creates tables or opens the ledger
+
+_REPLIES = (
+    """
+CREATE TABLE IF NOT EXISTS {s}.replies (                  -- what is kept of runs, for a shorter time than their slots
+    job text NOT NULL, due double precision NOT NULL, attempt integer NOT NULL,
+    finished double precision NOT NULL, reply text NOT NULL,
+    attempts text NOT NULL DEFAULT '',      -- what was sent and what came back, as JSON (tocsin.ipc.tried)
+    PRIMARY KEY (job, due, attempt)
+)""",
+    "CREATE INDEX IF NOT EXISTS replies_finished ON {s}.replies (finished)",
+)
 
 _SCHEMA = (
     """
@@ -69,28 +80,32 @@ CREATE TABLE {s}.slots (
     reason text, trigger text, run_id text, node text,
     started double precision, finished double precision, lateness double precision, duration double precision,
     outcome text, status integer, detail text NOT NULL DEFAULT '', reported jsonb,
+    lookup_us integer, connect_us integer, tls_us integer, first_byte_us integer, armed integer,
+    tries integer,                          -- attempts; the times are those of the last one
     PRIMARY KEY (job, due, attempt)
 )""",
     "CREATE INDEX slots_due ON {s}.slots (due, job, attempt)",  # the history is read newest first
     "CREATE INDEX slots_run ON {s}.slots (run_id) WHERE run_id IS NOT NULL",
     "CREATE INDEX slots_trouble ON {s}.slots (due, job, attempt) WHERE outcome IS DISTINCT FROM 'success'",
+    *_REPLIES,
     "CREATE TABLE {s}.rosters (hash text PRIMARY KEY, jobs jsonb NOT NULL)",
     """
 CREATE TABLE {s}.news (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(), job text NOT NULL, what text NOT NULL
 )""",
-    """
-CREATE TABLE {s}.replies (                  -- what is kept of them, for a shorter time than the slots
-    job text NOT NULL, due double precision NOT NULL, attempt integer NOT NULL,
-    finished double precision NOT NULL, reply text NOT NULL,
-    PRIMARY KEY (job, due, attempt)
-)""",
-    "CREATE INDEX replies_finished ON {s}.replies (finished)",
-    "INSERT INTO {s}.meta (schema, oldest_reader) VALUES (1, 1)",
+    "INSERT INTO {s}.meta (schema, oldest_reader) VALUES (2, 1)",
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}  # by the version that each starts from; they only add
+MIGRATIONS: dict[int, tuple[str, ...]] = {  # by the version that each starts from; they only add
+    1: (
+        "ALTER TABLE {s}.slots ADD COLUMN lookup_us integer, ADD COLUMN connect_us integer,"
+        " ADD COLUMN tls_us integer, ADD COLUMN first_byte_us integer,"
+        " ADD COLUMN armed integer, ADD COLUMN tries integer",
+        *_REPLIES,
+        "ALTER TABLE {s}.replies ADD COLUMN IF NOT EXISTS attempts text NOT NULL DEFAULT ''",
+    ),
+}
 
 
 def set_up(db: Connection[Any], schema: str) -> None:

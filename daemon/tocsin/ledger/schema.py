@@ -1,6 +1,6 @@
 """The tables of the ledger in SQLite. Each change is a new version, with a migration from the version before."""
 
-VERSION = 6  # kept in user_version
+VERSION = 7  # kept in user_version
 
 SCHEMA = """
 CREATE TABLE slots (
@@ -16,6 +16,8 @@ CREATE TABLE slots (
     owner TEXT,                           -- session/child that was granted the slot
     started REAL, finished REAL, lateness REAL, duration REAL,
     outcome TEXT, status INTEGER, detail TEXT NOT NULL DEFAULT '', reported TEXT,
+    lookup_us INTEGER, connect_us INTEGER, tls_us INTEGER, first_byte_us INTEGER, -- of the last attempt
+    armed INTEGER, tries INTEGER,         -- the first three were over before it was due; attempts
     PRIMARY KEY (job, due, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX slots_due ON slots (due);
@@ -26,6 +28,7 @@ CREATE INDEX slots_open ON slots (owner) WHERE state = 'started';
 CREATE TABLE replies (                    -- kept for a shorter time than the slots
     job TEXT NOT NULL, due REAL NOT NULL, attempt INTEGER NOT NULL,
     finished REAL NOT NULL, reply TEXT NOT NULL,
+    attempts TEXT NOT NULL DEFAULT '',    -- what was sent and what came back, as JSON (tocsin.ipc.tried)
     PRIMARY KEY (job, due, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_finished ON replies (finished);
@@ -87,5 +90,14 @@ CREATE TABLE replies (
     PRIMARY KEY (job, due, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_finished ON replies (finished);
+""",
+    6: """
+ALTER TABLE slots ADD COLUMN lookup_us INTEGER;
+ALTER TABLE slots ADD COLUMN connect_us INTEGER;
+ALTER TABLE slots ADD COLUMN tls_us INTEGER;
+ALTER TABLE slots ADD COLUMN first_byte_us INTEGER;
+ALTER TABLE slots ADD COLUMN armed INTEGER;
+ALTER TABLE slots ADD COLUMN tries INTEGER;
+ALTER TABLE replies ADD COLUMN attempts TEXT NOT NULL DEFAULT '';
 """,
 }

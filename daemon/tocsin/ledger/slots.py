@@ -6,6 +6,7 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 
 from tocsin.ipc.job import Ask, Finished, Release, Skipped
+from tocsin.ledger.times import columns
 
 
 def take(db: sqlite3.Connection, ask: Ask) -> bool:
@@ -41,24 +42,27 @@ def release(db: sqlite3.Connection, body: Release) -> bool:
 
 
 def finish(db: sqlite3.Connection, run: Finished) -> None:
-    values = {**asdict(run), "reported": encode(run.reported).decode() if run.reported else None}
+    values = {**asdict(run), "reported": encode(run.reported).decode() if run.reported else None, **columns(run)}
     db.execute(
         "INSERT INTO slots (job, due, attempt, last, state, trigger, run_id,"
-        " started, finished, lateness, duration, outcome, status, detail, reported)"
+        " started, finished, lateness, duration, outcome, status, detail, reported,"
+        " lookup_us, connect_us, tls_us, first_byte_us, armed, tries)"
         " VALUES (:job, :due, :attempt, :due, 'finished', :trigger, :run_id,"
-        " :started, :finished, :lateness, :duration, :outcome, :status, :detail, :reported)"
+        " :started, :finished, :lateness, :duration, :outcome, :status, :detail, :reported,"
+        " :lookup_us, :connect_us, :tls_us, :first_byte_us, :armed, :tries)"
         " ON CONFLICT DO UPDATE SET state = 'finished', started = :started, finished = :finished,"
         " lateness = :lateness, duration = :duration, outcome = :outcome, status = :status,"
-        " detail = :detail, reported = :reported WHERE state = 'started'",
+        " detail = :detail, reported = :reported, lookup_us = :lookup_us, connect_us = :connect_us, tls_us = :tls_us,"
+        " first_byte_us = :first_byte_us, armed = :armed, tries = :tries WHERE state = 'started'",
         values,
     )
 
 
 def keep_reply(db: sqlite3.Connection, run: Finished) -> None:
     db.execute(
-        "INSERT INTO replies (job, due, attempt, finished, reply) VALUES (:job, :due, :attempt, :finished, :reply)"
-        " ON CONFLICT DO NOTHING",
-        asdict(run),
+        "INSERT INTO replies (job, due, attempt, finished, reply, attempts)"
+        " VALUES (:job, :due, :attempt, :finished, :reply, :attempts) ON CONFLICT DO NOTHING",
+        asdict(run) | {"attempts": encode(run.attempts).decode()},
     )
 
 

@@ -244,7 +244,7 @@ class SqliteLedger:
 
     def _finish(self, run: Finished) -> None:
         slots.finish(self._db, run)
-        if run.reply:
+        if run.reply or run.attempts:
             slots.keep_reply(self._db, run)
         self._jobs.apply(run)
 

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from tocsin.ipc.history import AT_MOST, FAILED, OneRun, Place, Question, Row, Slots
 from tocsin.ipc.types import NotRunReason
 from tocsin.ledger.store import Found
+from tocsin.ledger.times import with_times
 
 LOOK_THROUGH = 0.05  # seconds: the page must be there within 0.1
 AT_ONCE = 2_000  # rows between looks at the clock
@@ -21,7 +22,11 @@ _COLUMNS = (
     "job, due, last, count, coalesce(outcome, reason, 'running') AS fate, attempt, detail, run_id, trigger, status,"
     " started, finished, lateness, duration, reported"
 )
-_REPLY = "SELECT reply FROM replies AS r WHERE (r.job, r.due, r.attempt) = (slots.job, slots.due, slots.attempt)"
+_OF_ONE = (
+    f"SELECT {_COLUMNS}, lookup_us, connect_us, tls_us, first_byte_us, armed, tries, coalesce(reply, '') AS reply,"
+    " coalesce(attempts, '') AS attempts"
+    " FROM slots LEFT JOIN (SELECT job, due, attempt, reply, attempts FROM replies) USING (job, due, attempt)"
+)
 _TROUBLE = "state != 'started' AND outcome IS NOT 'success'"  # as in the indexes `slots_trouble…`
 _RUN_ORDER = "ORDER BY job DESC, due DESC, attempt DESC"  # the order of the index `slots_run`
 _ORDER = "ORDER BY due DESC, job DESC, attempt DESC"
@@ -32,10 +37,10 @@ def find(db: sqlite3.Connection, question: Question, node: str, clock: Callable[
     db.row_factory = sqlite3.Row
     if isinstance(question, OneRun):
         rows = db.execute(
-            f"SELECT {_COLUMNS}, coalesce(({_REPLY}), '') AS reply FROM slots WHERE run_id = ? {_RUN_ORDER} LIMIT ?",
+            f"{_OF_ONE} WHERE run_id = ? {_RUN_ORDER} LIMIT ?",
             (question.run_id, AT_MOST),
         ).fetchall()
-        return Found([_row(row, node) for row in rows])
+        return Found([with_times(dict(zip(row.keys(), row, strict=True)), node=node) for row in rows])
     if question.node not in (None, node):
         return Found([])
     return _slots(db, question, node, clock() + LOOK_THROUGH, clock)

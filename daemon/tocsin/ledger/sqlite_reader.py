@@ -15,6 +15,10 @@ from tocsin.ledger.store import Absent, Examined, Found, Unreadable
 
 STEP = 10_000  # SQLite instructions between looks at the clock
 LONGEST = 2.0  # seconds for one search: the asker waits only a little longer
+_COLUMNS = (
+    "job, due, attempt, last, count, state, reason, trigger, run_id, owner, started, finished, lateness, duration,"
+    " outcome, status, detail, reported"
+)
 
 
 class SqliteReader:
@@ -44,7 +48,8 @@ class SqliteReader:
             with self._opened() as db:
                 db.row_factory = sqlite3.Row
                 rows = db.execute(
-                    f"SELECT * FROM slots WHERE {' AND '.join(wanted)} ORDER BY due DESC, attempt DESC LIMIT :limit",
+                    f"SELECT {_COLUMNS} FROM slots WHERE {' AND '.join(wanted)}"
+                    " ORDER BY due DESC, attempt DESC LIMIT :limit",
                     {"job": job, "since": since, "limit": limit},
                 ).fetchall()
         except sqlite3.Error as error:

@@ -19,7 +19,8 @@ _SLOT = {  # column -> type
     "job": "text", "due": "float8", "attempt": "int4", "last": "float8", "count": "int4", "state": "text",
     "reason": "text", "trigger": "text", "run_id": "text", "started": "float8", "finished": "float8",
     "lateness": "float8", "duration": "float8", "outcome": "text", "status": "int4", "detail": "text",
-    "reported": "jsonb",
+    "reported": "jsonb", "lookup_us": "int4", "connect_us": "int4", "tls_us": "int4", "first_byte_us": "int4",
+    "armed": "int4", "tries": "int4",
 }  # fmt: skip
 _KEY = {name: _SLOT[name] for name in ("job", "due", "attempt")}
 _LONGER = {name: _SLOT[name] for name in ("job", "due", "attempt", "last", "count")}

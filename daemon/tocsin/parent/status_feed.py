@@ -57,7 +57,8 @@ class StatusFeed:
         match event:
             case Finished():
                 run_log.finished(event)
-                event = replace(event, reply="") if event.reply else event  # only the ledger gets the reply
+                if event.reply or event.attempts:  # only the ledger gets them
+                    event = replace(event, reply="", attempts=())
             case Skipped():
                 run_log.skipped(event)
             case ProcessUp():

@@ -1,0 +1,36 @@
+"""What a run's time went to, and its attempts, as columns of a store and back."""
+
+from typing import Any
+
+import msgspec
+
+from tocsin.ipc.history import Row
+from tocsin.ipc.job import Finished
+from tocsin.ipc.tried import Parts, Tried
+
+COLUMNS = ("lookup_us", "connect_us", "tls_us", "first_byte_us", "armed", "tries")
+_NONE = dict.fromkeys(COLUMNS)
+_attempts = msgspec.json.Decoder(tuple[Tried, ...]).decode
+
+
+def columns(run: Finished) -> dict[str, Any]:
+    """The times of its last attempt, and how many there were."""
+    parts = run.parts
+    if parts is None:
+        return _NONE
+    values = parts.lookup, parts.connect, parts.tls, parts.first_byte, int(parts.ahead), run.retries + 1
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def with_times(values: dict[str, Any], **more: Any) -> Row:
+    """A row of what stands in the columns of `Row`, in those above, and as JSON in `attempts` and `reported`."""
+    lookup, connect, tls, first_byte, armed, tries = (values.pop(name) for name in COLUMNS)
+    parts = None if armed is None else Parts(lookup, connect, tls, first_byte, None, bool(armed))
+    attempts, reported = values.pop("attempts"), values.pop("reported")
+    return Row(
+        **values | more,
+        parts=parts,
+        tries=tries or 0,
+        attempts=_attempts(attempts) if attempts else (),
+        reported=msgspec.json.decode(reported) if isinstance(reported, str) else reported or {},
+    )
