@@ -1,8 +1,8 @@
-"""TOML and environment into a frozen Config of Jobs; every fault is found and listed at once.
+"""Turns TOML and the environment into a frozen Config of Jobs. Finds and lists every fault at once.
 
-`${NAME}` and `${NAME:-default}` in any string come from the environment and from the `.env` beside the job
-file; the environment wins. A fault names file, table, key and the value as it is *written*, so that what a
-variable holds never reaches an error.
+`${NAME}` and `${NAME:-default}` in any string come from the environment or from the `.env` next to the job file. The
+environment takes precedence. A fault names file, table, key and the value as *written*, so that the value of a variable
+never reaches an error.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ CONFIG_VARIABLE = "TOCSIN_CONFIG"
 DEFAULT_FILE = "tocsin.toml"
 _DAEMON_HEAD = re.compile(r"^\s*\[\s*[\"']?daemon\b", re.MULTILINE)
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
-FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; more is some other file
+FILE_SIZE = 8 * 1024**2  # bytes: several thousand jobs; a larger file is not a job file
 
 
 def find(named: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The job file: as named with -c, else by TOCSIN_CONFIG, else `tocsin.toml` in the working folder."""
+    """Return the job file: that of -c, else of TOCSIN_CONFIG, else `tocsin.toml` in the working folder."""
     try:
         return Path(named or environment.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
     except FileNotFoundError:
@@ -43,21 +43,21 @@ def find(named: str | None = None, environment: Mapping[str, str] = os.environ) 
 
 
 def load(file: Path, environment: Mapping[str, str] = os.environ, known: Known | None = None) -> Config:
-    """Read and check the job file. Raises ConfigError with every fault; changes nothing but what is known."""
+    """Read and check the job file. Raises ConfigError with every fault. Changes only `known`."""
     return parse(_read(file), file, environment, known)
 
 
 def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known | None = None) -> Config:
-    """As `load`, of a text that is to become the file."""
+    """Do as `load` does, for a text that will become the file."""
     try:
         written = tomllib.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # beside TOML's own: no UTF-8, a number with thousands of digits
+    except (ValueError, RecursionError) as error:  # also for bad UTF-8, or a number with thousands of digits
         raise ConfigError([Fault(file.name, "", "", "", f"is not TOML: {error}")]) from None
     beside = dotenv.read(file, environment, _words(text))
     held = {**beside.values, **environment}
     loader = Loader(file, written, held, known or Known(), beside)
     config = loader.config(hashlib.sha256(text))
-    if loader.faults and known and known.jobs:  # say what is wrong as if nothing had been known
+    if loader.faults and known and known.jobs:  # check again with nothing known, for the full list of faults
         loader = Loader(file, written, held, Known(), beside)
         config = loader.config(hashlib.sha256(text))
     if loader.faults or config is None:
@@ -68,13 +68,13 @@ def parse(text: bytes, file: Path, environment: Mapping[str, str], known: Known 
 
 
 def state_dir(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the state folder is, also while the job file is faulty: who asks the running daemon must find it."""
+    """Return the state folder, even if the job file is faulty: commands must find the running daemon."""
     return locate(file, environment)[0]
 
 
 def locate(file: Path, environment: Mapping[str, str] = os.environ) -> tuple[Path, str]:
-    """The state folder, and why that is only a guess: the job file or the .env, which may name another, cannot be
-    read. "" where it is certain.
+    """Return the state folder, and why it is only a guess: the job file or the .env cannot be read, and may name
+    another. "" if it is certain.
     """
     table: Any = {}
     doubts: list[str] = []
@@ -88,23 +88,23 @@ def locate(file: Path, environment: Mapping[str, str] = os.environ) -> tuple[Pat
     except (ValueError, RecursionError) as error:
         doubts.append(f"{file.name}: is not TOML: {error}")
     if environment.get("TOCSIN_STATE_DIR"):
-        doubts = []  # the environment overrules them
+        doubts = []  # they do not matter if the environment names the folder
     written = held.get("TOCSIN_STATE_DIR") or (table.get("state_dir") if isinstance(table, dict) else None)
     default = str(DaemonTable.model_fields["state_dir"].default)
     filled: str = Reader(file, held).filled(str(written or default), "daemon", "state_dir")
-    if "\0" in filled:  # no file's name; `load` says so too
+    if "\0" in filled:  # not a file name; `load` reports it too
         doubts.append(f"{file.name}: [daemon] state_dir: is not a file name")
         filled = default
     return file.parent / filled, "\n".join(doubts)
 
 
 def ledger_of(file: Path, environment: Mapping[str, str] = os.environ) -> Postgres | Literal["sqlite"]:
-    """Where the ledger is, also while the rest of the job file is faulty. Raises ConfigError where it is the ledger's
-    own keys that are."""
+    """Return where the ledger is, even if the rest of the job file is faulty. Raises ConfigError if the ledger's own
+    keys are."""
     try:
         text = _read(file)
         table = _daemon_table(text.decode("utf-8-sig"))
-    except (ConfigError, ValueError, RecursionError):  # `locate` says so
+    except (ConfigError, ValueError, RecursionError):  # `locate` reports it
         text, table = b"", {}
     beside = dotenv.read(file, environment, _words(text))
     loader = Loader(file, {"daemon": table or {}}, {**beside.values, **environment}, Known(), beside)
@@ -116,16 +116,16 @@ def ledger_of(file: Path, environment: Mapping[str, str] = os.environ) -> Postgr
 
 
 def _daemon_table(text: str) -> Any:
-    """What stands in [daemon], as a rule before the jobs: to read a thousand of them takes longer than a reload."""
+    """Read [daemon], which usually comes before the jobs: to parse a thousand jobs takes longer than a reload."""
     head, jobs, rest = text.partition("\n[jobs")
     if jobs and not _DAEMON_HEAD.search(rest):
-        with contextlib.suppress(tomllib.TOMLDecodeError):  # it was no table's head, but stood in a longer text
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # not the head of a table, but part of a longer text
             return tomllib.loads(head).get("daemon")
     return tomllib.loads(text).get("daemon")
 
 
 def _words(text: bytes) -> set[str]:
-    """Whatever in a job file may be the name of a variable, and the variables that it uses without naming them."""
+    """Return every text in a job file that may name a variable, and the variables that are used without a name."""
     words = {word.decode() for word in set(_WORD.findall(text))}
     return words | DAEMON_VARIABLES.keys() | {str(TargetTable.model_fields["secret_env"].default)}
 

@@ -1,4 +1,4 @@
-"""Who may ask the exporter: over TLS, with a client certificate, a token or a password, by which name."""
+"""Who may use the exporter: TLS, client certificates, tokens, passwords, and host names."""
 
 import base64
 import hmac
@@ -15,29 +15,29 @@ from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[^\]]*)?\]|[^\[\]:/?#@]*)(?::[0-9]*)?")  # RFC 9110, 7.2
-LONGEST = 1024  # characters of a token or password: with room to spare in what the exporter reads of a header
+LONGEST = 1024  # characters of a token or password: much less than the exporter's limit on a header
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Two are equal when whoever could ask under the one still can under the other, and sees the same certificate."""
+    """Two are equal if they admit the same clients and show the same certificate."""
 
     tls: ServerTls | None = None
     bearer: Secret | None = None
     user: str = ""
     password: Secret | None = None
-    hosts: frozenset[str] = frozenset()  # names that a request may ask for, in lower case
+    hosts: frozenset[str] = frozenset()  # names that a request may use, in lower case
 
     @property
     def challenge(self) -> str:
-        """What a 401 asks for; "" when nothing is asked for."""
+        """The WWW-Authenticate header of a 401, or "" if no credentials are required."""
         basic = 'Basic realm="Tocsin", charset="UTF-8"' if self.password else ""
         bearer = 'Bearer realm="Tocsin"' if self.bearer else ""
         return ", ".join(filter(None, (basic, bearer)))
 
     @property
     def secrets(self) -> Iterator[Secret]:
-        """What must never be seen, also in the form in which it is sent."""
+        """Texts that must never be shown, also in the form in which they are sent."""
         if self.bearer:
             yield self.bearer
         if self.password:
@@ -46,7 +46,7 @@ class Access:
             yield Secret(sent, "authorization", self.password.source)
 
     def admits(self, authorization: str) -> bool:
-        """Whether the Authorization header of a request is right, or none is needed."""
+        """Whether the Authorization header is right, or none is required."""
         if not self.bearer and not self.password:
             return True
         scheme, _, shown = authorization.partition(" ")
@@ -62,12 +62,12 @@ class Access:
         return False
 
     def answers_as(self, host: str, listen: str) -> bool:
-        """Whether a request with this Host header is answered by a listener on the host `listen`, against DNS
-        rebinding: a stranger's page whose name comes to point at this listener, so that its visitor's browser reads
-        ours for it.
+        """Whether a listener on `listen` answers a request with this Host header.
 
-        Beyond loopback, TLS or credentials are enough: a browser refuses a certificate of another name, and sends no
-        credentials of ours from a stranger's page. Without the header it is no browser that asks.
+        This prevents DNS rebinding: an attacker points a name at this listener, so that a visitor's browser reads its
+        pages for the attacker's page. Beyond loopback, TLS or credentials are enough: a browser refuses a certificate
+        for another name, and a page of the attacker cannot send our credentials. A client that sends no Host header is
+        not a browser.
         """
         if (self.challenge or self.tls) and not is_loopback(listen):
             return True
@@ -80,7 +80,7 @@ class Access:
 
 
 def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> Access:
-    """What [daemon], of which some keys may be faulty, says of it; the faults go to the reader."""
+    """Read the access rules in [daemon], of which some keys may be faulty. Adds the faults to the reader."""
     has_password = bool(daemon.listen_password_env or daemon.listen_password_file)
     if daemon.listen_user and not has_password and faulty.isdisjoint(("listen_password_env", "listen_password_file")):
         reader.fault("daemon", "listen_user", "needs listen_password_env or listen_password_file")
@@ -97,7 +97,7 @@ def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> Access:
 
 
 def warning(listen: tuple[str, int], access: Access) -> str:
-    """What is to be said of an exporter that anybody beyond this machine may ask; "" of any other."""
+    """Return a warning if everybody beyond this machine may use the exporter, else ""."""
     if is_loopback(listen[0]) or access.challenge or (access.tls and access.tls.asks_clients):
         return ""
     return (
@@ -127,7 +127,7 @@ def _is_literal(host: str) -> bool:
 
 def _tls(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> ServerTls | None:
     if not faulty.isdisjoint(("listen_cert", "listen_key", "listen_client_ca")):
-        return None  # they are one thing
+        return None  # they belong together
     if not daemon.listen_cert:
         for key in ("listen_key", "listen_client_ca"):
             if getattr(daemon, key):
@@ -168,4 +168,4 @@ def _pair(user: str, password: Secret) -> bytes:
 
 
 def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # as aiohttp decoded it
+    return text.encode("utf-8", "surrogateescape")  # the reverse of aiohttp's decoding

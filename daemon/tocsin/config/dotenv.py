@@ -1,10 +1,10 @@
-"""The `.env` beside the job file.
+"""The `.env` next to the job file.
 
-It is the app's file too, and Node's dotenv, Next.js, Docker Compose and shells each read it by rules of their own.
-Where they agree, this reader agrees with them; where they do not, a variable that the job file uses has a fault or a
+It is also the app's file, and Node's dotenv, Next.js, Docker Compose and shells each read it by different rules. Where
+they agree, this reader agrees with them. Where they differ, a variable that the job file uses gets a fault or a
 warning. No value is changed silently:
 
-- in single quotes it stays as it stands;
+- in single quotes it is taken literally;
 - in double quotes \\n, \\r, \\t, \\", \\\\ and \\$ are escapes, and a ${reference} is filled in;
 - without quotes it ends at a comment (a space and #), \\$ is a dollar sign, and a ${reference} is filled in.
 """
@@ -19,7 +19,7 @@ from typing import Literal
 from tocsin import files
 from tocsin.jobfile.faults import REFERENCE, Fault
 
-SIZE = 1024**2  # bytes: thousands of variables; more is some other file
+SIZE = 1024**2  # bytes: thousands of variables; a larger file is not a .env
 _LINE = re.compile(
     r"""(?:export[ \t]+)?(?P<name>[^=\#\s'"]+|'[^'\n]+')[ \t]*
     (?:=(?:[ \t]*'(?P<single>[^']*)' | [ \t]*"(?P<double>(?:\\.|[^"\\])*)" | (?P<bare>(?![ \t]*['"])[^\n]*)))?
@@ -28,13 +28,13 @@ _LINE = re.compile(
 )
 _SPECIAL = re.compile(r"\\(?P<escape>.)|(?P<open>\$\{)|\$[A-Za-z_]", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}  # in double quotes
-_AGREED = {"n", "r", '"', "$"}  # of these: what Node's dotenv and Next.js make the same of
+_AGREED = {"n", "r", '"', "$"}  # the ones that Node's dotenv and Next.js read alike
 _QUOTE = "put the value in single quotes to keep it unchanged"
 
 
 @dataclass(slots=True)
 class Dotenv:
-    """`values` are those that are certain. `unknown`: names that have a value somebody must mend first."""
+    """`values` are the certain values. `unknown` are names whose value must be corrected first."""
 
     values: dict[str, str] = field(default_factory=dict)
     unknown: Set[str] = frozenset()
@@ -51,13 +51,15 @@ class _Entry:
 
 
 def read(job_file: Path, environment: Mapping[str, str], used: Set[str] = frozenset()) -> Dotenv:
-    """What the `.env` beside the job file says. References in it are filled in from the environment, else from the
-    lines before. Faults and warnings are those of the lines that cannot be read and of the variables that are `used`.
+    """Read the `.env` next to the job file.
+
+    References in it are filled in from the environment, else from earlier lines. Faults and warnings are only about
+    lines that cannot be read and variables that are `used`.
     """
     found = Dotenv()
     file = job_file.parent / ".env"
     try:
-        raw = b"" if file.is_dir() else files.read(file, SIZE, "a .env")  # a folder: a virtual environment
+        raw = b"" if file.is_dir() else files.read(file, SIZE, "a .env")  # a folder is a virtual environment
         text = io.StringIO(raw.decode("utf-8-sig"), newline=None).getvalue()
     except FileNotFoundError:
         return found
@@ -93,7 +95,7 @@ def read(job_file: Path, environment: Mapping[str, str], used: Set[str] = frozen
 
 
 def _entries(text: str, faults: list[Fault]) -> Iterator[_Entry]:
-    """The assignments in their order; a fault for each line that is none."""
+    """Return the assignments in order, and a fault for every other line."""
     place, line, counted = 0, 1, 0
     while (place := _skipped(text, place)) < len(text):
         line, counted = line + text.count("\n", counted, place), place
@@ -114,14 +116,14 @@ def _entries(text: str, faults: list[Fault]) -> Iterator[_Entry]:
 
 
 def _skipped(text: str, place: int) -> int:
-    """The place of the next statement: after white space and comments."""
+    """Return the position of the next statement, after white space and comments."""
     while place < len(text) and (text[place].isspace() or text[place] == "#"):
         place = (text.find("\n", place) + 1) or len(text) if text[place] == "#" else place + 1
     return place
 
 
 def _with_references(entries: list[_Entry], used: Container[str]) -> set[str]:
-    """The variables that are used, and those that their values refer to (in lines before)."""
+    """Return the variables that are used, and those that their values refer to (in earlier lines)."""
     wanted: set[str] = set()
     for entry in reversed(entries):
         if entry.name in used or entry.name in wanted:
@@ -134,7 +136,7 @@ def _with_references(entries: list[_Entry], used: Container[str]) -> set[str]:
 def _value(
     entry: _Entry, environment: Mapping[str, str], values: Mapping[str, str], unknown: Container[str]
 ) -> tuple[str | None, str, list[str]]:
-    """The value, None if it is not certain; what is wrong with it; and what other programs may read in another way."""
+    """Return the value (None if it is not certain), its fault, and a warning if other programs read it differently."""
     text, warnings = entry.text, []
     if entry.quotes == "single":
         return text, "", []
@@ -146,7 +148,7 @@ def _value(
     end = 0
     for one in _SPECIAL.finditer(text):
         if one.start() < end:
-            continue  # within a reference
+            continue  # inside a reference
         parts.append(text[end : one.start()])
         end = one.end()
         if escape := one["escape"]:

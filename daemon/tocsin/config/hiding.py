@@ -1,4 +1,4 @@
-"""What must not be shown of what a job sends, beside its secret: by the rules of tocsin.redact."""
+"""What must be hidden of a job's request, besides its secret. Uses the rules of tocsin.redact."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from tocsin.wordlike import is_words
 
 ADDRESSES = ("url", "path", "base_url")
 _HOST = re.compile(r"^[a-z]+://[^/?#]*", re.IGNORECASE)
-_AT_HOST = re.compile(r"://[^/?#]*$")  # what comes next is a host, or part of one
+_AT_HOST = re.compile(r"://[^/?#]*$")  # followed by a host, or a part of one
 _NAMED = re.compile(  # a parameter, or a string in JSON, up to its value
     r"""(?:^|[?&\s])([^?&=\s"]{1,100})=|"([^"\\]{1,100})"\s*:\s*"(?=[^"])"""
 )
@@ -19,9 +19,11 @@ _VALUE = re.compile(r"""[^&\s"]*""")
 
 
 def hidden_in(sent: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[str]:
-    """The texts to hide wherever they stand. `sent` is what the job file says of the request, by key: a variable's
-    value where it, or the place that takes it, is named like a secret; of a path all that is not plainly words; what
-    stands there literally if it looks like a secret, or is no word in a place that is named like one."""
+    """Return the texts to hide wherever they occur. `sent` has the request's parts as written, by key.
+
+    Hidden are: the value of a variable if it or its place is named like a secret; in a path, everything that does not
+    plainly consist of words; literal text that looks like a secret, or that is not a word in a place named like one.
+    """
     for key, written in sent.items():
         for one in _in(written, environment, is_secret=False, is_address=key in ADDRESSES):
             if len(one) >= SHORTEST_PART:
@@ -49,7 +51,7 @@ def _in(written: Any, environment: Mapping[str, str], *, is_secret: bool, is_add
 
 
 def _fills_a_secret(before: str) -> bool:
-    """Whether what follows this text is the value of a parameter or key that is named like a secret."""
+    """Whether this text is followed by the value of a parameter or key that is named like a secret."""
     names = list(_NAMED.finditer(before[-200:]))
     if not names or not _VALUE.fullmatch(before[-200:], names[-1].end()):
         return False
@@ -57,13 +59,13 @@ def _fills_a_secret(before: str) -> bool:
 
 
 def _with_scheme(value: str) -> Iterator[str]:
-    """The value, and what follows the scheme of an Authorization header."""
+    """Return the value, and the part after the scheme of an Authorization header."""
     yield value
     yield value.partition(" ")[2]
 
 
 def _in_path(held: str, *, after_host: bool) -> Iterator[str]:
-    """The segments of what a variable puts into an address that are not plainly words; its host is no secret."""
+    """Return the segments of a variable's value in an address that are not plainly words. Its host is not a secret."""
     path = held.partition("/")[2] if after_host else _HOST.sub("", held)
     for segment in re.split("[/;]", path.partition("?")[0]):
         if not is_words(unquote(segment)):
@@ -79,7 +81,7 @@ def _literal(written: str, *, is_secret: bool, is_address: bool) -> Iterator[str
 
 
 def _named_in(text: str) -> Iterator[str]:
-    """The values of parameters and of strings in JSON that are named like a secret."""
+    """Return the values of parameters and of JSON strings that are named like a secret."""
     for one in _NAMED.finditer(text):
         if names_a_secret(unquote(one[1] or one[2])) and (value := _VALUE.match(text, one.end())):
             yield value[0]

@@ -1,6 +1,6 @@
-"""One table of the job file, with the defaults for all jobs and the target, into a Job.
+"""Makes a Job of one table of the job file, the defaults for all jobs, and the target.
 
-Every rule is checked as far as the keys that it needs are right: one fault hides no other.
+Each rule is checked if the keys that it needs are right, so that one fault does not hide another.
 """
 
 import json
@@ -20,19 +20,19 @@ from tocsin.jobfile.tables import JobTable
 from tocsin.jobfile.values import JOB_NAME, parse_duration
 from tocsin.schedule import Schedule, ScheduleError
 
-ONE_OF = (("secret_env", "secret_file"), ("json", "body"))  # a job's own word on one ends what the defaults say of both
+ONE_OF = (("secret_env", "secret_file"), ("json", "body"))  # if a job sets one, the defaults of both do not apply
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The keys of [defaults] that are right, and the names of those that are not."""
+    """The right keys of [defaults], and the names of the faulty ones."""
 
     keys: Mapping[str, Any]
     faulty: frozenset[str]
 
 
 def job(name: str, written: Any, defaults: Defaults, target: Target, reader: Reader) -> Job | None:
-    """The job that the table makes; None after telling the reader its faults."""
+    """Return the job of the table, or None after adding its faults to the reader."""
     before = len(reader.faults)
     if not JOB_NAME.fullmatch(name):
         why = "is not a job name: use a-z, 0-9, '.', '_' and '-', a letter or digit first, at most 63"
@@ -52,7 +52,7 @@ class _Maker:
         self.reader = reader
         own = written.keys() | {other for pair in ONE_OF for key in pair if key in written for other in pair}
         self.whole = {**{key: value for key, value in defaults.keys.items() if key not in own}, **written}
-        for key in ("expect", "labels"):  # of which a job's own table is added to that of the defaults
+        for key in ("expect", "labels"):  # a job's own table is added to that of the defaults
             if isinstance(table := written.get(key), dict) and key in defaults.keys:
                 self.whole[key] = {**defaults.keys[key], **table}
         self.model, faulty = reader.read(JobTable, self.whole, self.table)
@@ -132,14 +132,14 @@ class _Maker:
         try:
             return Schedule(expression, self.model.timezone)
         except ScheduleError as error:
-            if REFERENCE.search(self.whole[key]):  # the reason quotes pieces of what the variable holds
+            if REFERENCE.search(self.whole[key]):  # the reason quotes parts of the variable's value
                 self.fault(key, "is not a schedule with the values of its variables", shown=True)
             else:
                 self.fault(key, str(error))
             return None
 
     def url(self) -> str:
-        """Where it calls; "" where that cannot be known."""
+        """Return the job's URL, or "" if it is not known."""
         model = self.model
         if model.path and model.url:
             self.fault("url", "cannot be combined with path: use only one of them")
@@ -151,7 +151,7 @@ class _Maker:
         return self.target.url(model, self.table)
 
     def secret(self, *, owned: bool) -> Secret | None:
-        """The job's own secret, else the target's if the call is one of the target's."""
+        """Return the job's own secret, else the target's if the call goes to the target."""
         model, target = self.model, self.target
         sent = model.send_secret or target.table.send_secret
         if sent == "none" or not self.right("secret_env", "secret_file"):
@@ -169,7 +169,7 @@ class _Maker:
             return None
 
     def body(self, headers: dict[str, str]) -> bytes | None:
-        """The body of the request; its type goes to the headers."""
+        """Return the body of the request. Adds its type to the headers."""
         model = self.model
         is_json = "json_" in model.model_fields_set
         if is_json and model.body is not None:
@@ -189,7 +189,7 @@ class _Maker:
             self.fault("json", "cannot be written as JSON: put dates and times in quotes; JSON has no nan and inf")
             return None
 
-    # ---- what must not be shown
+    # ---- what must be hidden
 
     def hidden(self) -> tuple[str, ...]:
         sent: dict[str, Any] = {key: self.whole.get(key) for key in ("url", "path", "headers", "json", "body")}

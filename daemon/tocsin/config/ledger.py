@@ -1,4 +1,4 @@
-"""Where the ledger is kept: in SQLite, or on a PostgreSQL server, whose password leaves its address here."""
+"""Where the ledger is: in SQLite, or on a PostgreSQL server, whose password is removed from its address here."""
 
 import os
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ _ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A ledger on PostgreSQL. `parameters` are libpq's, without the password. Two are equal when a daemon need not be
-    started again for the other: a password in a file is read at each connection."""
+    """A ledger on PostgreSQL. `parameters` are libpq's, without the password. Two are equal if a change from one to the
+    other needs no restart: a password in a file is read at each connection."""
 
     parameters: tuple[tuple[str, str], ...]
     schema: str
     password: Secret | None = field(default=None, compare=False)
-    fixed: str = field(default="", repr=False)  # the password, where it is not in a file
+    fixed: str = field(default="", repr=False)  # the password, if it is not in a file
 
     def __str__(self) -> str:
-        """The address for people: no password, no options."""
+        """The address to show: no password, no options."""
         given = dict(self.parameters)
         user = f"{quote(given['user'])}@" if "user" in given else ""
         ports = given.get("port", "").split(",")
@@ -43,7 +43,7 @@ class Postgres:
 
     @property
     def hidden(self) -> Iterator[str]:
-        """What must show up nowhere. A password that is the name of the user or the database is shown anyway."""
+        """The texts to hide. A password that is also the name of the user or the database cannot be hidden."""
         given = dict(self.parameters)
         if self.password and self.password.value not in (given.get("user"), given.get("dbname")):
             yield self.password.value
@@ -55,11 +55,11 @@ class Postgres:
 
 
 class AddressError(ValueError):
-    """Says what is wrong with an address, and repeats nothing of it."""
+    """Says what is wrong with an address, without repeating any of it."""
 
 
 def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader, warnings: list[str]) -> Postgres | None:
-    """None for SQLite, and where a fault was told. Neither faults nor warnings repeat the address."""
+    """Return None for SQLite, and after a fault. Neither faults nor warnings repeat the address."""
     address = daemon.ledger
     named = bool(daemon.ledger_password_env or daemon.ledger_password_file)
     scheme, separator, _ = address.partition("://")
@@ -79,7 +79,7 @@ def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader, warnings: 
         warnings.append(f"the address in `ledger` has parameters of other programs, which are dropped: {dropped}")
     secret = _password(daemon, reader, password)
     for key in sorted(FILES & parameters.keys()):
-        if parameters[key] == "system":  # libpq's word for the machine's own authorities
+        if parameters[key] == "system":  # libpq's word for the machine's own CA certificates
             continue
         parameters[key] = str(reader.file.parent / parameters[key])
         if not os.access(parameters[key], os.R_OK):

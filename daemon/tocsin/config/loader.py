@@ -1,4 +1,4 @@
-"""The tables of a job file into a Config; of a file that was read before, only what changed."""
+"""Makes a Config of the tables of a job file. If the file was read before, makes only what changed."""
 
 import json
 import os
@@ -21,8 +21,8 @@ from tocsin.jobfile.faults import nearest
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable, JobTable
 
-MAX_LABEL_NAMES = 16  # of all jobs together: every job has each of them in tocsin_job_info
-DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment wins
+MAX_LABEL_NAMES = 16  # of all jobs together: tocsin_job_info has each of them for every job
+DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment takes precedence
     "TOCSIN_STATE_DIR": "state_dir",
     "TOCSIN_LISTEN": "listen",
     "TOCSIN_LISTEN_HOSTS": "listen_hosts",
@@ -37,11 +37,11 @@ TABLES = ("daemon", "target", "defaults", "jobs")
 
 @dataclass
 class Known:
-    """The jobs of the last load, so that the next one makes only those that changed: a reload takes a third.
+    """The jobs of the last load, so that a reload makes only those that changed. It then takes a third of the time.
 
-    A job is made of its table and of what it was `read_with`: file, defaults, target and environment. What its files
-    hold is looked at again each time. `jobs` holds for each name the job's table as its repr, in which 1 is not true
-    and keys have an order, and the job.
+    A job depends on its table and on what it was `read_with`: file, defaults, target and environment. The files that it
+    names are read again each time. `jobs` holds, for each name, the job and the repr of its table, in which 1 and true
+    differ and keys have an order.
     """
 
     read_with: object = None
@@ -54,7 +54,7 @@ class Loader(Reader):
     def __init__(
         self, file: Path, written: dict[str, Any], environment: Mapping[str, str], known: Known, beside: Dotenv
     ) -> None:
-        """`environment` has the variables of the `.env` in it, which `beside` tells of."""
+        """`environment` includes the variables of the `.env`. `beside` describes that file."""
         super().__init__(file, environment, beside.unknown)
         self.faults += beside.faults
         self.known = known
@@ -62,7 +62,7 @@ class Loader(Reader):
         self.read_jobs: dict[str, tuple[str, Job]] = {}
         self.warnings: list[str] = list(beside.warnings)
         self.written = written
-        self.adopted: dict[str, Any] = {}  # tables of the files that the daemon's table names
+        self.adopted: dict[str, Any] = {}  # tables of the files in `jobs_from`
 
     def config(self, digest: Any) -> Config | None:
         for name in self.written.keys() - set(TABLES):
@@ -119,7 +119,7 @@ class Loader(Reader):
     # ---- tables
 
     def table(self, name: str) -> dict[str, Any]:
-        """A table of the file; one that is something else is a fault, and counts as empty from then on."""
+        """Return a table of the file. If it is not a table, adds a fault and treats it as empty."""
         table = self.written.get(name, {})
         if isinstance(table, dict):
             return table
@@ -128,7 +128,7 @@ class Loader(Reader):
         return {}
 
     def daemon(self) -> tuple[DaemonTable, frozenset[str]]:
-        """The table, and which of its keys are faulty."""
+        """Return the table, and its faulty keys."""
         written = dict(self.table("daemon"))
         wrong: set[str] = set()
         if ledgers.holds_password(written.get("ledger")):
@@ -144,11 +144,11 @@ class Loader(Reader):
             value: str | list[str]
             if value := self.environment.get(variable, ""):
                 if key == "log_level":
-                    value = {"warn": "warning"}.get(value.lower(), value.lower())  # Node's word for it
+                    value = {"warn": "warning"}.get(value.lower(), value.lower())  # Node's word
                 if key == "listen_hosts":
                     value = value.replace(",", " ").split()
                 if key == "ledger" and isinstance(value, str):
-                    self.held[value] = f"${variable}"  # no fault repeats it: there may be a password in it
+                    self.held[value] = f"${variable}"  # faults never repeat it: it may contain a password
                 written.pop(key, None)
                 if self.model(DaemonTable, {key: value}, f"environment {variable}"):
                     written[key] = value
@@ -158,7 +158,7 @@ class Loader(Reader):
         return daemon, faulty | wrong
 
     def defaults(self, before: dict[str, Any]) -> Defaults:
-        """The keys of [defaults], over `before`; a faulty one is reported here, once, and left out."""
+        """Return `before` with the keys of [defaults]. Reports faulty ones here, once, and leaves them out."""
         written = self.table("defaults")
         _, faulty = self.read(JobTable, written, "defaults")
         misplaced = [key for key in ("schedule", "every", "path", "url") if key in written]
@@ -169,7 +169,7 @@ class Loader(Reader):
         return Defaults(before | right, faulty - set(misplaced))
 
     def job(self, name: str, written: Any, defaults: Defaults, target: Target) -> Job | None:
-        """As it is known, or made anew; None after adding its faults."""
+        """Return the known job, or make it. None after adding its faults."""
         now = repr(written)
         before, job = self.known.jobs.get(name, ("", None))
         if job is None or before != now or not still_holds(job, target):
@@ -179,8 +179,8 @@ class Loader(Reader):
         return job
 
     def jobs_from(self, daemon: DaemonTable, defaults: Defaults, target: Target) -> dict[str, Job]:
-        """The jobs of the files that the daemon's table names; their faults name those files."""
-        from tocsin.importing import found  # a start without them need not read them
+        """Return the jobs of the files in `jobs_from`. Their faults name these files."""
+        from tocsin.importing import found  # imported only if there are such files
         from tocsin.importing import jobs_from as adopted
 
         made = {}
@@ -213,7 +213,7 @@ class Loader(Reader):
 
 
 def still_holds(job: Job, target: Target) -> bool:
-    """Whether the files of a job hold what they held."""
+    """Whether the files of a job are unchanged."""
     if job.tls not in (TlsFiles(), target.tls):
         return False
     try:

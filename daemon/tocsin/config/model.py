@@ -1,4 +1,4 @@
-"""What the job file defines, ready for use: a frozen Config of frozen Jobs."""
+"""The contents of the job file, ready for use: a frozen Config of frozen Jobs."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from tocsin.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job, with defaults and environment filled in. Seconds are floats, sizes bytes."""
+    """One job, with defaults and environment filled in. Durations are seconds (float), sizes are bytes."""
 
     name: str
     description: str
@@ -31,12 +31,12 @@ class Job:
     timeout: float
     connect_timeout: float
     grace: float
-    arm: bool  # connect before the instant, so that at the instant one send is left to do
+    arm: bool  # connect before the instant, so that only one send is left for it
     catch_up: Literal["last", "all", "none"]
     retries: int
     retry_on: tuple[str, ...]
     delivery: Literal["at-most-once", "at-least-once"]
-    alert_after: int  # failures in a row; 0: by the schedule
+    alert_after: int  # failures in a row; 0: depends on the schedule
     expect_status: tuple[str, ...]
     expect_json: tuple[tuple[str, Any], ...]
     expect_html: bool
@@ -48,22 +48,22 @@ class Job:
     signing_secret: Secret | None = None
     keep_replies: Keep = "failures"
     labels: tuple[tuple[str, str], ...] = ()  # sorted by name
-    hidden: tuple[str, ...] = field(default=(), repr=False)  # what variables hold, where that may be a secret by itself
-    source: str = field(default="", compare=False)  # the file of daemon.jobs_from that it stands in
+    hidden: tuple[str, ...] = field(default=(), repr=False)  # texts that may be secrets
+    source: str = field(default="", compare=False)  # the file of daemon.jobs_from that defines it
 
     @property
     def host(self) -> str:
-        """Host and port of the URL, as they stand there."""
+        """Host and port of the URL, as written."""
         return urlsplit(self.url).netloc
 
     @property
     def longest_run(self) -> float:
-        """Seconds after which a run must be over, its retries included."""
+        """Seconds after which a run must be over, including its retries."""
         return self.timeout * (1 + self.retries if "timeout" in self.retry_on else 1)
 
     @property
     def public_url(self) -> str:
-        """The URL without what nobody should read: its query, and parts that are a secret by themselves."""
+        """The URL to show: without its query, and without parts that may be secrets."""
         start, host, rest = re.split(r"(?<=//)([^/]*)", self.url.partition("?")[0], maxsplit=1)
         labels = ("…" if label in self.hidden else label for label in host.split("."))
         return f"{start}{'.'.join(labels)}{self.without_hidden(rest)}"
@@ -76,7 +76,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole job file. `hash` covers everything but the secrets; `warnings` are for the log."""
+    """The whole job file. `hash` covers everything except the secrets. `warnings` are for the log."""
 
     file: Path
     state_dir: Path
@@ -104,7 +104,7 @@ class Config:
 
     @property
     def hidden(self) -> set[str]:
-        """Every text that must show up nowhere."""
+        """Every text that must be hidden."""
         parts = {part for one in self.secrets for part in one.parts()}
         if isinstance(self.ledger, Postgres):
             parts.update(self.ledger.hidden)

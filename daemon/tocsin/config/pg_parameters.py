@@ -1,7 +1,7 @@
-"""The parameters that an address of a PostgreSQL server may have, and what becomes of each."""
+"""The parameters that the address of a PostgreSQL server may have, and what Tocsin does with each."""
 
-# Parameters of libpq that an address may set. Left out: those with a secret of their own, and those by which another
-# file or a service would decide.
+# Parameters of libpq that an address may set. Left out: those that hold another secret, and those that name another
+# file or a service with settings.
 KNOWN = frozenset(
     [
         "host",
@@ -30,7 +30,7 @@ KNOWN = frozenset(
     ]
 )
 FILES = frozenset(("sslrootcert", "sslcert", "sslkey", "sslcrl"))
-# What Prisma and poolers write into DATABASE_URL for themselves; libpq knows none of it.
+# Parameters in DATABASE_URL that are meant for Prisma and poolers. libpq does not know them.
 OF_OTHERS = frozenset(
     [
         "pgbouncer",
@@ -50,7 +50,7 @@ OF_OTHERS = frozenset(
         "uselibpqcompat",
     ]
 )
-# What Tocsin sets itself, so that a dead server is noticed within seconds.
+# Parameters that Tocsin sets itself, to notice a dead server within seconds.
 OWN = frozenset(
     [
         "connect_timeout",
@@ -63,10 +63,10 @@ OWN = frozenset(
         "fallback_application_name",
     ]
 )
-VALUES = {  # what libpq takes, of what it would refuse only when it connects
+VALUES = {  # allowed values, which libpq itself would check only when it connects
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "channel_binding": ("disable", "prefer", "require"),
-    "target_session_attrs": ("any", "read-write", "primary"),  # a ledger is written
+    "target_session_attrs": ("any", "read-write", "primary"),  # a ledger must be writable
     "gssencmode": ("disable", "prefer", "require"),
     "sslnegotiation": ("postgres", "direct"),
     "sslcertmode": ("disable", "allow", "require"),

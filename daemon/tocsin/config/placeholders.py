@@ -1,11 +1,11 @@
-"""What stands in a secret's place: a placeholder from a template, or what another program was to make the secret from.
+"""Recognizes values that are not secrets: placeholders of templates, and references that nobody resolved.
 
-Everybody who copied the same template has the same one, so it protects nothing.
+Everybody who copied the template has the same value, so it protects nothing.
 """
 
 import re
 
-# What templates and tutorials write, without case, spaces and punctuation.
+# Words of templates and tutorials, without case, spaces and punctuation.
 WORDS = {"secret", "password", "test", "example", "todo", "placeholder"}
 _LEFT = WORDS | {"changeme", "cronsecret", "mysecret", "hidden", "masked", "redacted", "sensitive", "sensitivevalue"}
 _TEMPLATE = re.compile(
@@ -29,7 +29,7 @@ _NOT_MADE = (
 
 
 def placeholder(value: str) -> str:
-    """What the value is instead of a secret, in words that repeat nothing of it; "" for what may well be one."""
+    """Say what the value is instead of a secret, without repeating any of it. "" if it may be a secret."""
     for pattern, what in _NOT_MADE:
         if pattern.search(value):
             return what

@@ -1,4 +1,4 @@
-"""The secret a job shows to its endpoint: where it comes from, how it is sent, and how it stays out of sight."""
+"""The secret that a job sends to its endpoint: where it comes from, how it is sent, and how it is hidden."""
 
 import base64
 import contextlib
@@ -11,17 +11,17 @@ from tocsin import files
 from tocsin.redact import SHORTEST_PART
 
 SHORT = 16  # characters: a shorter secret can be guessed over the network
-SECRET_FILE_SIZE = 4096  # bytes: more is not a secret but some other file
+SECRET_FILE_SIZE = 4096  # bytes: a larger file does not hold a secret
 SIGNING_PREFIX = "whsec_"
 
 
 class SecretError(ValueError):
-    """The secret cannot be used; says why without repeating it."""
+    """The secret cannot be used. Says why without repeating it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """`sent` is "header:NAME", "bearer", "authorization", "query:NAME" or "signature" (it is not sent, but signs);
+    """`sent` is "header:NAME", "bearer", "authorization", "query:NAME" or "signature" (it is not sent, but signs).
     `source` names the variable or file."""
 
     value: str = field(repr=False)
@@ -30,7 +30,7 @@ class Secret:
     file: Path | None = None
 
     def reread(self) -> "Secret":
-        """The secret as its file holds it now (rotation); itself when it came from the environment."""
+        """Read the secret's file again (it may have been rotated). Returns itself if it came from the environment."""
         if self.file is None:
             return self
         return Secret(read_secret_file(self.file), self.sent, self.source, self.file)
@@ -47,18 +47,18 @@ class Secret:
         return None
 
     def parts(self) -> Iterator[str]:
-        """What gives it away: all of it, and what an Authorization header consists of."""
+        """The texts to hide: the whole secret, and the parts of an Authorization header."""
         yield self.value.removeprefix(SIGNING_PREFIX) or self.value
         if self.sent == "authorization":
             scheme, _, credentials = self.value.partition(" ")
             given = [credentials]
             if scheme.lower() == "basic":
-                with contextlib.suppress(ValueError):  # not what it says
+                with contextlib.suppress(ValueError):  # not base64 after all
                     given.append(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
             yield from (one for one in given if len(one) >= SHORTEST_PART)
 
     def into_query(self, target: str) -> str:
-        """The request target (path and query) with the secret added, if that is how it is sent."""
+        """Add the secret to the request target (path and query), if it is sent in the query."""
         kind, _, name = self.sent.partition(":")
         if kind != "query":
             return target
@@ -68,7 +68,7 @@ class Secret:
 def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -> Secret:
     if not variable:
         raise SecretError('names no variable; to send no secret, set send_secret = "none"')
-    if variable not in environment:  # one in small letters may be the secret itself, written there by mistake
+    if variable not in environment:  # a name in lower case may be the secret itself, written there by mistake
         named = f"environment variable {variable}" if variable.isupper() else "the environment variable it names"
         raise SecretError(f"{named} is not set (set it, or put it into .env)")
     try:
@@ -78,7 +78,7 @@ def from_environment(variable: str, sent: str, environment: Mapping[str, str]) -
 
 
 def for_signing(variable: str, environment: Mapping[str, str]) -> Secret:
-    """The key of Standard Webhooks signatures: base64 of 24 to 64 bytes, as a rule after "whsec_"."""
+    """Read the key of Standard Webhooks signatures: base64 of 24 to 64 bytes, usually after "whsec_"."""
     secret = from_environment(variable, "signature", environment)
     try:
         key = base64.b64decode(secret.value.removeprefix(SIGNING_PREFIX), validate=True)
@@ -95,7 +95,7 @@ def from_file(file: Path, sent: str) -> Secret:
 
 
 def read_secret_file(file: Path) -> str:
-    """The secret in a file, without the one newline that editors add. Raises SecretError."""
+    """Read the secret in a file, without the newline that editors add. Raises SecretError."""
     try:
         raw = files.read(file, SECRET_FILE_SIZE, "a secret")
     except OSError as error:
@@ -107,7 +107,7 @@ def read_secret_file(file: Path) -> str:
 
 
 def check(value: str) -> str:
-    """The value itself if it can serve as a secret. Raises SecretError, which does not repeat it."""
+    """Return the value if it can be a secret. Raises SecretError, which does not repeat it."""
     if not value.strip():
         raise SecretError("is empty; make one with: openssl rand -hex 32")
     if value.strip().lower() in ("undefined", "null", "none"):

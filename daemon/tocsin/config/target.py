@@ -1,4 +1,4 @@
-"""The target of the job file, and what calls take from it: secret, signature, certificates."""
+"""The target of the job file, which gives calls their secret, signature and certificates."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,13 +16,13 @@ _PERHAPS_IN_THE_CLEAR = f"calls may be sent unencrypted beyond this network, by 
 
 
 class Target:
-    """Its faults go to the reader, each once, however many jobs meet it."""
+    """Adds its faults to the reader, each once, however many jobs they affect."""
 
     def __init__(self, reader: Reader, written: dict[str, Any]) -> None:
         self._reader = reader
         self.written = written
         self.table, self.faulty = reader.read(TargetTable, written, "target")
-        self._told: set[str] = set()  # keys of which a fault was told beyond those of the table
+        self._told: set[str] = set()  # keys whose further faults have been added
         self.signing_secret = self._signing_secret()
         self.tls = self._tls()
 
@@ -32,7 +32,7 @@ class Target:
             self._reader.fault("target", key, why)
 
     def url(self, model: JobTable, table: str) -> str:
-        """Where the job of `table`, with a path or a url of its own, calls; "" where that cannot be known."""
+        """Return the URL of the job of `table`, from its path or its own url. "" if it is not known."""
         if model.path and "base_url" in self.faulty:
             return ""
         if model.path and not self.table.base_url:
@@ -50,11 +50,11 @@ class Target:
         return url
 
     def owns(self, url: str) -> bool:
-        """Whether a call there is one of the target's: its secret, signature and certificates are for no other."""
+        """Whether a URL belongs to the target. Only then a call uses its secret, signature and certificates."""
         return bool(self.table.base_url) and origin(url) == origin(self.table.base_url)
 
     def secret(self, sent: str) -> Secret | None:
-        """The target's secret, to be sent in this way; None where there is none or it has a fault."""
+        """Return the target's secret, to be sent in this way. None if there is none, or if it has a fault."""
         variable, file = self.table.secret_env, self.table.secret_file
         if self.faulty & {"secret_env", "secret_file"} or (not file and variable in self._reader.unknown):
             return None
@@ -76,7 +76,7 @@ class Target:
             return None
 
     def _tls(self) -> TlsFiles:
-        """Its authority and client certificate, read and tried."""
+        """Its CA and client certificate, read and checked."""
         if self.faulty & {"ca_file", "client_cert", "client_key"}:
             return TlsFiles()
         names = (self.table.ca_file, self.table.client_cert, self.table.client_key)

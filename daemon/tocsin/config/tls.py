@@ -1,4 +1,4 @@
-"""TLS of the calls and of the exporter: whom to believe, and which certificate to show."""
+"""TLS of the calls and of the exporter: which CAs to trust, and which certificate to show."""
 
 import functools
 import hashlib
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tocsin import files
 
-FILE_SIZE = 16 * 1024**2  # bytes of a PEM file: a bundle of all public authorities takes a hundredth
+FILE_SIZE = 16 * 1024**2  # bytes of a PEM file: a bundle of all public CAs takes a hundredth
 
 
 class TlsError(ValueError):
-    """A file cannot be used; `key` is the key that names it."""
+    """A file cannot be used. `key` is the key that names it."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(why)
@@ -23,25 +23,25 @@ class TlsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: an authority to believe instead of the system's, and this client's certificate and key. Two that were
-    `read` are equal when their files hold the same."""
+    """PEM files: a CA bundle to trust instead of the system's, and this client's certificate and key. Two that were
+    `read` are equal if their files have the same content."""
 
     ca_file: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None  # may be in the same file as the certificate
-    digest: str = field(default="", repr=False)  # of all of them
+    digest: str = field(default="", repr=False)  # of all the files
     made: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> "TlsFiles":
-        """With what the files hold now; they are not looked at again. Raises TlsError."""
+        """Return a copy with the files read. They are not read again. Raises TlsError."""
         named = {"ca_file": self.ca_file, "client_cert": self.client_cert, "client_key": self.client_key}
         if not any(named.values()):
             return self
         return replace(self, digest=_digest(named), made=_context(self))
 
     def context(self) -> ssl.SSLContext:
-        """Verifies certificate and host name. One object for all jobs that share it: making one takes a while. Raises
-        TlsError where the files were not read before.
+        """Return the context, which verifies certificate and host name. Jobs share it, because it takes long to make.
+        Raises TlsError if the files were not read before.
         """
         if self == TlsFiles():
             return _system_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
@@ -49,8 +49,8 @@ class TlsFiles:
 
 
 def system_fault(environment: Mapping[str, str] = os.environ) -> str:
-    """Why the file in SSL_CERT_FILE, which OpenSSL opens without asking what it is, cannot be used; "" if it can. (One
-    that does not exist OpenSSL takes for none.)"""
+    """Say why the file in SSL_CERT_FILE, which OpenSSL opens without checking, cannot be used. "" if it can. (OpenSSL
+    ignores a file that does not exist.)"""
     named = environment.get("SSL_CERT_FILE")
     try:
         if named and os.path.exists(named):
@@ -66,7 +66,7 @@ def _system_context(*_named: str | None) -> ssl.SSLContext:
 
 
 def _context(of: TlsFiles) -> ssl.SSLContext:
-    # Made plainly, since ssl.create_default_context() obeys SSLKEYLOGFILE.
+    # Not ssl.create_default_context(), which obeys SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
@@ -89,15 +89,15 @@ def _context(of: TlsFiles) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """The exporter's side. Two are equal when their files hold the same."""
+    """The exporter's side. Two are equal if their files have the same content."""
 
     context: ssl.SSLContext = field(compare=False, repr=False)
-    asks_clients: bool  # for a certificate
+    asks_clients: bool  # whether clients need a certificate
     digest: str = field(repr=False)  # of all the files
 
     @classmethod
     def load(cls, cert: Path, key: Path | None, client_ca: Path | None) -> "ServerTls":
-        """PEM files: certificate chain, its key (may be in the same file), and the authority of the clients'
+        """Read PEM files: certificate chain, its key (may be in the same file), and the CA of the clients'
         certificates, which are then required. Raises TlsError.
         """
         digest = _digest({"listen_cert": cert, "listen_key": key, "listen_client_ca": client_ca})
@@ -117,7 +117,7 @@ class ServerTls:
 
 
 def _digest(named: Mapping[str, Path | None]) -> str:
-    """Of what the files hold that the keys name."""
+    """Hash the contents of the files."""
     digest = hashlib.sha256()
     for key, file in named.items():
         digest.update(hashlib.sha256(_content(key, file)).digest() if file else b"-")

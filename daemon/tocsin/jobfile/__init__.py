@@ -1,1 +1,1 @@
-"""The job file as it is written."""
+"""The job file as written."""

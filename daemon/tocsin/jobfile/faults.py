@@ -1,4 +1,4 @@
-"""What is wrong with a job file: where it stands, what stands there, and what would be right."""
+"""Faults of a job file: where, which value, and what would be right."""
 
 import difflib
 import json
@@ -10,14 +10,14 @@ from typing import Any
 from tocsin.redact import names_a_secret, public
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_NAMES_ONE = re.compile(r"(?:.*_(?:env|file)|send_secret)(?:\.[0-9]+)?")  # keys that say where a secret is
-LONGEST = 4000  # characters that are looked at: twice the longest address, and few enough for any search
-SHOWN = 80  # characters of a wrong value that an error repeats
+_NAMES_ONE = re.compile(r"(?:.*_(?:env|file)|send_secret)(?:\.[0-9]+)?")  # keys that name the place of a secret
+LONGEST = 4000  # characters of a value that are searched: twice the longest address
+SHOWN = 80  # characters of a wrong value in an error
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong, where it stands, and what would be right."""
+    """One fault: where it is, and what would be right."""
 
     file: str
     table: str
@@ -29,12 +29,12 @@ class Fault:
         place = " ".join(part for part in (self.table and f"[{self.table}]", self.key) if part)
         value = f" = {self.value}" if self.value else ""
         whole = f"{self.file}: {place}{value}: {self.why}" if place else f"{self.file}: {self.why}"
-        whole = whole.encode(errors="replace").decode()  # a path need not be UTF-8, a message and a log must be
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in whole)  # and on one line
+        whole = whole.encode(errors="replace").decode()  # a path may not be UTF-8, but messages and logs must be
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in whole)  # and one line
 
 
 class ConfigError(Exception):
-    """The job file cannot be used; `faults` lists every reason."""
+    """The job file cannot be used. `faults` lists every reason."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(map(str, faults)))
@@ -47,13 +47,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: Any, key: str = "") -> str:
-    """A wrong value as an error repeats it: as JSON, without what may be a secret, and not all of a long one."""
+    """Write a wrong value for an error: as JSON, shortened, and without parts that may be secrets."""
     text = json.dumps(value if key == "schedule" else without_secrets(value, key), default=str, ensure_ascii=False)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def without_secrets(value: Any, key: str = "") -> Any:
-    """The value without what may be a secret: by the name of its key, header or parameter, or by its looks."""
+    """Remove what may be a secret from a value, judged by the name of its key, header or parameter, or by its look."""
     named = names_a_secret(key) and not _NAMES_ONE.fullmatch(key)
     if isinstance(value, dict):
         return {name: without_secrets(one, key if named else str(name)) for name, one in value.items()}

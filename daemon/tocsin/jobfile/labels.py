@@ -1,4 +1,4 @@
-"""The labels of jobs: groups that people make, and labels of the metrics."""
+"""The labels of jobs: people group jobs by them, and they are labels of the metrics."""
 
 import re
 from typing import Annotated
@@ -7,8 +7,8 @@ from pydantic import AfterValidator
 
 from tocsin.jobfile.values import table_as
 
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,39}")  # as Prometheus has it
-# Labels that the metrics have already, or that Prometheus adds to what it scrapes.
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,39}")  # Prometheus's rule
+# Labels that the metrics already have, or that Prometheus adds.
 OWN_LABELS = frozenset({"job_name", "schedule", "timezone", "method", "host", "job", "instance", "le", "quantile"})
 MAX_LABELS = 8  # of a job
 MAX_LABEL_VALUE = 100  # characters

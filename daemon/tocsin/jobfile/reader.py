@@ -1,4 +1,4 @@
-"""Reads the tables of a job file, and finds every fault on the way."""
+"""Reads the tables of a job file, and finds every fault."""
 
 import re
 from collections.abc import Mapping, Set
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from tocsin.jobfile.faults import REFERENCE, Fault, nearest, shown
 from tocsin.jobfile.tables import RENAMED, ExpectTable, Table
 
-SHORTEST_HIDDEN = 4  # characters of a variable that no error repeats: hiding "1" would garble them
+SHORTEST_HIDDEN = 4  # characters of a variable's value that errors hide: hiding "1" would garble them
 
 _NOTHING = object()
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/\S*)?")
@@ -18,19 +18,19 @@ _T = TypeVar("_T", bound=Table)
 
 
 class Reader:
-    """Reads tables as models, with ${references} filled in, and collects every fault on the way.
+    """Reads tables as models, with ${references} filled in, and collects every fault.
 
-    An error shows what is *written*; what a variable holds is replaced by the reference to it.
+    An error shows a value as *written*: a reference instead of the variable's value.
     """
 
     def __init__(self, file: Path, environment: Mapping[str, str], unknown: Set[str] = frozenset()) -> None:
-        """`unknown` are variables that are set, but to what is not known: their own fault is told elsewhere."""
+        """`unknown` are variables whose value is not certain. Their fault is reported elsewhere."""
         self.file = file
         self.environment = environment
         self.unknown = unknown
         self.faults: list[Fault] = []
-        self.held: dict[str, str] = {}  # what a variable holds -> the reference to it
-        self._unfilled: list[str] = []  # keys of the table being read in which a reference could not be filled in
+        self.held: dict[str, str] = {}  # the value of a variable -> the reference to it
+        self._unfilled: list[str] = []  # keys of the current table whose references could not be filled in
 
     def fault(self, table: str, key: str, why: str, value: Any = _NOTHING) -> None:
         secret = isinstance(value, str) and value in self.held
@@ -40,7 +40,7 @@ class Reader:
         self.faults.append(Fault(self.file.name, table, key, written, why))
 
     def filled(self, value: Any, table: str, key: str) -> Any:
-        """The value with its ${references} filled in; one that is not set is a fault."""
+        """Fill in the ${references} of a value. A variable that is not set is a fault."""
         if isinstance(value, dict):
             return {k: self.filled(v, table, f"{key}.{k}") for k, v in value.items()}
         if isinstance(value, list):
@@ -76,8 +76,8 @@ class Reader:
         return REFERENCE.sub(fill, value)
 
     def read(self, kind: type[_T], written: dict[str, Any], table: str) -> tuple[_T, frozenset[str]]:
-        """The table as its model, and which of its keys are faulty: those have their default in the model, so that
-        everything else can be checked too."""
+        """Return the table as its model, and its faulty keys. In the model these have their defaults, so that the rest
+        can be checked too."""
         self._unfilled = []
         filled = {key: self.filled(value, table, key) for key, value in written.items()}
         unfilled = tuple(self._unfilled)
@@ -91,7 +91,7 @@ class Reader:
                 faulty.add(str(place[0]))
                 if any(_is_within(key, known) for known in unfilled):
                     continue
-                mistaken = key.endswith("_env")  # the secret itself may stand there
+                mistaken = key.endswith("_env")  # the value may be the secret itself
                 value = _NOTHING if mistaken or place != one["loc"] else _at(written, place)
                 why = _without_scheme(key, value, filled.get(key)) or _why(one, kind)
                 self.fault(table, key, why, value)
@@ -101,7 +101,7 @@ class Reader:
         return kind.model_validate({key: one for key, one in filled.items() if key not in faulty}), frozenset(faulty)
 
     def model(self, kind: type[_T], written: dict[str, Any], table: str) -> _T | None:
-        """The table as its model, or None after adding its faults."""
+        """Return the table as its model, or None after adding its faults."""
         model, faulty = self.read(kind, written, table)
         return None if faulty else model
 
@@ -112,7 +112,7 @@ def _is_within(key: str, outer: str) -> bool:
 
 
 def _without_scheme(key: str, written: Any, filled: Any) -> str:
-    """What to set where a URL is one variable that holds a host alone; "" elsewhere."""
+    """Suggest a value if a URL is a variable that holds only a host, else ""."""
     name = REFERENCE.fullmatch(written) if isinstance(written, str) and key in ("base_url", "url") else None
     if not name or not _HOST.fullmatch(str(filled)):
         return ""
@@ -120,7 +120,7 @@ def _without_scheme(key: str, written: Any, filled: Any) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """Whether UTF-8 can hold it: what the environment holds need not be text."""
+    """Whether the value can be UTF-8: an environment variable may hold any bytes."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -129,10 +129,10 @@ def _is_text(value: str) -> bool:
 
 
 def _why(error: Any, kind: type[Table]) -> str:
-    """pydantic's error in our words."""
+    """Write pydantic's error in our own words."""
     match error["type"]:
         case "extra_forbidden":
-            within: type[Table] = ExpectTable if len(error["loc"]) > 1 else kind  # the one table in a table
+            within: type[Table] = ExpectTable if len(error["loc"]) > 1 else kind  # the only nested table
             known = [field.alias or name for name, field in within.model_fields.items()]
             key = str(error["loc"][-1])
             if RENAMED.get(key) in known:
@@ -161,7 +161,7 @@ def _why(error: Any, kind: type[Table]) -> str:
 
 
 def _at(written: Any, place: tuple[int | str, ...]) -> Any:
-    """What the file holds at a place, or the nearest thing around it."""
+    """Return the value at a place in the file, or of the nearest place around it."""
     for step in place:
         try:
             written = written[step]

@@ -1,8 +1,7 @@
-"""The job file's JSON Schema, made from the models of `tables.py`: for editors, and for docs/job-file.md.
+"""The job file's JSON Schema, made from the models of `tables.py`, for editors and for docs/job-file.md.
 
-Draft 7, and no `$ref`: Taplo (which is what editors use for TOML) knows no newer draft, and shows nothing that
-stands beside a reference. A schema sees one key at a time: whether a file exists, a variable is set or a schedule
-can be read, `tocsin check` says.
+It is draft 7 and has no `$ref`: Taplo, which editors use for TOML, does not know newer drafts, and ignores keys next to
+a reference. A schema checks one key at a time. `tocsin check` also checks files, variables and schedules.
 """
 
 from typing import Any
@@ -13,13 +12,13 @@ from tocsin.jobfile.values import JOB_NAME
 
 Schema = dict[str, Any]
 
-OF_A_JOB = ("schedule", "every", "path", "url")  # keys that [defaults] cannot have
+OF_A_JOB = ("schedule", "every", "path", "url")  # keys that are not allowed in [defaults]
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _SIZES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024, "B": 1}
 
 
 def schema() -> Schema:
-    """Of the whole file. Every property has a description, and its default as one would write it."""
+    """Return the schema of the whole file. Every property has a description, and its default as written in TOML."""
     job = _table(JobTable)
     defaults = {key: value for key, value in job["properties"].items() if key not in OF_A_JOB}
     return {
@@ -63,12 +62,12 @@ def _table(model: type[Table]) -> Schema:
 
 
 def _key(key: str, made: Schema, tables: Schema) -> Schema:
-    """The schema of one key: pydantic's, without what is pydantic's alone."""
+    """Return the schema of one key: pydantic's, without pydantic's own additions."""
     found = {"description": made["description"]} if "description" in made else {}
     if name := made.pop("$ref", "").rpartition("/")[2]:  # the one table in a table
         inner = {key: _key(key, value, tables) for key, value in tables[name]["properties"].items()}
         return {**found, **_object(inner)}
-    if "anyOf" in made:  # or null, which TOML has not
+    if "anyOf" in made:  # or null, which TOML does not have
         made |= next(one for one in made.pop("anyOf") if one["type"] != "null")
     if made.get("title") == key.replace("_", " ").title():
         del made["title"]
@@ -78,11 +77,11 @@ def _key(key: str, made: Schema, tables: Schema) -> Schema:
 
 
 def _with_reference(made: Schema, said: Schema) -> Schema:
-    """The same, or a text with a ${reference}, which only the environment can judge."""
+    """Also allow a text with a ${reference}, which depends on the environment."""
     match made:
         case {"enum": values}:
             plain = {key: value for key, value in made.items() if key not in ("enum", "type")}
-            # The branches repeat what is said of the key, since Taplo completes from them.
+            # The branches repeat the description of the key, because Taplo completes from them.
             branches = [{**said, "enum": values}, {**said, "type": "string", "pattern": REFERENCE.pattern}]
             return {**plain, "anyOf": branches}
         case {"type": "string", "pattern": pattern}:
@@ -97,7 +96,7 @@ def _with_reference(made: Schema, said: Schema) -> Schema:
 
 
 def _written(default: Any, title: str) -> Any:
-    """A default as it stands in a job file: "60s", not 60.0."""
+    """Write a default as in a job file: "60s", not 60.0."""
     match title:
         case "duration" if default:
             return _in_units(default, _UNITS)
@@ -109,5 +108,5 @@ def _written(default: Any, title: str) -> Any:
 
 
 def _in_units(number: float, units: dict[str, int]) -> str:
-    """In the largest unit that it is a whole number of."""
+    """Write a number in the largest unit of which it is a whole multiple."""
     return next(f"{number / factor:.0f}{unit}" for unit, factor in units.items() if number % factor == 0)

@@ -1,8 +1,7 @@
-"""The tables of the job file as they are written: keys, types, defaults. `tocsin.config` turns them into what the
-daemon uses.
+"""The tables of the job file as written: keys, types, defaults. `tocsin.config` turns them into what the daemon uses.
 
-Every key stands here once, with its default and what it is for; `values.py` has the rule for its value and what an
-editor may know of that rule. Whoever reports a fault adds the file, the job, the key and the value.
+Every key is here once, with its default and its purpose. `values.py` has the rule for each kind of value and the rule's
+JSON Schema. The code that reports a fault adds the file, the job, the key and the value.
 """
 
 from typing import Annotated, Any, Literal

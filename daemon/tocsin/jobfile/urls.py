@@ -1,22 +1,22 @@
-"""What the job file's URLs may be, and who is whose neighbour."""
+"""The URLs of the job file: which are allowed, their origin, and whether a host is public."""
 
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
-# Ends of names that only a private network, or this machine, knows. RFC 6761 (localhost, test), 6762 (local), 8375
-# (home.arpa); internal is ICANN's for private use (2024): docker.internal, railway.internal, compute.internal too.
+# Ends of names that only a private network or this machine knows. RFC 6761 (localhost, test), 6762 (local), 8375
+# (home.arpa). ICANN reserved internal for private use (2024): docker.internal, railway.internal, compute.internal.
 _PRIVATE_NAMES = (
     *(".localhost", ".local", ".internal", ".test", ".home.arpa"),
     ".svc",  # Kubernetes: NAME.NAMESPACE.svc
     *(".flycast", ".consul", ".dns.podman"),
 )
-# Ends that are no top-level domain: people use them in their own networks, so such a name need not be a public one.
+# Ends that are not top-level domains. People use them in their own networks, so such a name may not be public.
 _OWN_ENDINGS = {"lan", "home", "corp", "private", "intranet", "domain", "localdomain", "production", "staging"}
-MAX_URL = 2000  # characters of a path and of a URL: more than servers take, and a message must hold one
+MAX_URL = 2000  # characters of a path and of a URL: servers accept less, and it must fit into a message
 
 
 def check_url(url: str) -> str:
-    """An http or https URL without user, password or fragment. Raises ValueError."""
+    """Check for an http or https URL without user, password or fragment. Raises ValueError."""
     if len(url) > MAX_URL:
         raise ValueError(f"is longer than {MAX_URL} characters")
     try:
@@ -40,32 +40,32 @@ def check_url(url: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port: what a secret belongs to (RFC 6454)."""
+    """Return scheme, host and port, to which a secret belongs (RFC 6454)."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def is_public(host: str) -> bool:
-    """Whether the host may be beyond this network: neither a private address nor a name that only a private network
-    knows. A dot at the end changes nothing."""
+    """Whether the host may be beyond this network: not a private address, and not a name that only a private network
+    knows. A final dot does not matter."""
     host = host.lower().rstrip(".")
     try:
-        address = ip_address(host.partition("%")[0])  # without the zone of a link-local one (RFC 6874)
+        address = ip_address(host.partition("%")[0])  # without the zone of a link-local address (RFC 6874)
     except ValueError:
-        if host.isdigit() or host.startswith("0x"):  # an address too, to the resolver
+        if host.isdigit() or host.startswith("0x"):  # the resolver takes it for an address
             return True
         return "." in host and not host.endswith(_PRIVATE_NAMES)
     address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_global or address.is_multicast  # not global either: 100.64.0.0/10 (RFC 6598)
+    return address.is_global or address.is_multicast  # 100.64.0.0/10 is not global either (RFC 6598)
 
 
 def may_be_private(host: str) -> bool:
-    """Whether a host that counts as public may still be one of a private network: its name ends with no top-level
-    domain of the internet, as `web.production` or `nas.lan`."""
+    """Whether a host that counts as public may still be private: its name does not end with a top-level domain of the
+    internet, for example `web.production` or `nas.lan`."""
     return host.lower().rstrip(".").rpartition(".")[2] in _OWN_ENDINGS
 
 
 def host_to_resolve(host: str) -> str:
-    """A URL's host as the system takes it: the zone of an address follows %25 in a URL and % elsewhere (RFC 6874)."""
+    """Return a URL's host as the resolver needs it: in a URL the zone of an address follows %25, not % (RFC 6874)."""
     address, percent, zone = host.partition("%25")
     return f"{address}%{unquote(zone)}" if percent and ":" in address else host

@@ -1,7 +1,7 @@
-"""The values of the job file: the rule for each kind, and what an editor may know of that rule (its JSON Schema).
+"""The values of the job file: the rule for each kind of value, and the rule's JSON Schema for editors.
 
-A validator raises ValueError with the reason alone: whoever reports it adds file, table, key and value. A rule for one
-entry of a table or list stands on the entry, so that every faulty entry is found.
+A validator raises ValueError with only the reason. The code that reports it adds file, table, key and value. A rule for
+an entry of a table or list is attached to the entry, so that every faulty entry is found.
 """
 
 import math
@@ -26,7 +26,7 @@ _TOTAL = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
 _STATUS = re.compile(r"[1-5](xx|[0-9][0-9])")
 LEAST_MEMORY = 48 * 1024**2  # bytes of data for a job's process: 26 MB measured before it does anything
-MAX_TOTALS = 8  # series a job may add to the metrics
+MAX_TOTALS = 8  # series that a job may add to the metrics
 
 # Headers that the call itself sets: a second one would contradict the first (RFC 9110, RFC 9112).
 OWN_HEADERS = frozenset(
@@ -36,7 +36,7 @@ OWN_HEADERS = frozenset(
 
 
 def parse_duration(text: object) -> float:
-    """Seconds of "90s", "5m", "1h30m", "500ms", "2d". Raises ValueError."""
+    """Return the seconds of "90s", "5m", "1h30m", "500ms" or "2d". Raises ValueError."""
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError('is not a duration: use a number with a unit, for example "90s", "5m", "1h30m" or "500ms"')
     return math.fsum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|s|m|h|d)", text))
@@ -49,14 +49,14 @@ def _positive(seconds: float) -> float:
 
 
 def _interval(text: str) -> str:
-    """The text itself: as a schedule it is `@every` with whole seconds."""
+    """Check an interval of whole seconds. Returns the text, which a schedule uses after `@every`."""
     if text and (seconds := parse_duration(text)) != int(seconds):
         raise ValueError("must be whole seconds")
     return text
 
 
 def parse_size(text: object) -> int:
-    """Bytes of "512KiB", "1MiB". Raises ValueError."""
+    """Return the bytes of "512KiB" or "1MiB". Raises ValueError."""
     found = _SIZE.fullmatch(text) if isinstance(text, str) else None
     if not found:
         raise ValueError('is not a size: use a number with a unit, for example "64KiB" or "1MiB"')
@@ -72,7 +72,7 @@ def _memory_limit(text: object) -> int | None:
 
 
 def parse_address(text: object) -> tuple[str, int]:
-    """Host and port of "127.0.0.1:9911" or "[::1]:9911". Raises ValueError."""
+    """Return host and port of "127.0.0.1:9911" or "[::1]:9911". Raises ValueError."""
     why = 'is not an address: use host:port, for example "127.0.0.1:9911" or "[::1]:9911"'
     if not isinstance(text, str):
         raise ValueError(why)
@@ -216,7 +216,7 @@ def _scalar(value: Any) -> Any:
 
 
 def whole(value: object) -> object:
-    """Before pydantic, to which true is 1 and "3" is 3: a variable's text may fill it in."""
+    """Refuse true and 3.0, which pydantic takes for whole numbers. Text such as "3" may come from a variable."""
     if isinstance(value, bool | float):
         raise ValueError("must be a whole number")
     return value
@@ -229,13 +229,13 @@ def _switch(value: object) -> object:
 
 
 def _as(title: str, pattern: re.Pattern[str] | str, **more: Any) -> WithJsonSchema:
-    """The JSON Schema of a text that must match the whole of `pattern`; `title` says in a word what it is."""
+    """Return the JSON Schema of a text that must match all of `pattern`. `title` is a short name for it."""
     whole = pattern if isinstance(pattern, str) else pattern.pattern
     return WithJsonSchema({"type": "string", "title": title, "pattern": f"^(?:{whole})$", **more})
 
 
 def table_as(title: str, names: str, values: dict[str, Any], **more: Any) -> WithJsonSchema:
-    """The JSON Schema of a table: `names` is what its keys must match, `values` the schema of what they hold."""
+    """Return the JSON Schema of a table: its keys must match `names`, its values the schema `values`."""
     made = {"type": "object", "title": title, "propertyNames": {"pattern": names}, "additionalProperties": values}
     return WithJsonSchema({**made, **more})
 
