@@ -105,7 +105,7 @@ def main() -> None:
     try:
         with Sink(CACHE) as sink:
             job, clock = job_at(f"http://127.0.0.1:{sink.plain}"), Hurried()
-            beginning = Beginning(int(time.time()), False, "")
+            beginning = Beginning(int(time.time()), (0.0, 0.0), "")
             measure(
                 JobProcess(job, Channel(theirs, decode_to_job, blocking=True), beginning, clock, Endpoint(job)),
                 clock,

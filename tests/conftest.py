@@ -1,6 +1,7 @@
 """What all tests share: hypothesis draws the same examples every time, a job to begin from, a real daemon."""
 
 import dataclasses
+import math
 import tempfile
 import time
 import uuid
@@ -182,10 +183,15 @@ def world(make_job: MakeJob) -> Iterator[Make]:
     made: list[World] = []
 
     def make(
-        *events: tuple[float, Event], last: int = T, start: float = T + 5.0, paused: bool = False, **changes: Any
+        *events: tuple[float, Event],
+        last: int = T,
+        start: float = T + 5.0,
+        paused: bool = False,
+        pause: tuple[float, float] = (0.0, 0.0),
+        **changes: Any,
     ) -> World:
         redelivery, crowded = changes.pop("redelivery", None), changes.pop("crowded", False)
-        beginning = Beginning(last, paused, "it was away", redelivery, crowded=crowded)
+        beginning = Beginning(last, (0.0, math.inf) if paused else pause, "it was away", redelivery, crowded=crowded)
         one = World(make_job(**changes), beginning, start, list(events))
         made.append(one)
         return one

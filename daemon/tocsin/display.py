@@ -15,7 +15,7 @@ import click
 
 from tocsin.config import Config, Job
 from tocsin.config.secrets import Secret
-from tocsin.health import LOOKS, Judged
+from tocsin.health import LOOKS, Judged, pause_in_words
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.history import Row
@@ -162,9 +162,12 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
         next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled and one.state != "running" else "-"
         if one.paused:
             next_fire = "paused"  # its next slot will be skipped
+            if word != "paused":
+                lines.append(f"{one.name}: paused {printable(pause_in_words(one))}")
         rows.append([one.name, shown, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
         if why:
-            lines.append(f"{one.name}: {click.style(word, fg=LOOKS[word].colour)}, {printable(why)}")
+            between = " " if word == "paused" else ", "
+            lines.append(f"{one.name}: {click.style(word, fg=LOOKS[word].colour)}{between}{printable(why)}")
     whole = table(["JOB", "HEALTH", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"], rows, coloured=3)
     return "\n".join([whole, *([""] if lines else []), *lines])
 

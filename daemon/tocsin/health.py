@@ -148,6 +148,16 @@ def headline(found: Sequence[Trouble], counts: Mapping[Health, int]) -> tuple[st
 # ---- a job
 
 
+def pause_in_words(status: JobStatus) -> str:
+    """Since when it is paused, until when, by whom and why; "" of a job that is not."""
+    if not status.paused:
+        return ""
+    since = f"since {_at(status.paused_since)} " if status.paused_since else ""
+    end = f"until {_at(status.paused_until)}" if status.paused_until is not None else "until it is resumed"
+    by = f", by {status.paused_by}" if status.paused_by else ""
+    return f"{since}{end}{by}" + (f": {status.paused_why}" if status.paused_why else "")
+
+
 def judge(status: JobStatus, now: float, deadline: float | None, process: str = "", held: str | None = None) -> Judged:
     """The worst that is true of the job at Unix time `now`. `deadline` is its success deadline, `process` the state of
     its process as proc(5) writes it ("" where nobody knows), and `held` says why no job can be called at all."""
@@ -164,7 +174,7 @@ def judge(status: JobStatus, now: float, deadline: float | None, process: str = 
     if why := _missing(status):
         return Judged("missing", why)
     if status.paused:
-        return Judged("paused")
+        return Judged("paused", pause_in_words(status))
     if status.state == "running":
         return Judged("running")
     return Judged("new" if status.last_outcome is None else "well")

@@ -97,6 +97,28 @@ def test_a_life(kept: Start, server: Server) -> None:
     assert server.do("SELECT DISTINCT state FROM tocsin.nodes") == "left"
 
 
+def test_a_pause_ends_by_itself(kept: Start, server: Server) -> None:
+    daemon = kept()
+    until(lambda: runs(daemon) >= 1, "a run")
+    assert daemon.run("pause", "a", "--for", "8s", "--why", "deploy").returncode == 0
+    (one,) = [one for one in daemon.json("jobs") if one["name"] == "a"]
+    assert daemon.stop() == 0
+    until(lambda: time.time() > seconds(one["paused_until"]) + 1, "the end to be over")
+    daemon.start()
+    until(lambda: [row for row in daemon.history("a") if seconds(row["due"]) > seconds(one["paused_until"])], "a run")
+    fate = {
+        due: row["reason"]
+        for row in daemon.history("a")
+        for due in range(seconds(row["due"]), seconds(row["last"]) + 1)
+    }
+    assert fate[seconds(one["paused_until"]) - 1] == "paused"
+    assert [one["paused"] for one in daemon.json("jobs")] == [False, False]
+    done = server.do(
+        "SELECT string_agg(concat_ws(' ', what, job, way, node, why), ', ' ORDER BY at) FROM tocsin.actions"
+    )
+    assert done == "pause a command one deploy, resume a daemon one the end of the pause has come"
+
+
 def test_kills_and_a_restart_of_the_server(kept: Start, server: Server, endpoint: Endpoint) -> None:
     daemon = kept()
     until(lambda: runs(daemon) >= 2, "runs")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from harness import ANYTHING
 from tocsin.ipc import channel as channels
+from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.channel import MESSAGE_SIZE, AnyChannel, Channel, ChannelClosed, ChannelGarbage
 from tocsin.ipc.control import (
     Answer,
@@ -123,7 +124,8 @@ BODIES: list[Body] = [
     FINISHED,
     SKIPPED,
     Release("a", 60.0, 0, "session/1"),
-    Pause("a", True, 60.0),
+    Pause("a", True, 60.0, 120.0, "deploy", "ann"),
+    Acted(60.0, "pause", "a", Actor("ann", "page", "10.0.0.3"), "deploy", 120.0),
     Enroll("a", "* * * * * UTC", 7, 60.5),
     Enrolled(7),
 ]
@@ -157,9 +159,9 @@ SAMPLES: list[Message] = [
     DaemonStops(60.0),
     Heartbeat(60.0),
     ListJobs(),
-    FireJob("a"),
-    PauseJob("a", True),
-    ReloadConfig(),
+    FireJob("a", Actor("ann"), "deploy"),
+    PauseJob("a", True, 60.0, Actor("ann"), "deploy"),
+    ReloadConfig(Actor("ann"), "deploy"),
     Done("done"),
     Note("the run due at 2026-01-01T00:00:00Z comes first"),
     Refused("why", 2),

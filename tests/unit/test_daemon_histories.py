@@ -4,12 +4,14 @@ nothing waits.
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from config_rig import Load
 from daemon_rig import CLEAN, CRASH, Parent, T, Waiting
 from tocsin.config import Config
+from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.control import Done, FireJob, ListJobs, Note, PauseJob, Refused, ReloadConfig
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, ProcessUp, Started
 from tocsin.ipc.job import CANCEL, Ask, Deny, Finished, Fire, Grant, Pause, Release, Skipped, Sleeping, Stop
@@ -49,8 +51,13 @@ def parent(config: Config) -> Parent:
     return one
 
 
-def bodies(parent: Parent, kind: type[object]) -> list[object]:
+def bodies(parent: Parent, kind: type[Any]) -> list[Any]:
     return [entry.body for entry in parent.sent("ledger", Entry) if isinstance(entry.body, kind)]
+
+
+def paused(parent: Parent, paused: bool) -> bool:
+    """Whether the ledger keeps it."""
+    return parent.daemon.jobs.pause(Pause("tick", paused, T), Acted(T, "pause", "tick", Actor()))
 
 
 def granted(parent: Parent) -> None:
@@ -171,7 +178,7 @@ def test_the_next_ledger_gets_what_the_last_did_not_commit(parent: Parent) -> No
     parent.says("job tick", ASK)
     unsaid = parent.entries()
     parent.dies("ledger")
-    assert not parent.daemon.jobs.pause("tick", True), "it cannot be kept for now"
+    assert not paused(parent, True), "it cannot be kept for now"
     parent.later(0.2)
     assert parent.sent("ledger", Entry)[:1] == unsaid
     parent.ledger_opens()
@@ -180,9 +187,9 @@ def test_the_next_ledger_gets_what_the_last_did_not_commit(parent: Parent) -> No
 
 def test_trouble_of_the_ledger_is_told_and_its_end_too(parent: Parent) -> None:
     parent.says("ledger", LedgerTrouble("disk full"))
-    assert not parent.daemon.jobs.pause("tick", True)
+    assert not paused(parent, True)
     parent.says("ledger", LedgerTrouble(None))
-    assert parent.daemon.jobs.pause("tick", False)
+    assert paused(parent, False)
 
 
 def test_a_ledger_that_cannot_be_used_stops_the_daemon(parent: Parent) -> None:
@@ -363,16 +370,72 @@ def test_a_pause_reaches_the_job_the_ledger_and_the_exporter(parent: Parent, ask
     parent.later(30.0)
     assert ask(PauseJob("tick", False)).heard == [Done("tick is resumed")]
     assert parent.sent("exporter", JobStatus)[-1].since == T + 30
-    assert parent.daemon.jobs.supervised["tick"].record == JobRecord(int(T), T + 30)
+    resumed = JobRecord(int(T), T + 30, paused_since=T, paused_until=T + 30)
+    assert parent.daemon.jobs.supervised["tick"].record == resumed
 
 
 def test_a_pause_before_the_ledger_has_told_wins(config: Config) -> None:
     parent = Parent(config)
     parent.known["tick"] = JobRecord(int(T), T)
-    parent.daemon.jobs.pause("tick", True)
+    paused(parent, True)
     parent.ledger_opens()
     assert parent.daemon.feed.statuses["tick"].paused
     assert len(parent.forked["job tick"]) == 1
+
+
+def test_a_pause_ends_by_itself(parent: Parent, ask: Asked) -> None:
+    request = PauseJob("tick", True, T + 100.0, Actor("ann"), "deploy")
+    assert ask(request).heard == [Done("tick is paused until 2027-01-15T08:01:40Z")]
+    assert ask(request).heard == [Done("tick is already paused until 2027-01-15T08:01:40Z")]
+    status = parent.daemon.feed.statuses["tick"]
+    assert (status.paused_until, status.paused_why, status.paused_by) == (T + 100.0, "deploy", "ann")
+    parent.later(99.5)
+    assert parent.daemon.feed.statuses["tick"].paused
+    parent.later(0.6)
+    assert bodies(parent, Pause) == [Pause("tick", True, T, T + 100.0, "deploy", "ann"), Pause("tick", False, T + 100)]
+    assert parent.sent("job tick", Pause)[-1] == Pause("tick", False, T + 100)
+    assert not parent.sent("exporter", JobStatus)[-1].paused
+    first, last = bodies(parent, Acted)
+    assert first == Acted(T, "pause", "tick", Actor("ann"), "deploy", T + 100.0)
+    assert (last.what, last.at, last.by) == ("resume", T + 100, Actor("Tocsin", "daemon"))
+
+
+def test_a_pause_that_gets_another_end_has_that_one_alone(parent: Parent, ask: Asked) -> None:
+    for until in (T + 20.0, T + 50.0, None):
+        ask(PauseJob("tick", True, until))
+    parent.later(30.0)
+    assert parent.daemon.feed.statuses["tick"].paused
+    parent.later(3600.0)
+    assert parent.daemon.feed.statuses["tick"].paused, "until it is resumed"
+    assert ask(PauseJob("tick", True, T)).heard == [
+        Refused("the pause would end at 2027-01-15T08:00:00Z, which has passed", 2)
+    ]
+
+
+def test_a_pause_whose_end_came_while_the_daemon_was_down(config: Config) -> None:
+    parent = Parent(config)
+    parent.known["tick"] = JobRecord(int(T) - 600, T - 7200, True, paused_since=T - 500, paused_until=T - 300)
+    parent.known["off"] = JobRecord(int(T) - 600, T - 7200, True, paused_since=T - 500, paused_until=T - 300)
+    parent.ledger_opens()
+    assert [parent.daemon.feed.statuses[name].paused for name in ("tick", "off")] == [False, False]
+    assert {(one.job, one.paused, one.at) for one in bodies(parent, Pause)} == {
+        ("tick", False, T - 300), ("off", False, T - 300)
+    }  # fmt: skip
+    record = parent.daemon.jobs.supervised["tick"].record
+    assert record
+    assert record.pause == (T - 500, T - 300), "its process accounts for the slots of the pause"
+
+
+def test_what_is_done_is_written_with_who_and_why(parent: Parent, ask: Asked) -> None:
+    ask(FireJob("tick", Actor("ann", "page", "10.0.0.3"), "because\r\nof\x1b[2J"))
+    ask(ReloadConfig(Actor("bob")))
+    ask(PauseJob("off", True))
+    fire, reload = bodies(parent, Acted)
+    assert (fire.what, fire.job, fire.by, fire.why) == (
+        *("fire", "tick", Actor("ann", "page", "10.0.0.3"), "because of [2J"),
+    )
+    assert fire.run_id == parent.sent("job tick", Fire)[-1].run_id
+    assert (reload.what, reload.job, reload.by) == ("reload", "", Actor("bob"))
 
 
 def test_a_daemon_that_stops_starts_nothing_more(parent: Parent, ask: Asked) -> None:

@@ -131,11 +131,20 @@ def columns(table: str) -> list[list[str]]:
 
 def test_the_table_of_jobs(make_job: MakeJob) -> None:
     up = replace(
-        statuses.of(make_job()), state="sleeping", paused=True, next_fire=60.0, last_outcome="success", pid=os.getpid()
+        statuses.of(make_job()),
+        state="sleeping",
+        paused=True,
+        paused_until=7200.0,
+        paused_by="ann",
+        paused_why="deploy",
+        next_fire=60.0,
+        last_outcome="success",
+        pid=os.getpid(),
     )
     off = statuses.of(make_job(name="b", enabled=False))
     judged = {"sla-check": Judged("failing", "its last run failed"), "b": Judged("disabled")}
-    head, first, second, _, why = columns(display.jobs_table([up, off], judged))
+    head, first, second, _, pause, why = columns(display.jobs_table([up, off], judged))
+    assert pause == ["sla-check: paused until 1970-01-01T02:00:00Z, by ann: deploy"]
     assert why == ["sla-check: failing, its last run failed"]
     assert [cell.strip() for cell in head] == ["JOB", "HEALTH", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"]
     assert [cell.strip() for cell in first[:5]] == [

@@ -1,6 +1,7 @@
 """Whatever happens to a job, every slot has one fate."""
 
 import heapq
+import math
 from typing import Literal
 
 from hypothesis import given, settings
@@ -30,7 +31,9 @@ kinds: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from([0.0, 0.5, 20.0, 60.0, 4000.0]),
     st.sampled_from(["last", "all", "none"]),
     st.integers(0, 4000),
-    st.booleans(),
+    st.sampled_from(
+        [(0.0, 0.0), (0.0, math.inf), (T - 500.0, T - 130.0), (T - 3000.0, T + 200.5), (T + 0.0, T + 60.0)]
+    ),
 )
 def test_any_history_gives_every_slot_one_fate(
     make_job: MakeJob,
@@ -39,7 +42,7 @@ def test_any_history_gives_every_slot_one_fate(
     grace: float,
     catch_up: Literal["last", "all", "none"],
     down: int,
-    paused: bool,
+    pause: tuple[float, float],
 ) -> None:
     """Steps back add up to less than three hours: beyond, the clock counts as wrong, and only runs are unique."""
     events: list[tuple[float, Event]] = []
@@ -51,7 +54,7 @@ def test_any_history_gives_every_slot_one_fate(
         events.append((at, (kind, value)))
     job = make_job(schedule=Schedule(expression), grace=grace, catch_up=catch_up)
     last = job.schedule.next_due(T - down) - 1
-    one = World(job, Beginning(last, paused, "it was away"), T + 5.0, events)
+    one = World(job, Beginning(last, pause, "it was away"), T + 5.0, events)
     try:
         heapq.heappush(one.events, (at + 300, 10_000, ("send", Stop())))
         for _ in range(GIVE_UP):

@@ -28,6 +28,48 @@ def test_a_pause_a_moment_before_the_slot_counts(world: Make) -> None:
     fates(one)
 
 
+def test_a_pause_with_an_end_is_over_at_that_instant(world: Make) -> None:
+    """A slot at the end runs, on time, though it is asked for before: whether a message of the end has come or not."""
+    one = world((30, send(Pause("sla-check", True, T + 35.0, T + 180.0)))).run(T + 245)
+    assert one.skips == [(60, 60, 1, "paused"), (120, 120, 1, "paused")]
+    assert one.runs == [180, 240]
+    assert all(called_at - ask.due < 0.01 for ask, called_at in one.called)
+    fates(one)
+
+
+def test_a_pause_is_made_longer_and_shorter(world: Make) -> None:
+    longer = send(Pause("sla-check", True, T + 95.0, T + 240.0))
+    shorter = send(Pause("sla-check", True, T + 155.0, T + 170.0))
+    one = world((30, send(Pause("sla-check", True, T + 35.0, T + 100.0))), (90, longer), (150, shorter)).run(T + 185)
+    assert one.skips == [(60, 60, 1, "paused"), (120, 120, 1, "paused")]
+    assert one.runs == [180]
+
+
+def test_slots_of_a_pause_are_paused_also_where_nobody_ran(world: Make) -> None:
+    """The daemon was down from T-900; the pause went from T-600 to T-240."""
+    one = world(last=T - 900, pause=(T - 600.0, T - 240.0), grace=30.0).run(T + 65)
+    assert one.skips == [
+        (-840, -660, 4, "missed"),  # before it
+        (-600, -300, 6, "paused"),
+        (-240, -60, 4, "missed"),
+    ]
+    assert one.runs == [0, 60]
+    fates(one)
+
+
+def test_a_pause_that_goes_on_after_a_restart(world: Make) -> None:
+    one = world(last=T - 300, pause=(T - 600.0, T + 90.0), grace=600.0).run(T + 125)
+    assert one.skips == [(-240, 0, 5, "paused"), (60, 60, 1, "paused")]
+    assert one.runs == [120]
+
+
+def test_a_resume_after_the_machine_was_suspended_in_a_pause(world: Make) -> None:
+    woken = (30.0, ("suspend", 300.0))
+    one = world((20, send(Pause("sla-check", True, T + 20.0, T + 150.0))), woken).run(T + 485)
+    assert one.skips[:1] == [(60, 120, 2, "paused")]
+    fates(one)
+
+
 def test_a_manual_run_also_while_paused(world: Make) -> None:
     one = world((20, send(Fire(T + 25.123, "r"))), paused=True).run(T + 65)
     assert one.runs == [25.123]

@@ -211,6 +211,18 @@ def test_a_pause_is_kept(ledger: Ledger, again: Callable[[str], Ledger]) -> None
     assert not ledger.past().paused
 
 
+def test_a_pause_is_kept_with_its_end_and_reason(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.past()
+    ledger.put(Pause("a", True, T + 600.0, T + 7200.0, "deploy — \0 \n", "ann"))
+    ledger = again("s2")
+    past = ledger.past()
+    assert (past.paused_since, past.paused_until, past.paused_by) == (T + 600.0, T + 7200.0, "ann")
+    assert past.paused_why.startswith("deploy")
+    ledger.put(Pause("a", False, T + 7200.0))
+    ledger = again("s3")
+    assert ledger.past().pause == (T + 600.0, T + 7200.0), "slots of it may have no fate yet"
+
+
 def test_what_is_no_longer_in_the_roster_is_forgotten_but_for_its_slots(ledger: Ledger) -> None:
     ledger.past("a", now=T)
     ledger.past("b", now=T)

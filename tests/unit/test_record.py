@@ -1,6 +1,7 @@
 """What an event means for a job: the one rule, and that ledger, parent and exporter follow it to the same record."""
 
 import itertools
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,10 +65,23 @@ def test_a_run_counts(outcome: Outcome) -> None:
 def test_a_pause_counts_from_its_end() -> None:
     paused = records.after(NEW, Pause("a", True, T + 60.0))
     assert paused == JobRecord(T, T, paused=True, paused_since=T + 60.0)
+    assert paused.pause == (T + 60.0, math.inf)
     assert records.after(paused, Pause("a", True, T + 120.0)) == paused, "asked for twice, it began once"
     resumed = records.after(paused, Pause("a", False, T + 180.0))
-    assert resumed == JobRecord(T, T + 180.0)
+    assert resumed == JobRecord(T, T + 180.0, paused_since=T + 60.0, paused_until=T + 180.0), "of the last one"
+    assert resumed.pause == (T + 60.0, T + 180.0)
     assert records.after(resumed, Pause("a", False, T + 240.0)) == resumed
+
+
+def test_a_pause_has_an_end_a_reason_and_somebody_who_asked_for_it() -> None:
+    paused = records.after(NEW, Pause("a", True, T + 60.0, T + 7200.0, "deploy", "ann"))
+    assert (paused.paused_until, paused.paused_why, paused.paused_by) == (T + 7200.0, "deploy", "ann")
+    longer = records.after(paused, Pause("a", True, T + 90.0, T + 9000.0, "still", "bob"))
+    assert longer == replace(paused, paused_until=T + 9000.0, paused_why="still", paused_by="bob"), "it goes on"
+    ended = records.after(longer, Pause("a", False, T + 9000.0))
+    assert (ended.paused, ended.since, ended.paused_why, ended.paused_by) == (False, T + 9000.0, "", "")
+    again = records.after(ended, Pause("a", True, T + 9900.0))
+    assert again.pause == (T + 9900.0, math.inf), "it begins anew"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tocsin.commands.acting import actor, why_option
 from tocsin.commands.asking import carried_out
 from tocsin.commands.common import examples, job_file_option
 from tocsin.ipc.control import ReloadConfig
@@ -11,9 +12,10 @@ from tocsin.ipc.control import ReloadConfig
 
 @click.command(epilog=examples("tocsin check && tocsin reload"))
 @job_file_option
-def reload(file: Path) -> None:
+@why_option
+def reload(file: Path, why: str) -> None:
     """Load the changed job file, and show what changed.
 
     Jobs that did not change keep their process and their running call. A file with a fault changes nothing.
     """
-    click.echo(carried_out(file, ReloadConfig()))
+    click.echo(carried_out(file, ReloadConfig(actor(), why)))

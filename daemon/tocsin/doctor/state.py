@@ -187,7 +187,7 @@ def health(one: JobStatus, judged: Judged, failed: str = "") -> Finding:
         case "missing":
             return warning("state.job", one.name, f"misses slots: {judged.why}", history)
         case "paused":
-            return warning("state.job", one.name, "is paused: its slots are skipped", f"tocsin resume {one.name}")
+            return warning("state.job", one.name, f"is paused {judged.why}", f"tocsin resume {one.name}")
         case "disabled":
             return skipped("state.job", one.name, "is disabled in the job file")
         case "running" | "well" | "new":

@@ -158,6 +158,11 @@ class Families:
             "When the job was paused, in Unix time; 0: it is not paused.",
             "job_name",
         )
+        self.paused_until = gauge(
+            "tocsin_job_paused_until_timestamp_seconds",
+            "When the pause ends by itself, in Unix time; 0: not before it is resumed, or it is not paused.",
+            "job_name",
+        )
         self.process_up = gauge("tocsin_job_process_up", "Whether the job's process is alive.", "job_name")
         self.process_memory = gauge(
             "tocsin_job_process_private_memory_bytes",

@@ -15,7 +15,7 @@ from tocsin import __version__
 from tocsin.exporter import charts, runs
 from tocsin.exporter.state import SLOTS_KEPT, KnownJob, Slot, State
 from tocsin.exporter.views import SORTS, View
-from tocsin.health import LOOKS, Judged, headline, held
+from tocsin.health import LOOKS, Judged, headline, held, pause_in_words
 from tocsin.ipc.fates import FATES, Fate
 from tocsin.ipc.history import TRIGGERS, WANTED, Row, Rows, Slots
 from tocsin.schedule.zones import load_zone
@@ -69,6 +69,7 @@ class Pages:
             fate=_fate,
             instant=_instant,
             told=_told,
+            pause=pause_in_words,
             among=_among,
         )
         self._templates.globals.update(

@@ -50,6 +50,7 @@ class JobSeries:
         self._running = self._make(f.running)
         self._paused = self._make(f.paused)
         self._paused_since = self._make(f.paused_since)
+        self._paused_until = self._make(f.paused_until)
         self._process_up = self._make(f.process_up)
         self._process_memory = self._make(f.process_memory)
         self._process_start = self._make(f.process_start)
@@ -101,6 +102,7 @@ class JobSeries:
         self._running.set(status.state == "running")
         self._paused.set(status.paused)
         self._paused_since.set(status.paused_since or 0.0)
+        self._paused_until.set(status.paused_until or 0.0)
         self._process_up.set(status.pid is not None)
         self._process_start.set(status.process_started or 0.0)
 

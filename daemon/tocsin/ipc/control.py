@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from tocsin.ipc.actions import Actor
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
 from tocsin.ipc.job import Finished
-from tocsin.ipc.types import Message
+from tocsin.ipc.types import Instant, Message, Why
 
 
 class ListJobs(Message, frozen=True):
@@ -15,15 +16,23 @@ class ListJobs(Message, frozen=True):
 
 class FireJob(Message, frozen=True):
     job: str
+    by: Actor = Actor()
+    why: Why = ""
 
 
 class PauseJob(Message, frozen=True):
+    """Pause the job until `until` (None: until it is resumed), or resume it."""
+
     job: str
     paused: bool
+    until: Instant | None = None
+    by: Actor = Actor()
+    why: Why = ""
 
 
 class ReloadConfig(Message, frozen=True):
-    pass
+    by: Actor = Actor()
+    why: Why = ""
 
 
 class Note(Message, frozen=True):

@@ -43,7 +43,10 @@ class JobStatus(Message, frozen=True):
         None  # seconds: an average of its last successful runs, in which the latest count most
     )
     unreachable: bool = False  # whether the last run got no answer from the app
-    paused_since: float | None = None
+    paused_since: float | None = None  # this and the next three: None and empty while it is not paused
+    paused_until: float | None = None  # None: until it is resumed
+    paused_why: str = ""
+    paused_by: str = ""
     missed_at: float | None = None  # when slots were last found to be missed without a catch-up
     alert_after: int = 0  # failures in a row that call for an alert; 0: depends on the schedule
     counts: dict[Fate, int] | None = None  # runs and slots by fate; None until the ledger has sent them

@@ -15,11 +15,13 @@ from tocsin.ipc.types import (
     ErrorKind,
     Instant,
     Message,
+    Name,
     NotRunReason,
     Outcome,
     ReportedError,
     StatusClass,
     Trigger,
+    Why,
 )
 
 CANCEL = signal.SIGUSR1  # parent to child: end the call now. Not SIGTERM, which others send to the whole group
@@ -131,11 +133,15 @@ class Fire(Message, frozen=True):
 
 
 class Pause(Message, frozen=True):
-    """Parent to job, and to the ledger, which stores it: skip scheduled slots, or run them again."""
+    """Parent to job, and to the ledger, which stores it: skip scheduled slots until `until` (None: until resumed), or
+    run them again."""
 
     job: str
     paused: bool
     at: Instant
+    until: Instant | None = None
+    why: Why = ""
+    by: Name = ""
 
 
 class Stop(Message, frozen=True):
@@ -146,7 +152,7 @@ class Beginning(msgspec.Struct, frozen=True):
     """What a new process of a job starts from. It is not a message: the child inherits it at the fork."""
 
     accounted: int  # Unix seconds: slots up to here are accounted for
-    paused: bool
+    pause: tuple[float, float]  # the last one: slots due from its start to before its end are skipped
     why_missed: str  # why the slots since then did not run
     redelivery: Ask | None = None  # a lost run that must be delivered again
     gives_way: bool = False  # there are many jobs: after sending, yield the processor to those that have not sent

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped, Stop
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Instant, Message
@@ -32,7 +33,7 @@ class JobHistory(Message, frozen=True):
     record: JobRecord
 
 
-Body = Ask | Finished | Skipped | Release | Pause | Enroll | Enrolled  # the entries of the ledger
+Body = Ask | Finished | Skipped | Release | Pause | Acted | Enroll | Enrolled  # the entries of the ledger
 
 
 class Entry(Message, frozen=True):

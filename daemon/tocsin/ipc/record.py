@@ -4,6 +4,8 @@ The ledger stores the record as a row and sends it to the next daemon. The paren
 with the same functions.
 """
 
+import math
+
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -25,10 +27,21 @@ class JobRecord(Struct, frozen=True):
     last_success: Instant | None = None
     consecutive_failures: Count = 0
     unreachable: bool = False  # whether the last run got no answer from the app
+    # Of its pause. If it is not paused, of the last one: when it began, and when it ended.
     paused_since: Instant | None = None
+    paused_until: Instant | None = None
+    paused_why: str = ""
+    paused_by: str = ""
     missed_at: Instant | None = None  # when slots were last found to be missed without a catch-up
     counts: dict[Fate, Count] = field(default_factory=dict)  # runs and slots by fate, since the job's first enrolment
     totals: dict[str, float] = field(default_factory=dict)  # sums of the reported values, since then
+
+    @property
+    def pause(self) -> tuple[float, float]:
+        """The pause, or the last one: slots due from its start to before its end are skipped."""
+        if self.paused and self.paused_until is None:
+            return self.paused_since or 0.0, math.inf
+        return self.paused_since or 0.0, self.paused_until or 0.0
 
 
 def enrolled(record: JobRecord | None, now: float, *, same_schedule: bool) -> JobRecord:
@@ -75,10 +88,20 @@ def after(record: JobRecord, event: Ask | Finished | Skipped | Release | Pause) 
                 counts=_counted(record, outcome, 1),
                 totals=_added(record.totals, event.reported) if event.reported else record.totals,
             )
-        case Pause(paused=paused, at=at):
-            resumed = record.paused and not paused  # skipped slots do not count against the job
-            since = (record.paused_since or at) if paused else None
-            return replace(record, paused=paused, paused_since=since, since=at if resumed else record.since)
+        case Pause(paused=True, at=at, until=until):
+            since = record.paused_since if record.paused else at
+            return replace(
+                *(record,),
+                paused=True,
+                paused_since=since,
+                paused_until=until,
+                paused_why=event.why,
+                paused_by=event.by,
+            )
+        case Pause(at=at) if record.paused:  # skipped slots do not count against the job
+            return replace(record, paused=False, paused_until=at, paused_why="", paused_by="", since=at)
+        case Pause():
+            return record
 
 
 def _counted(record: JobRecord, fate: Fate, count: int) -> dict[Fate, Count]:

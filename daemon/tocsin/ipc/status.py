@@ -16,7 +16,7 @@ from tocsin.timestamps import rfc3339
 NEWEST = 0.25  # weight of the last successful run in the usual duration: a change shows after a few runs
 _INSTANTS = (
     *("process_started", "next_fire", "running_since", "last_run", "last_success"),
-    *("since", "paused_since", "missed_at"),
+    *("since", "paused_since", "paused_until", "missed_at"),
 )
 
 
@@ -91,6 +91,9 @@ def record_of(status: JobStatus) -> JobRecord:
         consecutive_failures=status.consecutive_failures,
         unreachable=status.unreachable,
         paused_since=status.paused_since,
+        paused_until=status.paused_until,
+        paused_why=status.paused_why,
+        paused_by=status.paused_by,
         missed_at=status.missed_at,
         counts=status.counts or {},
         totals=status.totals,
@@ -108,7 +111,10 @@ def with_record(status: JobStatus, record: JobRecord) -> JobStatus:
         last_success=record.last_success,
         consecutive_failures=record.consecutive_failures,
         unreachable=record.unreachable,
-        paused_since=record.paused_since,
+        paused_since=record.paused_since if record.paused else None,
+        paused_until=record.paused_until if record.paused else None,
+        paused_why=record.paused_why,
+        paused_by=record.paused_by,
         missed_at=record.missed_at,
         counts=record.counts,
         totals=record.totals,

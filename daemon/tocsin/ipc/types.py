@@ -26,11 +26,15 @@ NotRunReason = Literal["overlap", "paused", "missed"]
 ReportedError = Literal["missing", "not_a_number"]
 ExitReason = Literal["clean", "error", "signal", "deadline"]
 Trigger = Literal["schedule", "manual", "catch-up"]
+Verb = Literal["fire", "pause", "resume", "reload"]
+Way = Literal["command", "page", "api", "signal", "daemon"]  # how an action was asked for
 Keep = Literal["failures", "all", "none"]  # the runs whose reply is kept
 JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopped"]
 
 Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # up to the year 9999, which is datetime's limit
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # a float holds larger ones only roughly
+Name = Annotated[str, msgspec.Meta(max_length=100)]  # of a person, a token or an address
+Why = Annotated[str, msgspec.Meta(max_length=200)]  # the reason for an action: one line
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)

@@ -1,6 +1,7 @@
 """The job's process: it plans, sleeps, asks, calls, reports, and starts over. It has one channel, to the parent."""
 
 import gc
+import math
 import resource
 import zlib
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from tocsin.ipc.job import (
 )
 from tocsin.ipc.types import NotRunReason, Trigger
 from tocsin.job.clock import Clock
-from tocsin.job.plan import passed_between, plan
+from tocsin.job.plan import before, passed_between, plan
 from tocsin.timestamps import rfc3339
 
 # Seconds before the instant at which a job asks for its slot and, if there are many jobs, arms its request: time for
@@ -87,7 +88,7 @@ class JobProcess:
         self.armed_by = ARMED_BY_IN_A_CROWD if beginning.crowded else ARMED_BY
         self.lead = lead(job.name)
         self.accounted = beginning.accounted
-        self.paused = beginning.paused
+        self.pause = beginning.pause
         self.why_missed = beginning.why_missed
         self.redelivery = beginning.redelivery
         self.catch_up = job.catch_up
@@ -116,7 +117,8 @@ class JobProcess:
         self.tell(due)
         if self.gives_way:
             linux.give_way(False)
-        woken = self.clock.wait(due - (0 if self.paused else self.lead), self.channel)
+        passes = self.lets_pass(due)
+        woken = self.clock.wait(due - (0 if passes else self.lead), self.channel)
         if woken == "message":
             self.hear()
         elif woken == "stepped":
@@ -124,7 +126,7 @@ class JobProcess:
             self.why_missed = "the clock was set forward"
         elif not late and self.clock.now() > due + OVERSLEPT:
             pass  # perhaps the machine was suspended: plan again, a later slot may be due by now
-        elif self.paused:
+        elif passes:
             self.skip(due, due, 1, "paused", "")
         else:
             trigger: Trigger = "catch-up" if due <= self.behind_until else "schedule"
@@ -134,6 +136,8 @@ class JobProcess:
     def next_slot(self) -> tuple[int, bool]:
         """Return the next slot's instant and whether it has passed. Reports the slots before it as missed."""
         now = self.clock.now()
+        if self.pause[1] > self.accounted + 1:
+            self.account_for_pause(now)
         if self.accounted <= now < (due := self.job.schedule.next_due(self.accounted)):
             late = False  # the usual case: no slot has passed
         else:
@@ -145,6 +149,20 @@ class JobProcess:
         self.why_missed = TOO_LATE
         self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
         return due, late
+
+    def lets_pass(self, due: float) -> bool:
+        """Return whether a slot is skipped because of a pause. One from before it is not called late during it."""
+        began, ends = self.pause
+        return due < ends and (due >= began or self.clock.now() < ends)
+
+    def account_for_pause(self, now: float) -> None:
+        """Report the slots of the pause that passed while no process was there to skip them one by one."""
+        began, ends = self.pause
+        until = before(ends) if ends <= now else int(now)
+        if passed := passed_between(self.job.schedule, self.accounted, min(before(began), until), "missed"):
+            self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed)
+        if passed := passed_between(self.job.schedule, self.accounted, until, "paused"):
+            self.skip(passed.first, passed.last, passed.count, "paused", "")
 
     # ---- one slot
 
@@ -210,7 +228,7 @@ class JobProcess:
             until = ask.due if answer or woken != "due" else give_up
         if ask.trigger == "manual":
             return None
-        if self.paused:
+        if self.lets_pass(ask.due):
             return self.unrun(ask, "paused", "")
         if self.clock.now() - ask.due > self.job.grace + SHORTEST_WAIT:
             return self.unrun(ask, "missed", TOO_LATE)
@@ -255,8 +273,11 @@ class JobProcess:
                     self.answer = message
             case Stop():
                 self.stopping = True
-            case Pause(paused=paused):
-                self.paused = paused
+            case Pause(paused=True, at=at, until=until):
+                began = self.pause[0] if self.clock.now() < self.pause[1] else at
+                self.pause = began, math.inf if until is None else until
+            case Pause(at=at):
+                self.pause = self.pause[0], min(at, self.pause[1])
             case Fire():
                 self.fire = message
             case None:

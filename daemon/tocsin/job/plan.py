@@ -57,13 +57,13 @@ def plan(schedule: Due, accounted: int, now: float, grace: float, catch_up: Lite
     elif catch_up == "last":
         first_to_run = latest
     else:
-        first_to_run = schedule.next_due(max(accounted, _before(now - grace)))
+        first_to_run = schedule.next_due(max(accounted, before(now - grace)))
     if first_to_run is None:
         return Plan(passed_between(schedule, accounted, latest, "missed"), schedule.next_due(latest), late=False)
     return Plan(passed_between(schedule, accounted, first_to_run - 1, "missed"), first_to_run, late=True)
 
 
-def _before(instant: float) -> int:
+def before(instant: float) -> int:
     """Return the last whole second strictly before an instant."""
     whole = int(instant)
     return whole - 1 if whole == instant else whole

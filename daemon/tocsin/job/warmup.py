@@ -146,7 +146,7 @@ def _call(job: Job) -> None:
     theirs: Channel[FromJob, ToJob] = Channel(b, decode_to_job, blocking=False)
     clock = _Hurried(ours)
     try:
-        JobProcess(job, theirs, Beginning(int(time.time()), False, ""), clock, Endpoint(job)).step()
+        JobProcess(job, theirs, Beginning(int(time.time()), (0.0, 0.0), ""), clock, Endpoint(job)).step()
         clock.listen()
     finally:
         clock.close()

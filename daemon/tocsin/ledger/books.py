@@ -11,6 +11,7 @@ from typing import assert_never
 from msgspec.json import encode
 
 from tocsin.ipc import record as records
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, JobHistory
 from tocsin.ipc.record import JobRecord
@@ -81,6 +82,7 @@ class Books:
         self._changed: set[str] = set()
         self.new: dict[Key, SlotRow] = {}
         self.continued: dict[Key, SlotRow] = {}
+        self.acted: list[Acted] = []
 
     @property
     def changed(self) -> Iterable[tuple[str, JobRow]]:
@@ -102,6 +104,8 @@ class Books:
                 self.release(body)
             case Pause():
                 self._follow(body)
+            case Acted():
+                self.acted.append(body)
             case Enrolled(generation=generation):
                 self._forget_others(generation)
             case _:

@@ -16,12 +16,13 @@ from tocsin.schedule import same
 
 _READ = (
     "SELECT job, schedule, last_due, since, paused, last_outcome, last_detail, last_run, last_success,"
-    " consecutive_failures, unreachable, paused_since, missed_at, counts, totals FROM jobs"
+    " consecutive_failures, unreachable, paused_since, paused_until, paused_why, paused_by, missed_at, counts, totals"
+    " FROM jobs"
 )
 _WRITE = (  # the fields of JobRecord, in their order
     "UPDATE jobs SET last_due = ?, since = ?, paused = ?, last_outcome = ?, last_detail = ?, last_run = ?,"
-    " last_success = ?, consecutive_failures = ?, unreachable = ?, paused_since = ?, missed_at = ?, counts = ?,"
-    " totals = ? WHERE job = ?"
+    " last_success = ?, consecutive_failures = ?, unreachable = ?, paused_since = ?, paused_until = ?,"
+    " paused_why = ?, paused_by = ?, missed_at = ?, counts = ?, totals = ? WHERE job = ?"
 )
 _counts = Decoder(dict[Fate, Count])
 _totals = Decoder(dict[str, float])
@@ -92,6 +93,6 @@ def _row(record: JobRecord) -> tuple[Any, ...]:
 
 
 def _record(last_due: float, since: float, paused: int, *rest: Any) -> JobRecord:
-    *others, unreachable, paused_since, missed_at, counts, totals = rest
-    known = bool(unreachable), paused_since, missed_at, _counts.decode(counts), _totals.decode(totals)
-    return JobRecord(int(last_due), since, bool(paused), *others, *known)  # type: ignore[call-arg]
+    *others, counts, totals = rest
+    others[5] = bool(others[5])  # whether the app was unreachable
+    return JobRecord(int(last_due), since, bool(paused), *others, _counts.decode(counts), _totals.decode(totals))  # type: ignore[call-arg]

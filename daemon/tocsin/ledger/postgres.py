@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from tocsin import __version__, log
 from tocsin.config.ledger import Postgres
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Release, Skipped
 from tocsin.ipc.ledger import Enrolled, Entry, JobHistory
 from tocsin.ledger import pg_schema
@@ -230,7 +231,7 @@ class PostgresLedger:
         """Read all that the entries touch, in one round trip to the server."""
         bodies = [entry.body for entry in entries]
         everything = any(isinstance(body, Enrolled) for body in bodies)
-        names = None if everything else {body.job for body in bodies if not isinstance(body, Enrolled)}
+        names = None if everything else {body.job for body in bodies if not isinstance(body, Enrolled | Acted)}
         keys = {(body.job, body.due, body.attempt) for body in bodies if isinstance(body, Ask | Finished)}
         keys |= {(body.job, body.first, 0) for body in bodies if isinstance(body, Skipped)}
         skipped = {body.job for body in bodies if isinstance(body, Skipped)}
@@ -255,6 +256,7 @@ class PostgresLedger:
     def _write(self, db: Connection[Any], books: Books) -> None:
         self._sql.write_slots(db, self._node, books.new.values(), books.continued.values())
         self._sql.write_jobs(db, books.changed)
+        self._sql.write_actions(db, self._node, books.acted)
 
     def _renew(self, db: Connection[Any], seq: int) -> None:
         db.execute(self._sql.renew, {"session": self.session, "seq": seq, "began": began(), "step": STEP})

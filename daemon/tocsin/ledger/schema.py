@@ -42,11 +42,23 @@ CREATE TABLE jobs (
     consecutive_failures INTEGER NOT NULL DEFAULT 0,
     since REAL NOT NULL DEFAULT 0,        -- since when a success is expected: first seen, changed or resumed
     unreachable INTEGER NOT NULL DEFAULT 0,  -- whether the last run got no answer from the app
-    paused_since REAL,
+    paused_since REAL, paused_until REAL,    -- of its pause, or of the last one
+    paused_why TEXT NOT NULL DEFAULT '', paused_by TEXT NOT NULL DEFAULT '',
     missed_at REAL,                       -- when slots were last found to be missed without a catch-up
     counts TEXT NOT NULL DEFAULT '{}',    -- runs and slots by outcome, as JSON; deleted rows stay counted
     totals TEXT NOT NULL DEFAULT '{}'     -- sums of the values in replies, as JSON; likewise
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE actions (                    -- what people did: fire, pause, resume, reload
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL, what TEXT NOT NULL,
+    job TEXT NOT NULL,                    -- '' for a reload
+    actor TEXT NOT NULL,                  -- a user, or where a token comes from
+    way TEXT NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL,
+    until REAL,                           -- the end of a pause
+    run_id TEXT                           -- of a fire
+) STRICT;
+CREATE INDEX actions_at ON actions (at);
+CREATE INDEX actions_of ON actions (job, at);
 CREATE TABLE progress (                   -- entries of this session up to seq are applied
     one INTEGER PRIMARY KEY CHECK (one = 1), session TEXT NOT NULL, seq INTEGER NOT NULL,
     stopped REAL,                         -- when this session ended cleanly; NULL while it lasts or if it died
@@ -99,5 +111,19 @@ ALTER TABLE slots ADD COLUMN first_byte_us INTEGER;
 ALTER TABLE slots ADD COLUMN armed INTEGER;
 ALTER TABLE slots ADD COLUMN tries INTEGER;
 ALTER TABLE replies ADD COLUMN attempts TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN paused_until REAL;
+ALTER TABLE jobs ADD COLUMN paused_why TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN paused_by TEXT NOT NULL DEFAULT '';
+CREATE TABLE actions (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL, what TEXT NOT NULL,
+    job TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    way TEXT NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL,
+    until REAL,
+    run_id TEXT
+) STRICT;
+CREATE INDEX actions_at ON actions (at);
+CREATE INDEX actions_of ON actions (job, at);
 """,
 }

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import assert_never
 
 from tocsin import log
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory
-from tocsin.ledger import room, slots
+from tocsin.ledger import actions, room, slots
 from tocsin.ledger.files import Files, abandoned, make_ready, passing, what_to_do
 from tocsin.ledger.jobs_table import JobsTable
 from tocsin.ledger.schema import MIGRATIONS, SCHEMA, VERSION
@@ -108,7 +109,10 @@ class SqliteLedger:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
             pruned = 0
             try:
-                pruned = max(self.prune(now - self._retention), self.prune_replies(now - self._replies))
+                kept, replies = now - self._retention, now - self._replies
+                pruned = max(
+                    self.prune(kept), self.prune_replies(replies), actions.prune(self._db, kept, PRUNE_AT_ONCE)
+                )
             except sqlite3.DatabaseError as error:  # even damage: new entries may still be fine
                 log.warning("cannot delete old rows of the ledger", why=str(error))
             self._next_prune = now + PRUNE_EVERY
@@ -228,6 +232,8 @@ class SqliteLedger:
                 self._release(body)
             case Pause():
                 self._jobs.apply(body)
+            case Acted():
+                actions.add(self._db, body)
             case Enrolled(generation=generation):
                 self._jobs.forget_others(generation)
             case _:

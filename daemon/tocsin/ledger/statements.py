@@ -8,6 +8,7 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 from psycopg import Connection, Cursor
 
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.job import Ask
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Trigger
@@ -35,6 +36,10 @@ _RECORD = {  # column -> field of JobRecord; the column `more` has the others, s
     "last_due": "accounted", "since": "since", "paused": "paused", "last_outcome": "last_outcome",
     "last_detail": "last_detail", "last_run": "last_run", "last_success": "last_success",
     "failures": "consecutive_failures",
+}  # fmt: skip
+_ACTION = {
+    "at": "float8", "what": "text", "job": "text", "actor": "text", "way": "text", "address": "text", "why": "text",
+    "until": "float8", "run_id": "text",
 }  # fmt: skip
 _UNKNOWN = JobRecord(0)  # for the row of a job that is not enrolled
 
@@ -96,6 +101,11 @@ class Statements:
             f"UPDATE {s}.jobs SET {sets} FROM unnest({_arrays(_JOB)}) AS changed ({job}) WHERE jobs.job = changed.job"
         )
         self._delete_jobs = f"DELETE FROM {s}.jobs WHERE job = ANY(%s)"
+        self._insert_actions = (
+            f"INSERT INTO {s}.actions ({', '.join(_ACTION)}, node)"
+            f" SELECT made.*, %s FROM unnest({_arrays(_ACTION)}) AS made"
+        )
+        self._prune_actions = f"DELETE FROM {s}.actions WHERE id IN (SELECT id FROM {s}.actions WHERE at < %s LIMIT %s)"
         self._prune = (
             f"WITH gone AS (DELETE FROM {s}.slots WHERE id IN (SELECT id FROM {s}.slots WHERE due < %s AND last < %s"
             " LIMIT %s) RETURNING 1) SELECT count(*) FROM gone"
@@ -147,9 +157,21 @@ class Statements:
         if made:
             db.execute(self._insert_jobs, _columns(made, _JOB))
 
+    def write_actions(self, db: Connection[Any], node: str, acted: Collection[Acted]) -> None:
+        if acted:
+            rows = [
+                (
+                    *(one.at, one.what, one.job, storable(one.by.name), one.by.way, storable(one.by.address)),
+                    *(storable(one.why), one.until, one.run_id),
+                )
+                for one in acted
+            ]
+            db.execute(self._insert_actions, [node, *_columns(rows, _ACTION)])
+
     def prune(self, db: Connection[Any], before: float, most: int) -> int:
         """Delete rows of slots that ended before this Unix time. Returns how many."""
         (gone,) = db.execute(self._prune, (before, before, most)).fetchone() or (0,)
+        db.execute(self._prune_actions, (before, most))
         db.execute(self._pruned)
         return int(gone)
 
@@ -169,7 +191,7 @@ def job_row(row: tuple[Any, ...]) -> tuple[str, JobRow]:
 
 def _job_values(name: str, job: JobRow) -> tuple[Any, ...]:
     known = asdict(job.record or _UNKNOWN)
-    known["last_detail"] = storable(known["last_detail"])
+    known |= {field: storable(known[field]) for field in ("last_detail", "paused_why", "paused_by")}
     columns = [known.pop(field) for field in _RECORD.values()]
     run = job.open
     under_way = (run.owner, run.due, run.attempt, run.run_id, run.trigger) if run else (None,) * 5

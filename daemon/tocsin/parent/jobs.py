@@ -10,14 +10,17 @@ from msgspec.structs import replace
 from tocsin import linux, log
 from tocsin.config import Config, Job
 from tocsin.ipc import record as records
+from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Pause, Release, Skipped, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
 from tocsin.ipc.record import JobRecord
+from tocsin.parent import run_log
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
-from tocsin.parent.loop import Clock
+from tocsin.parent.loop import Timer
+from tocsin.parent.pauses import Pauses
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
 from tocsin.schedule.expected import success_deadline
@@ -63,7 +66,7 @@ class Jobs:
     that it returns runs in the child. `session` identifies this start of the daemon."""
 
     def __init__(
-        self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed, clock: Clock
+        self, program: Program, session: str, children: Children, ledger: LedgerClient, feed: StatusFeed, clock: Timer
     ) -> None:
         self.supervised: dict[str, SupervisedJob] = {}
         self.defined: Mapping[str, Job] = {}
@@ -74,6 +77,7 @@ class Jobs:
         self._ledger = ledger
         self._feed = feed
         self._clock = clock
+        self._pauses = Pauses(feed.statuses, clock, self._pause_ends)
         self._lives = 0
         self._crowded = False
         self._may_yield = linux.may_yield()
@@ -147,8 +151,10 @@ class Jobs:
             words = f"{job.name}: too late to run the lost slot again"
             log.log(logging.WARNING, words, {"job": job.name, "due": due}, due=due)
             one.redelivery = None
-        paused, gives_way = self._feed.statuses[name].paused, self._crowded and self._may_yield
-        beginning = Beginning(one.record.accounted, paused, one.why_missed, one.redelivery, gives_way, self._crowded)
+        gives_way = self._crowded and self._may_yield
+        beginning = Beginning(
+            *(one.record.accounted, one.record.pause, one.why_missed, one.redelivery, gives_way, self._crowded)
+        )
         one.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.accounted)  # cached before the fork, so that the child has it
         main = self._program(job)
@@ -183,7 +189,9 @@ class Jobs:
             return
         self._ledger.enroll(self.defined.values(), all_jobs=True)
         for name in self.defined:
-            self._ledger.put(Pause(name, self._feed.statuses[name].paused, self._clock.wall()))
+            status, now = self._feed.statuses[name], self._clock.wall()
+            at = status.paused_since or now
+            self._ledger.put(Pause(name, status.paused, at, status.paused_until, status.paused_why, status.paused_by))
 
     def past(self, past: JobHistory) -> None:
         """Take a job's record from the ledger, which sends it each time the job is enrolled. A record that the parent
@@ -193,10 +201,12 @@ class Jobs:
             early, one.paused_early = one.paused_early, None
             one.record = records.after(past.record, early) if early else past.record
             self._feed.tell(replace(past, record=one.record))
-            if was_forgotten(self.defined[past.job], past.record, self._clock.wall()):
+            self._pauses.watch(past.job)
+            if was_forgotten(self.defined[past.job], one.record, self._clock.wall()):
                 self._feed.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
             self._feed.tell(past)  # the feed keeps its pause, should the ledger lose it
+            self._pauses.watch(past.job)
         if one:
             self.begin(past.job)
 
@@ -227,18 +237,29 @@ class Jobs:
         """Whether the ledger has sent the job's record, which includes its pause."""
         return self.supervised[name].record is not None
 
-    def pause(self, name: str, paused: bool) -> bool:
-        """Pause or resume the job. Returns whether the ledger can store that, as far as is known."""
-        event = Pause(name, paused, self._clock.wall())
-        one = self.supervised[name]
-        if one.record is None:
+    def pause(self, event: Pause, acted: Acted) -> bool:
+        """Pause or resume a job. Returns whether the ledger can store that, as far as is known."""
+        one = self.supervised.get(event.job)
+        if one and one.record is None:
             one.paused_early = event
-        one.follow(event)
+        if one:
+            one.follow(event)
         self._ledger.put(event)
-        self.send(name, event)
+        if one:
+            self.send(event.job, event)
         self._feed.tell(event)
-        log.log(logging.INFO, f"{name}: {'paused' if paused else 'resumed'}", {"job": name, "paused": paused})
+        self._pauses.watch(event.job)
+        return self.acted(acted)
+
+    def acted(self, acted: Acted) -> bool:
+        """Log and record an action. Returns whether the ledger can store that, as far as is known."""
+        self._ledger.put(acted)
+        run_log.acted(acted)
         return self._ledger.writes
+
+    def _pause_ends(self, name: str, until: float) -> None:
+        acted = Acted(until, "resume", name, Actor("Tocsin", "daemon"), "the end of the pause has come")
+        self.pause(Pause(name, False, until), acted)
 
 
 def was_forgotten(job: Job, record: JobRecord, now: float) -> bool:

@@ -19,6 +19,12 @@ class Clock(Protocol):
     def wall(self) -> float: ...
 
 
+class Timer(Clock, Protocol):
+    """A clock that calls back."""
+
+    def at(self, moment: float, callback: Callback) -> None: ...
+
+
 class Loop:
     """Calls back when a descriptor is ready, a moment has come, or a signal has arrived. Moments are monotonic
     seconds."""

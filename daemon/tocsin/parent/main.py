@@ -11,6 +11,7 @@ import setproctitle
 
 from tocsin import __version__, linux, log
 from tocsin.config import Config
+from tocsin.ipc.actions import Actor
 from tocsin.ipc.control import Done, Refused
 from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.parent import changes, limits
@@ -91,7 +92,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     def on_signal(number: int) -> None:
         nonlocal told
         if number == signal.SIGHUP:
-            reload()
+            commands.reload(Actor("SIGHUP", "signal"))
         elif number == signal.SIGINT:  # from a person at a terminal: a second one always hurries
             daemon.stop("SIGINT")
         elif number == signal.SIGTERM and loop.now() >= told + REPEATED:

@@ -4,8 +4,9 @@ import uuid
 from collections.abc import Callable
 from typing import assert_never
 
+from tocsin.ipc.actions import Acted, Actor, plain
 from tocsin.ipc.control import Done, FireJob, ListJobs, Note, PauseJob, Refused, ReloadConfig, Request
-from tocsin.ipc.job import Deny, Finished, Fire, Skipped
+from tocsin.ipc.job import Deny, Finished, Fire, Pause, Skipped
 from tocsin.jobfile.faults import nearest
 from tocsin.parent.changes import named
 from tocsin.parent.control import Client
@@ -33,18 +34,25 @@ class Commands:
                 client.say_all([*self._daemon.feed.of_the_daemon(), *listed, Done()])
             case FireJob() | ReloadConfig() if self._daemon.stopping:
                 client.say(Refused("the daemon is stopping", FAILED))
-            case FireJob(job=job):
-                if refused := self._fire(client, job):
+            case FireJob():
+                if refused := self._fire(client, request):
                     client.say(refused)
-            case PauseJob(job=job, paused=paused):
-                client.say(self._pause(job, paused))
-            case ReloadConfig():
-                client.say(self._reload())
+            case PauseJob():
+                client.say(self._pause(request))
+            case ReloadConfig(by=by, why=why):
+                client.say(self.reload(by, why))
             case _:
                 assert_never(request)
 
-    def _fire(self, client: Client, job: str) -> Refused | None:
+    def reload(self, by: Actor, why: str = "") -> Done | Refused:
+        answer = self._reload()
+        if isinstance(answer, Done):
+            self._daemon.jobs.acted(Acted(self._daemon.clock.wall(), "reload", "", by, plain(why)))
+        return answer
+
+    def _fire(self, client: Client, request: FireJob) -> Refused | None:
         """Make the job run now. Returns None when the answer follows at the end of the run."""
+        job = request.job
         if job not in self._daemon.config.enabled_jobs:
             return self._unknown(job)
         jobs, slot = self._daemon.jobs, self._daemon.jobs.slot(job)
@@ -55,23 +63,34 @@ class Commands:
             return Refused(f"a manual run of {job} was already requested and is about to start", FAILED)
         now = round(self._daemon.clock.wall(), 3)
         due = now if now != int(now) else now + 0.001  # never a whole second: those belong to the schedule
-        if not jobs.send(job, Fire(due, str(uuid.uuid4()))):
+        fire = Fire(due, str(uuid.uuid4()))
+        if not jobs.send(job, fire):
             state = self._daemon.feed.statuses[job].state
             return Refused(f"{job} has no running process at the moment ({state}); see: tocsin jobs", FAILED)
+        jobs.acted(Acted(due, "fire", job, request.by, plain(request.why), run_id=fire.run_id))
         self._waiting[job, due] = client
         if slot:
             client.say(Note(f"the run due at {rfc3339(slot.ask.due)} comes first"))
         return None
 
-    def _pause(self, job: str, paused: bool) -> Done | Refused:
+    def _pause(self, request: PauseJob) -> Done | Refused:
+        """Of a paused job, a pause sets another end and reason."""
+        job, paused, until, why = request.job, request.paused, request.until, plain(request.why)
         if job not in self._daemon.config.enabled_jobs:
             return self._unknown(job)
-        jobs, word = self._daemon.jobs, "paused" if paused else "resumed"
-        if jobs.is_known(job) and self._daemon.feed.statuses[job].paused == paused:
-            return Done(f"{job} is already paused" if paused else f"{job} was not paused")
-        kept = jobs.pause(job, paused)
+        now = self._daemon.clock.wall()
+        if until is not None and until <= now:
+            return Refused(f"the pause would end at {rfc3339(until)}, which has passed", UNUSABLE)
+        jobs, status = self._daemon.jobs, self._daemon.feed.statuses[job]
+        if jobs.is_known(job) and not paused and not status.paused:
+            return Done(f"{job} was not paused")
+        end = f" until {rfc3339(until)}" if until is not None else ""
+        if status.paused and paused and (until, why) == (status.paused_until, status.paused_why):
+            return Done(f"{job} is already paused{end}")
+        event = Pause(job, paused, now, until, why, request.by.name) if paused else Pause(job, False, now)
+        kept = jobs.pause(event, Acted(now, "pause" if paused else "resume", job, request.by, why, event.until))
         but = "" if kept else "; the ledger cannot write now, so a restart would forget this"
-        return Done(f"{job} is {word}{but}")
+        return Done(f"{job} is {'paused' if paused else 'resumed'}{end}{but}")
 
     def _unknown(self, job: str) -> Refused:
         jobs = self._daemon.config.jobs

@@ -3,9 +3,11 @@
 import logging
 
 from tocsin import log
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.exporter import ProcessExited, ProcessUp
 from tocsin.ipc.fates import FATES, Fate
 from tocsin.ipc.job import Finished, Skipped
+from tocsin.ipc.types import Verb
 from tocsin.timestamps import rfc3339
 
 
@@ -64,6 +66,21 @@ def skipped(passed: Skipped) -> None:
         first=rfc3339(passed.first),
         last=rfc3339(passed.last) if passed.count > 1 else None,
     )
+
+
+_DONE: dict[Verb, str] = {"fire": "fired", "pause": "paused", "resume": "resumed", "reload": "reload"}
+
+
+def acted(one: Acted) -> None:
+    """One line for each thing that people did, with who, from where and why."""
+    fields: dict[str, object] = {
+        "until": rfc3339(one.until) if one.until is not None else None,
+        "why": one.why or None,
+        "run_id": one.run_id,
+    }
+    data: dict[str, object] = {"job": one.job or None, "action": one.what, "by": one.by.name, "way": one.by.way}
+    data |= {name: value for name, value in (("address", one.by.address), *fields.items()) if value}
+    log.log(logging.INFO, f"{one.job}: {_DONE[one.what]}".removeprefix(": "), data, by=str(one.by), **fields)
 
 
 def up(event: ProcessUp) -> None:
