@@ -28,6 +28,22 @@ CREATE TABLE IF NOT EXISTS {s}.replies (                  -- what is kept of run
     "CREATE INDEX IF NOT EXISTS replies_finished ON {s}.replies (finished)",
 )
 
+_ACTIONS = (
+    """
+CREATE TABLE IF NOT EXISTS {s}.actions (                  -- what people did: fire, pause, resume, reload
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at double precision NOT NULL, what text NOT NULL,
+    job text NOT NULL,                      -- '' for a reload
+    actor text NOT NULL,                    -- a user, or where a token comes from
+    way text NOT NULL, address text NOT NULL, why text NOT NULL,
+    until double precision,                 -- the end of a pause
+    run_id text,                            -- of a fire
+    node text NOT NULL                      -- whose daemon was asked
+)""",
+    "CREATE INDEX IF NOT EXISTS actions_at ON {s}.actions (at)",
+    "CREATE INDEX IF NOT EXISTS actions_of ON {s}.actions (job, at)",
+)
+
 _SCHEMA = (
     """
 CREATE TABLE {s}.meta (
@@ -88,19 +104,7 @@ CREATE TABLE {s}.slots (
     "CREATE INDEX slots_run ON {s}.slots (run_id) WHERE run_id IS NOT NULL",
     "CREATE INDEX slots_trouble ON {s}.slots (due, job, attempt) WHERE outcome IS DISTINCT FROM 'success'",
     *_REPLIES,
-    """
-CREATE TABLE {s}.actions (                  -- what people did: fire, pause, resume, reload
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at double precision NOT NULL, what text NOT NULL,
-    job text NOT NULL,                      -- '' of a reload
-    actor text NOT NULL,                    -- a user, or where a token comes from
-    way text NOT NULL, address text NOT NULL, why text NOT NULL,
-    until double precision,                 -- the end of a pause
-    run_id text,                            -- of a fire
-    node text NOT NULL                      -- whose daemon was asked
-)""",
-    "CREATE INDEX actions_at ON {s}.actions (at)",
-    "CREATE INDEX actions_of ON {s}.actions (job, at)",
+    *_ACTIONS,
     "CREATE TABLE {s}.rosters (hash text PRIMARY KEY, jobs jsonb NOT NULL)",
     """
 CREATE TABLE {s}.news (
@@ -116,6 +120,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {  # by the version that each starts fr
         " ADD COLUMN tls_us integer, ADD COLUMN first_byte_us integer,"
         " ADD COLUMN armed integer, ADD COLUMN tries integer",
         *_REPLIES,
+        *_ACTIONS,
         "ALTER TABLE {s}.replies ADD COLUMN IF NOT EXISTS attempts text NOT NULL DEFAULT ''",
     ),
 }
