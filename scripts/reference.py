@@ -107,6 +107,9 @@ def commands() -> str:
         command = tocsin.commands[name]
         context = click.Context(command, info_name=name, parent=group, terminal_width=WIDTH)
         found.append(f"## tocsin {name}\n\n{_help(command, context)}")
+        for inner, one in command.commands.items() if isinstance(command, click.Group) else ():
+            within = click.Context(one, info_name=inner, parent=context, terminal_width=WIDTH)
+            found.append(f"## tocsin {name} {inner}\n\n{_help(one, within)}")
     return "\n".join(found)
 
 

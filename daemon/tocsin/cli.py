@@ -15,6 +15,7 @@ from tocsin.commands.fire import fire
 from tocsin.commands.history import history
 from tocsin.commands.importing import import_
 from tocsin.commands.jobs import jobs
+from tocsin.commands.ledger import ledger
 from tocsin.commands.logs import logs
 from tocsin.commands.next import next_
 from tocsin.commands.pause import pause, resume
@@ -44,7 +45,8 @@ def main(ctx: click.Context) -> None:
 
 
 for command in (
-    import_, check, history, logs, next_, jobs, fire, pause, resume, reload, doctor, schema, completion, run, demo
+    import_, check, history, logs, next_, jobs, fire, pause, resume, reload, doctor, ledger, schema, completion, run,
+    demo
 ):  # fmt: skip
     main.add_command(command)
 

@@ -1,6 +1,7 @@
 """The table `jobs`: a record for each job. It is also kept in memory, because only this process writes it."""
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.json import Decoder, encode
@@ -47,6 +48,12 @@ class JobsTable:
                 self._schedules[job] = schedule
                 self._records[job] = _record(*row)
         self._as_stored = False
+
+    def all(self) -> Iterator[tuple[str, str, JobRecord]]:
+        """Job, schedule and record of each, as stored."""
+        self.begin()
+        for job, record in self._records.items():
+            yield job, self._schedules[job], record
 
     def write(self) -> None:
         """Write what changed, with one statement for each job."""

@@ -38,6 +38,10 @@ LOCAL = (
     "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '1s', true),"
     " set_config('idle_in_transaction_session_timeout', '3s', true)"
 )
+PATIENT = (
+    "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '5s', true),"
+    " set_config('idle_in_transaction_session_timeout', '60s', true)"
+)
 READ_ONLY = "25006"  # a standby, or a demoted primary: the next connection may lead to another server
 NOT_REPLICATED = "01000"  # the notice of a commit that stopped waiting for its standby, which looks like a success
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # lost connections are reported here
@@ -57,16 +61,17 @@ class Link:
         return self._db is not None and not self._db.closed
 
     @contextlib.contextmanager
-    def transaction(self, *, read_only: bool = False) -> Iterator[Connection[Any]]:
-        """Raises Passing and Unusable. After that it is not known whether the transaction was committed."""
+    def transaction(self, *, read_only: bool = False, patient: bool = False) -> Iterator[Connection[Any]]:
+        """A patient one is not limited in time. Raises Passing and Unusable. After that it is not known whether the
+        transaction was committed."""
         try:
             db = self._opened()
             self._notice = ""
-            with _bounded(db) as over:
+            with contextlib.nullcontext(threading.Event()) if patient else _bounded(db) as over:
                 try:
                     with db.pipeline():
                         db.execute("BEGIN READ ONLY" if read_only else "BEGIN")
-                        db.execute(LOCAL)
+                        db.execute(PATIENT if patient else LOCAL)
                         yield db
                         done = db.execute("COMMIT")
                 except psycopg.Error as error:

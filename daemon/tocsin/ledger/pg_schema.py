@@ -128,6 +128,9 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {  # by the version that each starts fr
 
 def set_up(db: Connection[Any], schema: str) -> None:
     """Create or upgrade the tables, in a transaction that holds LOCK. Raises Unusable."""
+    (encoding,) = _row(db, "SELECT current_setting('server_encoding')")
+    if encoding != "UTF8":
+        raise Unusable(f"the database has the encoding {encoding}: make one with ENCODING 'UTF8'")
     quoted = f'"{schema}"'
     (there,) = _row(db, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
     if not there:

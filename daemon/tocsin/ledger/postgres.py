@@ -21,7 +21,7 @@ from tocsin.ledger.books import Books, SlotRow, lost
 from tocsin.ledger.link import Link
 from tocsin.ledger.pg_replies import Replies
 from tocsin.ledger.statements import Statements, job_row
-from tocsin.ledger.store import Held, Passing, Unusable
+from tocsin.ledger.store import Held, Passing
 from tocsin.timestamps import began
 
 BEAT = 1.0  # seconds without a transaction before the lease is renewed; it lasts three
@@ -70,9 +70,6 @@ class Opener:
         epoch, seq = 1, 0
         before: str | None = None
         with link.transaction() as db:
-            (encoding,) = db.execute("SELECT current_setting('server_encoding')").fetchone() or ("",)
-            if encoding != "UTF8":
-                raise Unusable(f"{self._ledger}: its encoding is {encoding}: make the database with ENCODING 'UTF8'")
             db.execute("SELECT pg_advisory_xact_lock(%s)", (pg_schema.LOCK,))
             pg_schema.set_up(db, self._ledger.schema)
             found = False

@@ -46,7 +46,7 @@ class SqliteLedger:
             make_ready(self.file)
             self._db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=64)
             try:
-                self._set_up()
+                set_up(self._db, self.file)
                 self.seq = self._resume()
                 self._files = Files(self.file)
                 self._jobs = JobsTable(self._db)
@@ -67,19 +67,6 @@ class SqliteLedger:
     @property
     def name(self) -> str:
         return str(self.file)
-
-    def _set_up(self) -> None:
-        db = self._db
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA journal_size_limit = {room.WAL_KEPT}")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise Unusable(f"{self.file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
-        if version == 0:
-            db.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        for old in range(version or VERSION, VERSION):
-            db.executescript(f"BEGIN EXCLUSIVE; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;")
 
     def _resume(self) -> int:
         session, seq, stopped, before = self._db.execute("SELECT session, seq, stopped, began FROM progress").fetchone()
@@ -257,3 +244,17 @@ class SqliteLedger:
     def _release(self, body: Release) -> None:
         if slots.release(self._db, body):
             self._jobs.apply(body)
+
+
+def set_up(db: sqlite3.Connection, file: Path) -> None:
+    """Create or upgrade the tables. Raises Unusable when a newer Tocsin made them."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA journal_size_limit = {room.WAL_KEPT}")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise Unusable(f"{file} was written by a newer Tocsin (schema {version}, this one knows {VERSION})")
+    if version == 0:
+        db.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    for old in range(version or VERSION, VERSION):
+        db.executescript(f"BEGIN EXCLUSIVE; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;")

@@ -7,7 +7,7 @@ takes memory that the other processes do not need.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tocsin.config import Config
 from tocsin.config.ledger import Postgres
@@ -16,6 +16,9 @@ from tocsin.ledger.place import place_of
 from tocsin.ledger.sqlite import SqliteLedger
 from tocsin.ledger.sqlite_reader import SqliteReader
 from tocsin.ledger.store import Examined, Found, Reader, Store, Unreadable, Unusable
+
+if TYPE_CHECKING:  # psycopg is an extra
+    from tocsin.ledger.copying import Copied
 
 HOW = "a ledger on PostgreSQL needs psycopg: pip install 'tocsin[postgres]'"
 
@@ -34,6 +37,17 @@ def opener(config: Config, session: str) -> Callable[[], Store]:
     except OSError as error:
         return _unusable(f"cannot use {error.filename or config.state_dir}: {error.strerror}")
     return postgres.Opener(config.ledger, config.node, place, session, config.retention, config.replies_retention)
+
+
+def copy_to_postgres(config: Config) -> "Copied":
+    """Copy the ledger in the state folder to the server that the configuration names. Raises what `copying.copy`
+    does."""
+    try:
+        from tocsin.ledger import copying
+    except ImportError as error:
+        raise Unusable(_why(error)) from error
+    assert isinstance(config.ledger, Postgres)
+    return copying.copy(config.state_dir, config.ledger, config.node)
 
 
 def reader(ledger: Postgres | str, state_dir: Path, node: str = "") -> Reader:

@@ -1,0 +1,152 @@
+"""Copies a ledger in SQLite to PostgreSQL, in one transaction: afterwards all of it is there, or nothing.
+
+Whoever calls this holds the state folder, so no daemon writes the source. A daemon that opens the target meanwhile
+waits for the transaction, because both take the same advisory lock.
+"""
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from psycopg import Connection
+
+from tocsin.config.ledger import Postgres
+from tocsin.ipc.job import Ask, Finished
+from tocsin.ledger import pg_schema, sqlite
+from tocsin.ledger.books import NEVER_ENDED, JobRow, SlotRow, storable
+from tocsin.ledger.files import what_to_do
+from tocsin.ledger.jobs_table import JobsTable
+from tocsin.ledger.link import Link
+from tocsin.ledger.pg_replies import Replies
+from tocsin.ledger.place import place_of
+from tocsin.ledger.statements import Statements
+from tocsin.ledger.store import Absent, Held, Unusable
+
+T = TypeVar("T")
+
+AT_ONCE = 2000  # rows in one statement: a few megabytes
+_SLOT = (
+    "job, due, attempt, last, count, state, reason, trigger, run_id, started, finished, lateness, duration, outcome,"
+    " status, detail, reported"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    jobs: int
+    slots: int  # rows of them
+    replies: int
+    already: bool = False  # by an earlier call
+
+
+def copy(folder: Path, ledger: Postgres, node: str) -> Copied:
+    """Copy the ledger in this state folder. `node` is the name of the machine where its slots ran.
+
+    Raises Absent, Held, Passing, Unusable and OSError; then nothing was copied.
+    """
+    file = folder / sqlite.FILE
+    if not file.exists():
+        raise Absent(str(file))
+    link = Link(ledger)
+    try:
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as source:
+            sqlite.set_up(source, file)
+            with link.transaction(patient=True) as target:
+                return _copied(source, target, ledger, node, place_of(folder))
+    except sqlite3.Error as error:
+        raise Unusable(what_to_do(file, error)) from error
+    finally:
+        link.close()
+
+
+def _copied(source: sqlite3.Connection, target: Connection[Any], ledger: Postgres, node: str, place: str) -> Copied:
+    s = f'"{ledger.schema}"'
+    target.execute("SELECT pg_advisory_xact_lock(%s)", (pg_schema.LOCK,))
+    pg_schema.set_up(target, ledger.schema)
+    session, stopped, began = source.execute("SELECT session, stopped, began FROM progress").fetchone()
+    live = f"SELECT node FROM {s}.nodes WHERE state IN ('live', 'leaving') AND lease_until > clock_timestamp()"
+    if row := target.execute(live).fetchone():
+        raise Held(f"the daemon on node {row[0]} uses schema {ledger.schema} of {ledger}: stop it first")
+    counts = (
+        f"SELECT (SELECT count(*) FROM {s}.jobs), (SELECT count(*) FROM {s}.slots), (SELECT count(*) FROM {s}.replies)"
+    )
+    before = target.execute(counts).fetchone() or (0, 0, 0)
+    if any(before):
+        if target.execute(f"SELECT 1 FROM {s}.nodes WHERE session = %s", (session,)).fetchone():
+            return Copied(before[0], before[1], before[2], already=True)
+        raise Unusable(
+            f"schema {ledger.schema} of {ledger} already has a ledger ({before[0]} jobs, {before[1]} rows of slots):"
+            " only an empty one can be filled; set ledger_schema to the name of another"
+        )
+    sql = Statements(ledger.schema)
+    under_way = _under_way(source)
+    jobs = _jobs(source, {run.job: run for run in under_way})
+    sql.write_jobs(target, jobs)
+    for rows in _batches(_slots(source, under_way)):
+        sql.write_slots(target, node, rows, [])
+    replies = Replies(ledger.schema)
+    for kept in _batches(_replies(source)):
+        replies.keep(target, kept)
+    if session:
+        target.execute(
+            f"INSERT INTO {s}.nodes (session, node, state, lease_until, place, began)"
+            " VALUES (%s, %s, %s, clock_timestamp(), %s, %s)",
+            (session, node, "dead" if stopped is None else "left", place, began),
+        )
+    made = _counts(target, s)
+    (expected,) = source.execute("SELECT count(*) FROM slots").fetchone()
+    running = sum(job.open is not None for _, job in jobs)
+    if made[1] + running != expected:
+        raise Unusable(f"{made[1] + running} of {expected} rows of slots arrived; nothing was copied")
+    return Copied(*made)
+
+
+def _counts(target: Connection[Any], s: str) -> tuple[int, int, int]:
+    """Of jobs, rows of slots, and replies."""
+    jobs, slots, replies = (
+        target.execute(f"SELECT count(*) FROM {s}.{table}").fetchone() or (0,) for table in ("jobs", "slots", "replies")
+    )
+    return jobs[0], slots[0], replies[0]
+
+
+def _under_way(source: sqlite3.Connection) -> list[Ask]:
+    """Runs that a daemon which was killed left open, the latest of a job last. The next daemon reports them as lost."""
+    rows = source.execute(
+        "SELECT job, due, run_id, trigger, attempt, owner FROM slots WHERE state = 'started' ORDER BY due, attempt"
+    )
+    return [Ask(job, due, run_id, trigger, attempt, owner) for job, due, run_id, trigger, attempt, owner in rows]
+
+
+def _jobs(source: sqlite3.Connection, runs: dict[str, Ask]) -> list[tuple[str, JobRow]]:
+    """With what is remembered of each, and with its run that is under way. `runs` may be of a job that was removed."""
+    known = JobsTable(source).all()
+    jobs = {name: JobRow(schedule=schedule, record=record, open=runs.get(name)) for name, schedule, record in known}
+    return sorted(({name: JobRow(open=run) for name, run in runs.items()} | jobs).items())
+
+
+def _slots(source: sqlite3.Connection, under_way: list[Ask]) -> Iterator[SlotRow]:
+    """All rows but the run of each job that is under way, which stands in the job's row on PostgreSQL."""
+    latest = {run.job: (run.due, run.attempt) for run in under_way}
+    for row in source.execute(f"SELECT {_SLOT} FROM slots ORDER BY due, job, attempt"):
+        slot = SlotRow(*row)
+        if slot.state == "started":
+            if latest[slot.job] == (slot.due, slot.attempt):
+                continue
+            slot.state, slot.outcome, slot.detail = "finished", "lost", NEVER_ENDED
+        slot.detail = storable(slot.detail)
+        yield slot
+
+
+def _replies(source: sqlite3.Connection) -> Iterator[Finished]:
+    rows = source.execute("SELECT job, due, attempt, finished, reply FROM replies ORDER BY finished")
+    for job, due, attempt, finished, reply in rows:
+        yield Finished(job, due, "", "schedule", attempt, "success", finished=finished, reply=reply)
+
+
+def _batches(rows: Iterator[T]) -> Iterator[list[T]]:
+    while batch := list(itertools.islice(rows, AT_ONCE)):
+        yield batch
