@@ -17,7 +17,7 @@ run: $(VENV)/run ## Tocsin in this terminal: with your app (API_BASE_URL in .env
 test: lint ## every check and test, with coverage
 	@scripts/need prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
 	  systemd-analyze=systemd /usr/bin/supervisord=supervisor /usr/sbin/nginx=nginx-light pg_ctlcluster=postgresql /usr/sbin/pgbouncer=pgbouncer
-	-@scripts/need node=nodejs npm=npm # without them examples/nextjs-ticketing is not tried
+	-@scripts/need node=nodejs npm=npm # without them neither examples/nextjs-ticketing nor Grafana's libraries are tried
 	@exec $(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 pythons: ## the unit tests and the call's suite on every Python from 3.11 to 3.15 that is here

@@ -37,8 +37,11 @@ class CannotTranslate(Exception):
 
 
 def provisioned(rules: dict[str, Any]) -> dict[str, Any]:
-    """Grafana's provisioning file for the content of a Prometheus rules file. Raises CannotTranslate."""
-    return {"apiVersion": 1, "groups": [_group(group) for group in rules["groups"]]}
+    """Grafana's provisioning file for the content of a Prometheus rules file. Raises CannotTranslate.
+
+    Recording rules are left out: they stay with Prometheus, and no alert here needs one."""
+    groups = [_group(group) for group in rules["groups"]]
+    return {"apiVersion": 1, "groups": [group for group in groups if group["rules"]]}
 
 
 def _group(group: dict[str, Any]) -> dict[str, Any]:
@@ -47,13 +50,11 @@ def _group(group: dict[str, Any]) -> dict[str, Any]:
         "name": group["name"],
         "folder": FOLDER,
         "interval": group["interval"],
-        "rules": [_rule(rule) for rule in group["rules"]],
+        "rules": [_rule(rule) for rule in group["rules"] if "record" not in rule],
     }
 
 
 def _rule(rule: dict[str, Any]) -> dict[str, Any]:
-    if "alert" not in rule:
-        raise CannotTranslate(f"cannot translate {rule.get('record')}: recording rules stay with Prometheus")
     name = rule["alert"]
     for label, value in rule.get("labels", {}).items():
         if "$" in value:  # Grafana replaces $x in labels by an environment variable, in silence

@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 DASHBOARDS = sorted((ROOT / "grafana/dashboards").glob("*.json"))
 RULES = ROOT / "grafana/prometheus/rules.yml"
+RECORDING = ROOT / "grafana/prometheus/recording.rules.yml"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,12 @@ class Expression:
         """The expression as Grafana would send it, given the values of its variables."""
         return re.sub(r"\$\{?(\w+)\}?", lambda match: variables[match[1]], self.text)
 
-    def parsed(self, instance: str = "a:9911", job: str = "sla-check") -> promql_parser.Expr:
+    def filled(self, instance: str = "a:9911", job: str = "sla-check") -> str:
         times = {"__rate_interval": "1m", "__range": "5m", "__interval": "15s"}
-        tree: promql_parser.Expr = promql_parser.parse(self.filled_in(instance=instance, job=job, **times))
+        return self.filled_in(instance=instance, job=job, **times)
+
+    def parsed(self, instance: str = "a:9911", job: str = "sla-check") -> promql_parser.Expr:
+        tree: promql_parser.Expr = promql_parser.parse(self.filled(instance, job))
         return tree
 
 
@@ -69,12 +73,24 @@ def of_dashboard(file: Path) -> Iterator[Expression]:
 
 
 def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    """The alerts."""
+    return [rule for rule in _rules(RULES) if "alert" in rule]
+
+
+def recording_rules(file: Path) -> list[dict[str, Any]]:
+    return [rule for rule in _rules(file) if "record" in rule]
+
+
+def _rules(file: Path) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 
 
 def of_rules() -> Iterator[Expression]:
     for rule in rules():
         yield Expression(f"{RULES.name}: {rule['alert']}", rule["expr"], " ".join(rule["annotations"].values()))
+    for file in (RULES, RECORDING):
+        for rule in recording_rules(file):
+            yield Expression(f"{file.name}: {rule['record']}", rule["expr"])
 
 
 def all_expressions() -> list[Expression]:

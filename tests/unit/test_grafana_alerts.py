@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana_files import ROOT, RULES, rules
+from grafana_files import RECORDING, ROOT, RULES, recording_rules, rules
 
 _spec = spec_from_file_location("grafana_alerts", ROOT / "scripts/grafana_alerts.py")
 assert _spec
@@ -96,8 +96,16 @@ def test_what_provisioning_would_alter_is_refused() -> None:
         grafana_alerts.provisioned(one_rule(labels={"team": "{{ $labels.team }}"}))
     with pytest.raises(grafana_alerts.CannotTranslate, match="TocsinX: an annotation holds"):
         grafana_alerts.provisioned(one_rule(annotations={"summary": "${HOME}"}))
-    with pytest.raises(grafana_alerts.CannotTranslate, match="recording rules stay"):
-        grafana_alerts.provisioned({"groups": [{"name": "g", "interval": "30s", "rules": [{"record": "a:b"}]}]})
+
+
+def test_recording_rules_stay_with_prometheus() -> None:
+    given = one_rule()
+    given["groups"][0]["rules"].append({"record": "a:b", "expr": "up"})
+    given["groups"].append({"name": "h", "interval": "30s", "rules": [{"record": "a:c", "expr": "up"}]})
+    assert grafana_alerts.provisioned(given) == grafana_alerts.provisioned(one_rule())
+    recorded = {rule["record"] for file in (RULES, RECORDING) for rule in recording_rules(file)}
+    assert len(recorded) > 5
+    assert not any(name in rule["expr"] for name in recorded for rule in rules()), "Grafana has no recorded series"
 
 
 def test_the_value_of_an_alert_is_that_of_its_query() -> None:

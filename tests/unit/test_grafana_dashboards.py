@@ -25,8 +25,12 @@ BESIDE_THE_SCHEMA = {  # what Grafana's own editor writes for Prometheus, and it
     *("definition", "step", "tagKeys", "textFormat", "titleFormat", "useValueForTime"),
 }
 UNITS = {"none", "short", "s", "bytes", "percentunit", "cpm", "cps", "dateTimeFromNow"}  # ids that Grafana knows
-BUILT_IN = {"__rate_interval", "__range", "__interval", "__url_time_range", "__value", "__field"}
+SUFFIXES = {"suffix:down", "suffix:refused"}  # units of one's own
+NEUTRAL = {"text", "transparent"}
+BUILT_IN = {"__rate_interval", "__range", "__interval", "__url_time_range", "__value", "__field", "__data"}
 COLUMNS = 24
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+COMPOSE_GRAFANA = COMPOSE["grafana"]["image"].rpartition(":")[2]
 
 each = pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 
@@ -187,9 +191,10 @@ def test_every_panel_says_what_it_shows_in_which_unit(file: Path) -> None:
             for prop in override["properties"]
             if prop["id"] == "unit"
         ]
-        assert {defaults["unit"], *set_elsewhere} <= UNITS, panel["title"]
+        assert {defaults["unit"], *set_elsewhere} <= UNITS | SUFFIXES, panel["title"]
         if panel["type"] == "heatmap":
-            assert panel["options"]["yAxis"]["unit"] == defaults["unit"] != "none", panel["title"]
+            assert panel["options"]["yAxis"]["unit"] == "s", panel["title"]
+            assert panel["options"]["cellValues"]["unit"] == defaults["unit"] == "cpm", panel["title"]
 
 
 @each
@@ -210,11 +215,15 @@ def test_variables_are_defined_in_order_and_used_ones_exist(file: Path) -> None:
         ("datasource", "datasource"),
         ("instance", "query"),
         ("job", "query"),
+        ("pages", "textbox"),
     ]
     used = set(re.findall(r"\$\{?(\w+)", json.dumps([content["panels"], content["links"], content["annotations"]])))
     assert used <= {one["name"] for one in variables} | BUILT_IN
-    # One instance at a time: the link to its status page holds it.
-    assert not any(one["multi"] or one["includeAll"] for one in variables[:2])
+    (instance,) = [one for one in variables if one["name"] == "instance"]
+    assert instance["multi"]
+    assert instance["includeAll"]
+    for one in of_dashboard(file):  # a chosen set comes as a regular expression
+        assert not re.search(r'="\$instance"', one.text.replace("=~", "~")), one.where
 
 
 def test_the_dashboard_of_a_job_asks_for_its_instance_only() -> None:
@@ -239,10 +248,10 @@ def test_links_lead_to_the_other_dashboard_and_to_the_status_page(file: Path) ->
     content = dashboard(file)
     urls = [link["url"] for link in content["links"]]
     other = next(one.stem for one in DASHBOARDS if one != file)
-    assert urls[0] == f"/d/{other}?var-datasource=${{datasource}}&var-instance=${{instance}}"
-    assert urls[1].startswith("http://${instance}/")
+    assert urls[0] == f"/d/{other}?${{datasource:queryparam}}&${{instance:queryparam}}"
+    assert urls[1].startswith("${pages}/")
     for url in re.findall(r'"url": "([^"]+)"', json.dumps(content)):
-        found = re.fullmatch(r"/d/([\w-]+)\?(.+)|http://\$\{instance\}/(jobs/\$\{[\w.]+\})?", url)
+        found = re.fullmatch(r"/d/([\w-]+)\?(.+)|\$\{pages\}/(jobs/\$\{[\w.]+\})?", url)
         assert found, url
         if found[1]:
             assert found[1] in {one.stem for one in DASHBOARDS}, url
@@ -289,7 +298,71 @@ def test_tables_name_columns_that_their_queries_have(file: Path) -> None:
         assert overridden <= shown, panel["title"]
 
 
+# ---- what is shown of nothing -------------------------------------------------------------------------------
+
+
+@each
+def test_no_value_has_no_colour_and_no_cause(file: Path) -> None:
+    """Grafana gives the colour of the first step to whatever has no value."""
+    for panel in charts(file):
+        defaults = panel["fieldConfig"]["defaults"]
+        colored = panel["type"] in ("stat", "table", "state-timeline")
+        everywhere = [defaults["thresholds"]] if colored else []
+        everywhere += [
+            prop["value"]
+            for override in panel["fieldConfig"]["overrides"]
+            for prop in override["properties"]
+            if prop["id"] == "thresholds"
+        ]
+        for thresholds in everywhere:
+            assert thresholds["steps"][0]["value"] is None
+            assert thresholds["steps"][0]["color"] in NEUTRAL, panel["title"]
+        if colored or panel["type"] == "bargauge":
+            assert defaults["noValue"] == "–", f"{panel['title']}: its query cannot know why it has no value"
+        if panel["type"] == "stat" and panel["options"]["colorMode"] == "background":
+            grounds = [*everywhere[0]["steps"], *(one for m in defaults["mappings"] for one in m["options"].values())]
+            assert "text" not in {one["color"] for one in grounds}, f"{panel['title']}: as a background it is bright"
+
+
+@each
+def test_counts_of_overlapping_windows_are_not_called_counts(file: Path) -> None:
+    """increase() over $__rate_interval, at steps that are shorter than it, shows each event several times."""
+    for panel in charts(file):
+        assert "interval" not in panel["description"].replace("interval of its schedule", ""), panel["title"]
+        for target in panel["targets"]:
+            if "timestamp(increase(" not in target["expr"]:
+                assert not re.search(r"increase\([^()]*\[\$__rate_interval", target["expr"]), panel["title"]
+            if panel["type"] == "timeseries" and "rate(" in target["expr"] and "quantile" not in target["expr"]:
+                assert panel["fieldConfig"]["defaults"]["unit"] in ("cpm", "cps"), panel["title"]
+            if "histogram_quantile" in target["expr"]:  # of no event at all it is not a number
+                assert target["expr"].rstrip(")").endswith(">= 0"), panel["title"]
+        if panel["type"] == "timeseries":
+            assert "sum" not in panel["options"]["legend"]["calcs"], panel["title"]
+
+
+@each
+def test_a_screen_of_1350_pixels_cuts_nothing_off(file: Path) -> None:
+    column = (1350 - 100) / COLUMNS  # pixels, beside the menu
+    for panel in charts(file):
+        if panel["type"] == "stat":
+            # A letter of the title takes 7.3 pixels, and the padding of a panel 24.
+            assert len(panel["title"]) * 7.3 + 24 <= panel["gridPos"]["w"] * column, panel["title"]
+        if panel["type"] == "timeseries":  # a table below the chart shows two rows of a dozen
+            assert panel["options"]["legend"]["displayMode"] == "list", panel["title"]
+        if panel["type"] == "table" and panel["options"]["sortBy"]:
+            (organize,) = [one["options"] for one in panel["transformations"] if one["id"] == "organize"]
+            order = sorted(organize["indexByName"], key=organize["indexByName"].__getitem__)
+            shown = [organize["renameByName"].get(name, name) for name in order]
+            assert shown.index(panel["options"]["sortBy"][0]["displayName"]) < 4, panel["title"]
+
+
 def test_provisioning_looks_where_compose_mounts() -> None:
     (provider,) = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/tocsin.yaml").read_text())["providers"]
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
     assert provider["allowUiUpdates"] is False
+    mounts = dict(one.split(":")[:2] for one in COMPOSE["grafana"]["volumes"])
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    # One by one: a mount over the whole folder would hide `plugins`, which Grafana then misses at each start.
+    folders = {f"./grafana/provisioning/{folder.name}" for folder in (ROOT / "grafana/provisioning").iterdir()}
+    assert folders == {place for place in mounts if place.startswith("./grafana/provisioning")}
+    assert all(mounts[place] == f"/etc/grafana{place.removeprefix('./grafana')}" for place in folders)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana_files import ROOT, RULES, rules
+from grafana_files import RECORDING, ROOT, RULES, recording_rules, rules
 
 pytestmark = pytest.mark.system
 
 RUNBOOK = ROOT / "docs/alerts.md"
 PROMETHEUS = ROOT / "grafana/prometheus"
 RULES_TESTS = sorted(PROMETHEUS.glob("rules*_test.yml"))
+RECORDING_TEST = PROMETHEUS / "recording.rules_test.yml"
 EXAMPLES = ROOT / "grafana/examples"
 
 
@@ -26,8 +27,9 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_promtool_takes_the_rules_and_the_config() -> None:
-    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", str(RULES))
-    assert checked.returncode == 0, checked.stderr
+    for file in (RULES, RECORDING):
+        checked = promtool("check", "rules", "--lint=all", "--lint-fatal", str(file))
+        assert checked.returncode == 0, checked.stderr
     checked = promtool("check", "config", str(PROMETHEUS / "prometheus.yml"))
     assert checked.returncode == 0, checked.stderr
 
@@ -35,6 +37,32 @@ def test_promtool_takes_the_rules_and_the_config() -> None:
 def test_each_alert_fires_when_it_should_and_only_then() -> None:
     tested = promtool("test", "rules", *map(str, RULES_TESTS))
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_each_recorded_series_is_tested() -> None:
+    tested = promtool("test", "rules", str(RECORDING_TEST))
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    asked = RECORDING_TEST.read_text()
+    assert [rule["record"] for rule in recording_rules(RECORDING) if rule["record"] not in asked] == []
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken"),
+    [
+        ("unless on (instance, job_name) tocsin_job_paused == 1", ""),
+        ("or 0 * count by (instance) (tocsin_build_info)", "or vector(0)"),
+        ('outcome!="cancelled"}[1d])) > 0', 'outcome!="cancelled"}[1d]))'),
+        ("sum by (instance, outcome)", "max by (instance, outcome)"),
+        ("sum by (instance, reason)", "max by (instance, reason)"),
+        ("[5m]))) >= 0", "[5m])))"),
+    ],
+)
+def test_the_tests_of_recorded_series_notice_a_broken_rule(sound: str, broken: str, tmp_path: Path) -> None:
+    text = RECORDING.read_text()
+    assert sound in text
+    (tmp_path / RECORDING.name).write_text(text.replace(sound, broken))
+    (tmp_path / "test.yml").write_text(RECORDING_TEST.read_text())
+    assert promtool("test", "rules", str(tmp_path / "test.yml")).returncode != 0
 
 
 def test_the_example_of_an_alert_on_what_a_job_reports() -> None:
@@ -100,7 +128,7 @@ def test_the_tests_of_the_rules_notice_a_broken_rule(sound: str, broken: str, tm
 
 
 def _rules(text: str) -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 def test_each_alert_is_seen_to_fire_in_the_tests() -> None:
