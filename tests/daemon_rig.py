@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tocsin.config import Config
+from tocsin.config import Config, Job
 from tocsin.ipc import record as records
 from tocsin.ipc.channel import AnyChannel, ChannelClosed
 from tocsin.ipc.control import Answer
@@ -129,11 +129,17 @@ class Parent:
         self.forked: dict[str, list[FakeProcess]] = {}
         self.known: dict[str, JobRecord] = {}  # what the ledger remembers
         self.read = 0  # messages that the ledger has read
+        self.programs: list[str] = []  # the jobs for which one was made, in order
         nothing = cast(Any, lambda *_: None)
+
+        def program(job: Job) -> Any:
+            self.programs.append(job.name)
+            return nothing
+
         self.daemon = Daemon(
             config,
             self.loop,
-            Programs(lambda _: nothing, nothing, nothing, nothing),
+            Programs(program, nothing, nothing, nothing),
             lambda delegate: Children(self.loop, delegate, self._start),
             cast(Any, SimpleNamespace(socket=socket.socket(), move=lambda _: None)),
             cast(Any, SimpleNamespace(answer=lambda _: None, descriptors=set(), is_held=lambda: True)),

@@ -146,6 +146,19 @@ def test_a_process_that_speaks_for_another_job_is_killed(parent: Parent, said: S
 # ---- deaths
 
 
+def test_what_a_process_runs_is_made_once_for_each_definition(parent: Parent, load: Load) -> None:
+    """It is never freed (tocsin.immortal), and a job that crashes again and again must not fill the memory."""
+    assert parent.programs == ["tick"]
+    for _ in range(3):
+        parent.dies("job tick", CRASH)
+        parent.later(70.0)
+    assert (len(parent.forked["job tick"]), parent.programs) == (4, ["tick"])
+    changed = load(TEXT.replace('path = "/tick"', 'path = "/tock"'))
+    assert parent.daemon.reload(lambda: changed) is None
+    parent.dies("job tick", CLEAN)
+    assert (len(parent.forked["job tick"]), parent.programs) == (5, ["tick", "tick"])
+
+
 def test_a_process_that_dies_before_the_instant_frees_its_slot(parent: Parent) -> None:
     granted(parent)
     parent.dies("job tick")

@@ -9,7 +9,7 @@ from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
-from tocsin import linux, log
+from tocsin import immortal, linux, log
 from tocsin.call import deadline
 from tocsin.call.attempts import Endpoint
 from tocsin.config import Job
@@ -311,4 +311,5 @@ def program(job: Job) -> Callable[[Channel[FromJob, ToJob], Beginning], None]:
             resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
         JobProcess(job, channel, beginning, Clock(), endpoint).run()
 
+    immortal.more(main)
     return main

@@ -30,7 +30,8 @@ from tocsin.timestamps import rfc3339
 # Fewer jobs are done within milliseconds.
 CROWD = 50
 
-Program = Callable[[Job], Callable[[Channel[FromJob, ToJob], Beginning], None]]
+Main = Callable[[Channel[FromJob, ToJob], Beginning], None]
+Program = Callable[[Job], Main]
 
 
 @dataclass
@@ -41,6 +42,7 @@ class SupervisedJob:
     why_missed: str = "the daemon was not running"
     process: Process | None = None
     forked_as: Job | None = None  # the definition that its process runs
+    program: Main | None = None  # of that definition
     owner: str = ""  # names the process that may hold a slot
     redelivery: Ask | None = None  # a lost run that must be delivered again, until that has an outcome
     paused_early: Pause | None = None  # requested before the ledger sent the job's record
@@ -145,6 +147,8 @@ class Jobs:
         one, job = self.supervised[name], self.defined[name]
         assert one.record is not None
         self._lives += 1
+        if one.program is None or one.forked_as is not job:  # made once: it is not freed (tocsin.immortal)
+            one.program = self._program(job)
         one.forked_as, one.owner = job, f"{self._session}/{self._lives}"
         if one.redelivery and self._clock.wall() > one.redelivery.due + job.grace:
             due = rfc3339(one.redelivery.due)
@@ -157,7 +161,7 @@ class Jobs:
         )
         one.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.accounted)  # cached before the fork, so that the child has it
-        main = self._program(job)
+        main = one.program
         return lambda channel: main(channel, beginning)
 
     def gone(self, name: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import setproctitle
 
-from tocsin import __version__, linux, log
+from tocsin import __version__, immortal, linux, log
 from tocsin.config import Config
 from tocsin.ipc.actions import Actor
 from tocsin.ipc.control import Done, Refused
@@ -60,7 +60,6 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secret
     setproctitle.getproctitle()  # finds where the title is stored; the children share that
     programs.rehearse(config)
-    linux.fill_heap()
     loop = Loop()
     daemon = Daemon(
         config, loop, programs, lambda delegate: Children(loop, delegate), listener, state, {writer.descriptor}
@@ -114,11 +113,21 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     loop.on_signals(signals, on_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # signals that came since the start count
     _stop_with_supervisord(loop, daemon)
+    _share()  # before the jobs are enrolled: it takes a while, and a slot that comes due meanwhile is missed after that
     daemon.start()
     loop.run(daemon.work)
     control.close()
     log.info("tocsin has stopped", exit_code=daemon.exit_code)
     return daemon.exit_code
+
+
+def _share() -> None:
+    """Prepare what stands now for the forks: no child is to copy it for looking at it, or for a hole in between."""
+    if why := immortal.unusable():
+        log.debug("each process copies what it uses of Python's objects", why=why)
+    else:
+        log.debug("made immortal what the processes share", objects=immortal.everything())
+    linux.fill_heap()
 
 
 def base_url(config: Config) -> str:
