@@ -2,7 +2,7 @@
 
     python bench/history.py [--rows 10000000] [--jobs 200]
 
-Builds the rows with SQL in a temporary folder (0.35 GB for each million), asks what the pages ask, and prints the
+Builds the rows with SQL in a temporary folder (0.3 GB for each million), asks what the pages ask, and prints the
 slowest of several times. Bounded: it ends by itself.
 """
 
@@ -31,7 +31,7 @@ INDEXES = ("slots_run", "slots_trouble", "slots_trouble_of")
 ROWS = """
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :rows)
 INSERT INTO slots (job, due, last, state, trigger, run_id, owner, started, finished, lateness, duration, outcome,
-    status, detail, reported)
+    status, detail, reported, connect_us, first_byte_us, armed, tries)
 SELECT printf('job-%04d', i % :jobs), :start + 60.0 * (i / :jobs), :start + 60.0 * (i / :jobs), 'finished',
     CASE WHEN i % 10000 = 77 THEN 'manual' ELSE 'schedule' END,
     lower(printf('%s-%s-5%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)), substr(hex(randomblob(2)), 2),
@@ -39,7 +39,7 @@ SELECT printf('job-%04d', i % :jobs), :start + 60.0 * (i / :jobs), :start + 60.0
     '0123456789abcdef0123456789abcdef/12', :start + 60.0 * (i / :jobs) + 0.0002, :start + 60.0 * (i / :jobs) + 0.13,
     0.0002, 0.1298, CASE WHEN i % 1000 = 7 THEN 'http_error' ELSE 'success' END,
     CASE WHEN i % 1000 = 7 THEN 500 ELSE 200 END, CASE WHEN i % 1000 = 7 THEN '500: out of order' ELSE '' END,
-    '{"unassigned":3.0}'
+    '{"unassigned":3.0}', 300 + i % 200, 8000 + i % 1000, 1, 1
 FROM n
 """
 

@@ -171,9 +171,12 @@ class Asked:
         host: str = "127.0.0.1:9911",
         accept: str = "",
         authorization: str = "",
+        has: str = "",
+        takes_parts: bool = False,
     ) -> Reply:
+        """`has` is the tag of the page that the browser has."""
         path, _, query = path.partition("?")
-        reply = self.routes.answer(Request(method, path, query, host, accept, authorization))
+        reply = self.routes.answer(Request(method, path, query, host, accept, authorization, has, takes_parts))
         if isinstance(reply, Wanted):
             self.asked.append(reply.question)
             return reply.then(self.past)

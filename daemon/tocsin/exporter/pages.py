@@ -2,27 +2,30 @@
 
 import difflib
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tocsin import __version__
 from tocsin.exporter import charts, runs
-from tocsin.exporter.state import SLOTS_KEPT, KnownJob, Slot, State
+from tocsin.exporter.state import SLOTS_KEPT, KnownJob, State
+from tocsin.exporter.tags import NOTHING, Had, Tag, digest
 from tocsin.exporter.views import SORTS, View
-from tocsin.health import LOOKS, Judged, headline, held, pause_in_words
-from tocsin.ipc.fates import FATES, Fate
-from tocsin.ipc.history import TRIGGERS, WANTED, Row, Rows, Slots
-from tocsin.schedule.zones import load_zone
+from tocsin.exporter.words import FILTERS
+from tocsin.health import LOOKS, Judged, headline, held
+from tocsin.ipc.fates import FATES
+from tocsin.ipc.history import TRIGGERS, WANTED, OneRun, Question, Row, Rows, Slots
 from tocsin.timestamps import rfc3339
-from tocsin.units import duration, size
+from tocsin.units import size
 
 NEAREST, NEAR = 5, 0.5  # similar names offered for an unknown one, and how similar they must be
+HISTORY_KEPT = 15.0  # seconds for which a page of the history counts as new though nothing was committed here
 LONGEST_NAME = 63  # characters: no job's name is longer
 
 
@@ -45,11 +48,21 @@ def _static() -> dict[str, StaticFile]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`body` is None if the browser has this state of the page."""
+
+    tag: Tag
+    body: bytes | None
+
+
 class Pages:
     def __init__(self, state: State) -> None:
         self._state = state
         self.static = _static()
-        self._rows: dict[str, tuple[KnownJob, tuple[int, Judged], Markup]] = {}
+        self._rows: dict[str, _Row] = {}
+        self._boot = os.urandom(6).hex()
+        self._serial = 0  # of the row that was rendered last
         self._templates = Environment(
             loader=PackageLoader(__package__),
             autoescape=True,
@@ -57,21 +70,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters.update(
-            at=_at,
-            at_ms=_at_ms,
-            us=_us,
-            in_zone=_in_zone,
-            sentence=_sentence,
-            size=size,
-            seconds=_seconds,
-            number=_number,
-            fate=_fate,
-            instant=_instant,
-            told=_told,
-            pause=pause_in_words,
-            among=_among,
-        )
+        self._templates.filters.update(FILTERS)
         self._templates.globals.update(
             version=__version__,
             static={name: file.url for name, file in self.static.items()},
@@ -82,8 +81,12 @@ class Pages:
         )
         self._row = self._templates.get_template("row.html")
 
-    def overview(self, view: View, now: float, clock: float) -> bytes:
-        """Render the page `/`. `now` is Unix time, `clock` is monotonic seconds."""
+    def overview(self, view: View, now: float, clock: float, had: Had = NOTHING) -> Page:
+        """Render the page `/`. `now` is Unix time, `clock` is monotonic seconds.
+
+        A browser that `had` an earlier state of it gets only the rows that changed since. Where also other rows come
+        or the order is another, it gets a row without content for each row that it has.
+        """
         jobs, judged = self._state.jobs, self._state.judged(now, clock)
         self._rows = {name: row for name, row in self._rows.items() if name in jobs}
         fires = [job.status.next_fire for job in jobs.values() if job.status.enabled and job.status.next_fire]
@@ -93,47 +96,53 @@ class Pages:
         if why_none := held(troubles):  # the page says it once, above the table
             judged = {name: Judged(one.health) if one.why == why_none else one for name, one in judged.items()}
         words, number = headline(troubles, Counter(one.health for one in judged.values()))
-        return self._page(
-            "overview.html",
-            now,
-            clock,
-            headline=words,
-            number=number,
-            view=view,
-            sorts=SORTS,
-            labels=sorted({f"{name}:{value}" for job in jobs.values() for name, value in job.status.labels}),
-            rows=self._rendered(view.ordered(shown, judged), judged),
-            counts=Counter(judged[name].health for name, _ in fitting),
-            total=len(jobs),
-            next_fire=min((fire for fire in fires if fire > now), default=None),
-        )
+        rows = self._rendered(view.ordered(shown, judged), judged)
+        order = digest(view, [row.name for row in rows])
+        base = had.base(self._boot)
+        is_same_order = base is not None and base.order == order
+        if base:
+            whole = [row for row in rows if row.serial > base.serial or not is_same_order]
+            sent = [row.html if row.serial > base.serial else row.unchanged for row in whole]
+        else:
+            sent = [row.html for row in rows]
+        facts: dict[str, Any] = {
+            "headline": words,
+            "number": number,
+            "labels": sorted({f"{name}:{value}" for job in jobs.values() for name, value in job.status.labels}),
+            "counts": Counter(judged[name].health for name, _ in fitting),
+            "total": len(jobs),
+            "next_fire": min((fire for fire in fires if fire > now), default=None),
+        }
+        key = order, [row.serial for row in rows], facts
+        rest = {"view": view, "sorts": SORTS, "rows": sent, "shown": len(rows), "is_same_order": is_same_order}
+        return self._page("overview.html", now, clock, had, key, order=order, **facts, **rest)
 
-    def _rendered(self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged]) -> list[Markup]:
+    def _rendered(self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged]) -> "list[_Row]":
         """Render the rows of the table. The row of a job to which nothing happened is reused."""
         rows = []
         for name, job in jobs:
             key = job.changes, judged[name]
             row = self._rows.get(name)
-            if row is None or row[0] is not job or row[1] != key:
+            if row is None or row.job is not job or row.key != key:
                 html = self._row.render(job=job, status=job.status, judged=judged[name], bars=charts.bars(job.slots))
-                row = (job, key, Markup(html))
-                self._rows[name] = row
-            rows.append(row[2])
+                self._serial += 1
+                row = self._rows[name] = _Row(name, job, key, Markup(html), self._serial)
+            rows.append(row)
         return rows
 
-    def job(self, job: KnownJob, now: float, clock: float) -> bytes:
+    def job(self, job: KnownJob, now: float, clock: float, had: Had = NOTHING) -> Page:
         self._state.want_memory(clock)
+        name, next_fire = job.status.name, self._next_fire(job, now)
+        judged = self._state.judged(now, clock)[name]
         return self._page(
-            "job.html",
-            now,
-            clock,
+            *("job.html", now, clock, had),
+            key=(name, job.changes, judged, next_fire, size(job.memory)),
             job=job,
             status=job.status,
-            next_fire=self._next_fire(job, now),
-            judged=self._state.judged(now, clock)[job.status.name],
+            next_fire=next_fire,
+            judged=judged,
             bars=charts.bars(job.slots, apart=True),
             plot=charts.durations(job.slots),
-            fates=Counter(slot.fate for slot in job.slots),
         )
 
     def _next_fire(self, job: KnownJob, now: float) -> float | None:
@@ -141,15 +150,14 @@ class Pages:
         status = job.status
         return job.expected.next_due(status, now) if status.state == "running" else status.next_fire
 
-    def runs(self, wanted: Slots, job: str | None, found: Rows | None, why: str, now: float, clock: float) -> bytes:
+    def runs(self, wanted: Slots, job: str | None, found: Rows | None, why: str, now: float, clock: float) -> Page:
         """Render the history, of one job if `job` is given. `why` says why there is nothing to show."""
         path = f"/jobs/{job}/runs" if job else "/runs"
         more = found.more if found else None
         from_instant = rfc3339(wanted.before.due) if wanted.before and not wanted.before.job else None
         return self._page(
-            "runs.html",
-            now,
-            clock,
+            *("runs.html", now, clock),
+            key=self._of_history(clock, wanted),
             wanted=wanted,
             job=job,
             path=path,
@@ -164,79 +172,63 @@ class Pages:
             why=why,
         )
 
-    def run(self, rows: Sequence[Row], now: float, clock: float) -> bytes:
+    def run(self, rows: Sequence[Row], now: float, clock: float) -> Page:
         """Render one run, with each of its deliveries, the latest first."""
-        return self._page("run.html", now, clock, run=rows[0], rows=rows, meaning=runs.meaning(rows[0]))
+        key = self._of_history(clock, OneRun(rows[0].run_id or ""))
+        return self._page("run.html", now, clock, key=key, run=rows[0], rows=rows, meaning=runs.meaning(rows[0]))
+
+    def has_history(self, had: Had, question: Question, clock: float) -> Tag | None:
+        """Return the tag of a page of the history if the browser has it already. Then nobody need be asked for it."""
+        tag = self._tag(self._of_history(clock, question), clock)
+        return tag if had.has(tag) else None
+
+    def _of_history(self, clock: float, question: Question) -> tuple[object, ...]:
+        """What decides on a page of the history: it changes with a commit, or on PostgreSQL by those of others."""
+        return question, self._state.commits, int(clock / HISTORY_KEPT), sorted(self._state.jobs)
 
     def nothing_here(self, path: str, now: float, clock: float) -> bytes:
-        name = path.removeprefix("/jobs/")[:LONGEST_NAME]
-        near = difflib.get_close_matches(name, self._state.jobs, NEAREST, NEAR) if path.startswith("/jobs/") else []
-        return self._page("nothing.html", now, clock, path=path[:200], near=near)
+        kind, _, name = path.removeprefix("/").partition("/")
+        names = self._state.jobs if kind == "jobs" else ()
+        near = difflib.get_close_matches(name[:LONGEST_NAME], names, NEAREST, NEAR)
+        return self._page("nothing.html", now, clock, path=path[:200], kind=kind, near=near).body or b""
 
-    def _page(self, template: str, now: float, clock: float, **values: object) -> bytes:
+    def _page(
+        self,
+        template: str,
+        now: float,
+        clock: float,
+        had: Had = NOTHING,
+        key: object = None,
+        order: str = "0" * 12,
+        **values: object,
+    ) -> Page:
+        """`key` decides on what the page says, apart from the times that a browser counts."""
+        tag = self._tag(key, clock, order)
+        if had.has(tag):
+            return Page(tag, None)
         troubles = self._state.troubles(clock)
-        html = self._templates.get_template(template).render(now=now, state=self._state, troubles=troubles, **values)
-        return html.encode()
+        html = self._templates.get_template(template).render(
+            now=now, state=self._state, troubles=troubles, tag=tag, **values
+        )
+        return Page(tag, html.encode())
+
+    def _tag(self, key: object, clock: float, order: str = "0" * 12) -> Tag:
+        state = self._state
+        whole = digest(key, state.troubles(clock), state.config, state.ledger)
+        return Tag(self._boot, self._serial, order, whole)
 
 
-# ---- filters
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of the overview. `serial` grows with each one that is rendered."""
 
+    name: str
+    job: KnownJob
+    key: tuple[int, Judged]
+    html: Markup
+    serial: int
 
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _at(seconds: float | None) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if seconds is not None else "never"
-
-
-def _at_ms(seconds: float) -> str:
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03} UTC"
-
-
-def _us(value: int | None) -> str:
-    return duration(None if value is None else value / 1e6, none="–")
-
-
-def _seconds(value: float | None) -> str:
-    return duration(value, none="–")
-
-
-def _in_zone(seconds: float, zone: str) -> str | None:
-    """Write the instant in a zone other than UTC. None for UTC, and if this process cannot read the zone."""
-    try:
-        moment = datetime.fromtimestamp(seconds, load_zone(zone))
-    except ValueError:
-        return None
-    return None if zone in ("UTC", "Etc/UTC") else f"{moment:%Y-%m-%d %H:%M:%S} {zone}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "…", "!", "?")) else ".")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}"
-
-
-def _fate(fate: Fate) -> str:
-    return FATES[fate].words
-
-
-def _told(slots: list[Slot]) -> str:
-    """The tooltip of neighbouring slots with the same fate."""
-    first, last = slots[0], slots[-1]
-    count = sum(slot.count for slot in slots)
-    if count == 1:
-        why = f": {first.detail}" if first.detail else ""
-        return f"{_fate(first.fate)}, {_at(first.due)}{why}"
-    return f"{count} × {_fate(first.fate)}, {_at(first.due)} to {_at(last.last)}"
-
-
-def _among(slots: Iterable[Slot]) -> str:
-    """Describe a strip in words."""
-    counts = Counter[Fate]()
-    for slot in slots:
-        counts[slot.fate] += slot.count
-    return ", ".join(f"{count} {_fate(fate)}" for fate, count in counts.most_common()) or "nothing yet"
+    @property
+    def unchanged(self) -> Markup:
+        """What stands for it where a browser has it."""
+        return Markup('<tr data-name="{}" data-same></tr>').format(self.name)

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from tocsin.config.access import Access
-from tocsin.exporter import api, runs, views
+from tocsin.exporter import api, runs, tags, views
 from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.metrics import TEXT as METRICS_TEXT
-from tocsin.exporter.pages import Pages
+from tocsin.exporter.pages import Page, Pages
 from tocsin.exporter.refusals import Refusal
 from tocsin.exporter.state import State
+from tocsin.exporter.tags import Had
 from tocsin.ipc.history import Answer, NoAnswer, OneRun, Question, Rows, Slots
 from tocsin.jobfile.values import JOB_NAME
 
@@ -48,6 +49,12 @@ class Request:
     host: str = ""  # the Host header
     accept: str = ""
     authorization: str = field(default="", repr=False)
+    if_none_match: str = ""
+    takes_parts: bool = False  # of a page, the changed rows alone: page.js asks so
+
+    @property
+    def had(self) -> Had:
+        return tags.read(self.if_none_match, takes_parts=self.takes_parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,8 @@ class Routes:
             return _json(405, {"error": "only GET and HEAD are allowed"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match request.path.split("/"):
             case ["", ""]:
-                return Reply(200, HTML, self._pages.overview(views.read(request.query), self._now(), self._clock()))
+                view = views.read(request.query)
+                return _page(self._pages.overview(view, self._now(), self._clock(), request.had))
             case ["", "metrics"]:
                 return self._scrape(format_for(request.accept))
             case ["", "healthz"]:
@@ -116,7 +124,7 @@ class Routes:
             case ["", "api", "jobs", name] if job := self._state.jobs.get(name):
                 return _json(200, api.one_job(self._state, job, self._now(), self._clock()))
             case ["", "jobs", name] if job := self._state.jobs.get(name):
-                return Reply(200, HTML, self._pages.job(job, self._now(), self._clock()))
+                return _page(self._pages.job(job, self._now(), self._clock(), request.had))
             case ["", "api", "runs"]:
                 return self._runs(request, None, as_json=True)
             case ["", "runs"]:
@@ -126,7 +134,9 @@ class Routes:
             case ["", "api", "runs", run_id] if JOB_NAME.fullmatch(run_id):
                 return Wanted(OneRun(run_id), lambda answer: self._run(request, answer, as_json=True))
             case ["", "runs", run_id] if JOB_NAME.fullmatch(run_id):
-                return Wanted(OneRun(run_id), lambda answer: self._run(request, answer))
+                return self._of_history(request, OneRun(run_id)) or Wanted(
+                    OneRun(run_id), lambda answer: self._run(request, answer)
+                )
             case ["", "static", name] if file := self._pages.static.get(name):
                 return Reply(200, file.content_type, file.content, KEPT)
         return self._nothing(request)
@@ -145,8 +155,9 @@ class Routes:
         except runs.BadQuery as error:
             if as_json:
                 return _json(400, {"error": str(error)})
-            page = self._pages.runs(Slots(job), job, None, f"{error}.", self._now(), self._clock())
-            return Reply(400, HTML, page)
+            return _page(self._pages.runs(Slots(job), job, None, f"{error}.", self._now(), self._clock()), 400)
+        if not as_json and (known := self._of_history(request, wanted)):
+            return known
 
         def then(answer: Answer) -> Reply:
             rows = answer if isinstance(answer, Rows) else None
@@ -154,7 +165,7 @@ class Routes:
             status = 200 if rows else 503
             if as_json:
                 return _json(status, runs.list_as_json(wanted, rows) if rows else {"error": why})
-            return Reply(status, HTML, self._pages.runs(wanted, job, rows, why, self._now(), self._clock()))
+            return _page(self._pages.runs(wanted, job, rows, why, self._now(), self._clock()), status)
 
         return Wanted(wanted, then)
 
@@ -165,7 +176,12 @@ class Routes:
             return self._nothing(request)
         if as_json:
             return _json(200, runs.run_as_json(answer.rows))
-        return Reply(200, HTML, self._pages.run(answer.rows, self._now(), self._clock()))
+        return _page(self._pages.run(answer.rows, self._now(), self._clock()))
+
+    def _of_history(self, request: Request, question: Question) -> Reply | None:
+        """Answer without the ledger's process if the browser has the page and nothing was committed since."""
+        tag = self._pages.has_history(request.had, question, self._clock())
+        return _page(Page(tag, None)) if tag else None
 
     def _scrape(self, content_type: str | None) -> Reply:
         if content_type is None:
@@ -177,6 +193,12 @@ class Routes:
             body = self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
             self._scrapes[content_type] = clock, body
         return Reply(200, content_type, body)
+
+
+def _page(page: Page, status: int = 200) -> Reply:
+    """Only a page that is there has a tag: an error is not kept."""
+    headers = NOT_KEPT | {"ETag": str(page.tag)} if status == 200 else NOT_KEPT
+    return Reply(304, HTML, b"", headers) if page.body is None else Reply(status, HTML, page.body, headers)
 
 
 def _json(status: int, value: Any, headers: dict[str, str] = NOT_KEPT) -> Reply:

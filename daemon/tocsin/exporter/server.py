@@ -223,6 +223,8 @@ async def _reply(
         headers.get("Host", ""),
         ", ".join(headers.getall("Accept", [])),  # RFC 9110, 5.3: several lines are one list
         headers.get("Authorization", ""),
+        headers.get("If-None-Match", ""),
+        "Tocsin-Parts" in headers,
     )
     try:
         reply = answer(asked)
@@ -234,9 +236,10 @@ async def _reply(
 
 async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers={**SECURITY_HEADERS, **reply.headers})
-    response.headers["Content-Type"] = reply.content_type
+    if reply.status != 304:  # which is about a page that the client has
+        response.headers["Content-Type"] = reply.content_type
+        response.content_length = len(reply.body)
     response.headers["Server"] = "Tocsin"
-    response.content_length = len(reply.body)
     response.force_close()
     await response.prepare(request)
     if request.method != "HEAD":

@@ -129,6 +129,7 @@ class State:
         self._heard = clock  # the fork counts as a sign of life
         self._heartbeat = clock
         self.processes = Processes()
+        self.commits = 0  # grows with each commit of the ledger, and where it may have missed one
         self.unread: dict[str, None] = {}  # jobs whose slots from before this process have not been read yet, in order
 
     def hear(self, message: ToExporter, clock: float) -> KnownJob | None:
@@ -142,6 +143,7 @@ class State:
                 self.unread.pop(name, None)
             case LedgerState():
                 self.ledger = message
+                self.commits += 1
             case ConfigLoaded():
                 self.config = message
             case DaemonStops():
@@ -155,7 +157,9 @@ class State:
                     job.follow()
                     self._remember(job, message)
                     return job
-            case Committed() | EventsDropped() | LogLinesDropped() | Stop():
+            case Committed() | EventsDropped():
+                self.commits += 1
+            case LogLinesDropped() | Stop():
                 pass
             case _:
                 assert_never(message)

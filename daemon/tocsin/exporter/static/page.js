@@ -76,9 +76,10 @@ function setUpTools() {
   });
 }
 
-// ---- refresh: fetch the page anew and swap the parts and rows that differ from what the server sent last
+// ---- refresh: ask for what is new, and swap the parts and rows that differ from what the server sent last
 
 let sent = new Map(); // key of a part -> its HTML as the server sent it
+let had = { address: "", tag: "" }; // what stands here, and where it is from
 
 function parts(main) {
   const found = new Map();
@@ -97,10 +98,30 @@ function inOrder(body, names) {
   if ([...rows.keys()].join() !== names.join()) body.append(...names.map((name) => rows.get(name)));
 }
 
+// Of the table there may be only the rows that changed: fills in the others. False if one of them is not here.
+function complete(main, fresh) {
+  const [body, mine] = [find("#jobs", fresh), find("#jobs", main)];
+  if (!body) return true;
+  const rows = new Map([...(mine?.children ?? [])].map((row) => [row.dataset.name, row]));
+  if ("same" in body.dataset) {
+    const changed = new Map([...body.children].map((row) => [row.dataset.name, row]));
+    delete body.dataset.same;
+    body.replaceChildren(...[...rows.keys()].map((name) => changed.get(name) ?? blank(name)));
+  }
+  return [...body.children].every((row) => !("same" in row.dataset) || rows.has(row.dataset.name));
+}
+
+function blank(name) {
+  const row = document.createElement("tr");
+  Object.assign(row.dataset, { name, same: "" });
+  return row;
+}
+
 function swap(fresh) {
   const main = find("#live");
   const link = document.activeElement?.getAttribute("href"); // to be found again where its part is swapped
   const [old, now, text] = [parts(main), parts(fresh), written(fresh)];
+  for (const [key, node] of now) if ("same" in node.dataset) text.set(key, sent.get(key));
   const shape = (found) => [...found.keys()].filter((key) => key.startsWith("part ")).join();
   setClock(fresh);
   const [shown, count] = [find("#shown", main), find("#shown", fresh)];
@@ -110,11 +131,12 @@ function swap(fresh) {
     const focus = tools?.contains(document.activeElement) ? document.activeElement : null;
     const place = find("[data-keep]", fresh);
     if (tools && place) place.replaceWith(tools);
+    for (const [key, node] of now) if ("same" in node.dataset) node.replaceWith(old.get(key));
     main.replaceChildren(...fresh.childNodes);
     focus?.focus();
     localise(main);
   } else {
-    const names = [...all("#jobs > tr", fresh)].map((row) => row.dataset.name);
+    const names = [...all("#jobs > tr", fresh)].map((row) => row.dataset.name); // before they move
     for (const [key, node] of old) if (!now.has(key)) node.remove();
     for (const [key, node] of now) {
       if (text.get(key) === sent.get(key) && old.has(key)) continue;
@@ -131,20 +153,32 @@ function swap(fresh) {
   tick();
 }
 
+// the origin said outright: a path alone would take over a password of the address, which fetch refuses
+const here = () => location.origin + location.pathname + location.search;
+
 let asked = 0; // questions so far: the answer to an older one is no news
 
 async function refresh() {
   const lost = find("#lost");
   const turn = ++asked;
   try {
-    // the origin said outright: a path alone would take over a password of the address, which fetch refuses
-    const address = location.origin + location.pathname + location.search;
-    const reply = await fetch(address, { signal: AbortSignal.timeout(PATIENCE), headers: { Accept: "text/html" }, cache: "no-store" });
-    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const address = here();
+    const headers = { Accept: "text/html" };
+    if (had.address === address && had.tag) Object.assign(headers, { "If-None-Match": had.tag, "Tocsin-Parts": "1" });
+    const reply = await fetch(address, { signal: AbortSignal.timeout(PATIENCE), headers, cache: "no-store" });
+    const html = await reply.text();
     if (turn !== asked) return;
-    document.title = page.title;
-    swap(find("#live", page));
     lost.hidden = true;
+    if (reply.status === 304) return;
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const fresh = find("#live", page);
+    had = { address, tag: reply.headers.get("ETag") };
+    if (!complete(find("#live"), fresh)) {
+      had.tag = "";
+      return void (await refresh());
+    }
+    document.title = page.title;
+    swap(fresh);
   } catch {
     if (turn !== asked) return;
     if (lost.hidden) lost.textContent = `Tocsin does not answer since ${new Date().toLocaleTimeString()}; what stands here is from before.`;
@@ -161,6 +195,7 @@ document.documentElement.classList.add("live");
 const main = find("#live");
 setClock(main);
 sent = written(main);
+had = { address: here(), tag: main.dataset.tag };
 if (find("form.tools")) setUpTools();
 localise(main);
 tick();
