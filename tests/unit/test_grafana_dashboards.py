@@ -16,6 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana_files import DASHBOARDS, ROOT, dashboard, of_dashboard, panels, selectors
+from tocsin.health import HEALTHS
 from tocsin.ipc.types import OUTCOMES
 
 plugins.register_default_plugins()
@@ -284,6 +285,16 @@ def test_outcomes_have_the_names_and_numbers_of_the_messages(file: Path) -> None
     assert shown
 
 
+def test_healths_have_the_names_and_the_order_of_the_pages() -> None:
+    (file,) = [file for file in DASHBOARDS if file.stem == "tocsin-job"]
+    (panel,) = [panel for panel in charts(file) if panel["title"] == "Health"]
+    numbers = re.findall(r'(\d) \* \(tocsin_job_health\{[^}]*health="(\w+)"\}', panel["targets"][0]["expr"])
+    worst_first = [health for health in HEALTHS if health != "disabled"]
+    assert numbers == [(str(at), health) for at, health in enumerate(worst_first, start=1)]
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+    assert {key: one["text"] for key, one in mapping["options"].items()} == dict(numbers)
+
+
 @each
 def test_tables_name_columns_that_their_queries_have(file: Path) -> None:
     for panel in charts(file):
@@ -345,8 +356,8 @@ def test_a_screen_of_1350_pixels_cuts_nothing_off(file: Path) -> None:
     column = (1350 - 100) / COLUMNS  # pixels, beside the menu
     for panel in charts(file):
         if panel["type"] == "stat":
-            # A letter of the title takes 7.3 pixels, and the padding of a panel 24.
-            assert len(panel["title"]) * 7.3 + 24 <= panel["gridPos"]["w"] * column, panel["title"]
+            # A letter of the title takes 7.3 pixels, the padding of a panel 24, and the sign of its description 16.
+            assert len(panel["title"]) * 7.3 + 40 <= panel["gridPos"]["w"] * column, panel["title"]
         if panel["type"] == "timeseries":  # a table below the chart shows two rows of a dozen
             assert panel["options"]["legend"]["displayMode"] == "list", panel["title"]
         if panel["type"] == "table" and panel["options"]["sortBy"]:
