@@ -1,13 +1,17 @@
 """A PostgreSQL server of the tests' own, and PgBouncer before it."""
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import trustme
@@ -147,7 +151,7 @@ class Server:
 class Pooler:
     """PgBouncer in transaction mode, before a server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, size: int = 2) -> None:
         self.server = server
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="tocsin-pgbouncer-"))
@@ -159,7 +163,7 @@ class Pooler:
             f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\npool_mode = transaction\n"
             f"auth_type = scram-sha-256\nauth_file = {self.folder}/users\nserver_login_retry = 1\n"
-            "default_pool_size = 2\n"
+            f"default_pool_size = {size}\n"
         )
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program, "apt-get install pgbouncer"
@@ -174,6 +178,52 @@ class Pooler:
         self.process.terminate()
         self.process.wait(PATIENCE)
         shutil.rmtree(self.folder)
+
+
+class Wire:
+    """Forwards to a port until it is silent: then it holds what comes, and closes nothing."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.silent = free_port(), Event()
+        self._to = port
+        self._ends: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                one, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                other = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # the server is away
+                one.close()
+                continue
+            self._ends = [end for end in self._ends if end.fileno() >= 0] + [one, other]
+            for ends in ((one, other), (other, one)):
+                Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                while self.silent.is_set():
+                    time.sleep(0.01)
+                sink.sendall(data)
+        except OSError:
+            pass  # one side is gone
+        finally:
+            for end in (source, sink):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            source.close()
+
+    def close(self) -> None:
+        self.silent.clear()
+        self._listener.close()
+        for one in self._ends:
+            one.close()
 
 
 def ask(url: str, sql: str) -> subprocess.CompletedProcess[str]:

@@ -2,19 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
-from harness import Daemon, Endpoint, fates, free_port, until
-from postgres_rig import PASSWORD, USER, Server
+from harness import Daemon, Endpoint, fates, until
+from postgres_rig import PASSWORD, USER, Server, Wire
 
 pytestmark = pytest.mark.system
 EACH_SECOND = '[jobs.a]\nschedule = "* * * * * *"\npath = "/a"\n'
@@ -153,44 +151,6 @@ def test_without_the_server_nobody_calls(kept: Start, server: Server, endpoint: 
     until(lambda: daemon.metric("tocsin_ledger_up") == 1, "the metric")
     assert daemon.stop() == 0
     account(daemon, endpoint)
-
-
-class Wire:
-    """Forwards to a port until it is silent: then it holds what comes, and closes nothing."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.silent = free_port(), Event()
-        self._to = port
-        self._ends: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                one, _ = self._listener.accept()
-            except OSError:
-                return
-            other = socket.create_connection(("127.0.0.1", self._to))
-            self._ends += [one, other]
-            for ends in ((one, other), (other, one)):
-                Thread(target=self._pump, args=ends, daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                while self.silent.is_set():
-                    time.sleep(0.01)
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the other side is gone
-
-    def close(self) -> None:
-        self.silent.clear()
-        self._listener.close()
-        for one in self._ends:
-            one.close()
 
 
 def test_a_silent_wire(kept: Start, server: Server, endpoint: Endpoint) -> None:
