@@ -1,4 +1,4 @@
-"""The `tocsin` command: its subcommands, put together."""
+"""The `tocsin` command and its subcommands."""
 
 import os
 import sys
@@ -24,12 +24,12 @@ from tocsin.commands.run import run
 from tocsin.commands.schema import schema
 
 _EXAMPLES = examples(
-    "tocsin check                        is the job file right, and when will it fire?",
-    "tocsin run                          the daemon, in the foreground",
-    "tocsin jobs                         what the running daemon does",
-    "tocsin fire sla-check               one run now",
-    "tocsin history --failed --since 1h  what went wrong",
-    "tocsin doctor                       what is wrong, and what to do about it",
+    "tocsin check                        check the job file, and show when jobs fire",
+    "tocsin run                          run the daemon in the foreground",
+    "tocsin jobs                         show what the running daemon does",
+    "tocsin fire sla-check               run a job now",
+    "tocsin history --failed --since 1h  show what went wrong",
+    "tocsin doctor                       find what is wrong, and what to do about it",
 )
 
 
@@ -40,7 +40,7 @@ _EXAMPLES = examples(
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Tocsin rings your endpoints on time, and raises the alarm when they do not answer."""
-    if os.environ.get("NO_COLOR"):  # https://no-color.org; off a terminal there are none anyway
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; without a terminal there are no colours anyway
         ctx.color = False
 
 

@@ -1,8 +1,8 @@
-"""The bundled ticketing app: what Tocsin was made for, small enough to read and real enough to fail.
+"""The bundled ticketing app. Tocsin was made for apps like it. It is small enough to read and real enough to fail.
 
-Requests come in and are assigned to an agent, who has until the SLA's deadline. Two of three are resolved in
-time; the others stay assigned until somebody calls `POST /api/cron/sla-check`, which unassigns them and says
-how many. What has happened since the last look is filled in at each look, from the clock alone.
+Requests arrive and are assigned to an agent, who has time until the SLA's deadline. Two of three are resolved in time.
+The others stay assigned until somebody calls `POST /api/cron/sla-check`, which unassigns them and returns how many. The
+app computes from the clock what has happened since the last request.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from tocsin.timestamps import rfc3339
 DEFAULT_LISTEN = ("127.0.0.1", 9912)
 DEFAULT_DATABASE = Path("var/demo.sqlite")
 DEFAULT_SLA = 15.0  # seconds: fifteen minutes at a second a minute
-DEFAULT_EVERY = 1.0  # seconds between two new requests: one in three expires, so one every three seconds
+DEFAULT_EVERY = 1.0  # seconds between two new requests; one in three expires, so one every three seconds
 SECRET_VARIABLE = "CRON_SECRET"
 
-KEPT = 1000  # requests: the file of a demo left running stays small
+KEPT = 1000  # requests: the file stays small even if the demo keeps running
 SHOWN = 60  # requests on the page and in the JSON
-RESOLVED_AFTER = 0.6  # of the SLA: when an agent who answers does so
-IGNORED = 3  # every third request is forgotten by its agent
-STOP = 5.0  # seconds that replies on their way may take at stop
+RESOLVED_AFTER = 0.6  # of the SLA: when an agent resolves a request
+IGNORED = 3  # the agent forgets every third request
+STOP = 5.0  # seconds that replies may still take when it stops
 
 _AGENTS = ("Ada", "Grace", "Edsger", "Barbara", "Ken")
 _SUBJECTS = ("Cannot sign in", "Invoice is wrong", "Export is empty", "Page is slow", "Mail does not arrive")
@@ -74,7 +74,7 @@ th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8884
 
 
 class Tickets:
-    """The requests in their SQLite file. Instants are Unix seconds, `sla` and `every` seconds."""
+    """The requests, in an SQLite file. Instants are Unix seconds. `sla` and `every` are seconds."""
 
     def __init__(self, database: Path, sla: float, every: float) -> None:
         self._sla, self._every = sla, every
@@ -89,7 +89,7 @@ class Tickets:
         self._connection.close()
 
     def unassign_expired(self, now: float) -> int:
-        """Take every request past its deadline from its agent; how many there were."""
+        """Unassign every request that is past its deadline. Returns how many."""
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._advance(now)
@@ -105,7 +105,7 @@ class Tickets:
         return len(expired)
 
     def latest(self, now: float) -> list[dict[str, object]]:
-        """The newest requests, newest first."""
+        """Return the newest requests, newest first."""
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._advance(now)
@@ -113,16 +113,16 @@ class Tickets:
         return [dict(row) for row in rows]
 
     def timeouts(self) -> int:
-        """How many requests of those kept have run into their SLA."""
+        """Count the requests that missed their SLA, of those that are kept."""
         row = self._connection.execute("SELECT count(*) FROM request_history WHERE action = 'sla_timeout'").fetchone()
         return int(row[0])
 
     def _advance(self, now: float) -> None:
-        """Bring in what has happened up to `now`: new requests, and answers to old ones."""
+        """Add what has happened up to `now`: new requests, and answers to old ones."""
         self._connection.execute("DELETE FROM requests WHERE created_at > ?", (now,))  # the clock was set back
         last = self._connection.execute("SELECT id, created_at FROM requests ORDER BY id DESC LIMIT 1").fetchone()
         number, created = (last["id"], last["created_at"]) if last else (0, now - self._sla)
-        created = max(created, now - KEPT * self._every)  # a long stop does not bring in a week of requests
+        created = max(created, now - KEPT * self._every)  # after a long stop, do not add a week of requests
         while created + self._every <= now:
             number, created = number + 1, created + self._every
             self._create(number, created)
@@ -153,13 +153,13 @@ class Tickets:
 
 
 def application(tickets: Tickets, secret: str, clock: Callable[[], float] = time.time) -> web.Application:
-    """The app's routes. `clock` gives Unix seconds."""
+    """The app's routes. `clock` returns Unix seconds."""
 
     async def sla_check(request: web.Request) -> web.Response:
         began, now = time.monotonic(), clock()
         shown = request.headers.get("x-cron-secret", "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(shown, secret.encode()):
-            log.warning("refused: the x-cron-secret header is not what CRON_SECRET says", path=request.path)
+            log.warning("refused: the x-cron-secret header differs from CRON_SECRET", path=request.path)
             return web.json_response({"success": False, "error": "Unauthorized"}, status=401)
         count = tickets.unassign_expired(now)
         taken = round((time.monotonic() - began) * 1000)
@@ -217,10 +217,10 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    `sla` and `every` are seconds: how long an agent has, and the pause between two new requests. Exits with 1
-    when the address or the file cannot be had, with 2 when the secret is none.
+    `sla` and `every` are seconds: the time that an agent has, and the pause between two new requests. Exits with 1 if
+    the address or the file cannot be used, and with 2 if the secret cannot.
     """
-    if "SUPERVISOR_ENABLED" in os.environ:  # supervisord's next life must find the port free
+    if "SUPERVISOR_ENABLED" in os.environ:  # after a restart by supervisord the port must be free
         linux.die_with_parent(os.getppid())
     try:
         check(secret)

@@ -1,6 +1,6 @@
-"""How the commands show instants, runs and tables to a person, and as JSON to a program.
+"""Shows instants, runs and tables for people, or as JSON for programs.
 
-Colours are for terminals: click drops them elsewhere, and `cli` does where NO_COLOR is set.
+Colours are only for terminals: click drops them elsewhere, and `cli` drops them if NO_COLOR is set.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ from tocsin.linux import private_memory
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration, size
 
-_INSTANTS = ("due", "last", "started", "finished")  # of a row of the ledger
+_INSTANTS = ("due", "last", "started", "finished")  # fields of a ledger's row
 
-NEXT = 3  # fires that `check` shows of each job
+NEXT = 3  # fires that `check` shows for each job
 
 
 def good(text: str) -> str:
@@ -44,7 +44,7 @@ def bad(text: str) -> str:
 
 
 def outcome(text: str) -> str:
-    """Coloured by its first word, which is an outcome, a reason for none, or "started"."""
+    """Colour a line by its first word: an outcome, a reason, or "started"."""
     look = FATES.get(text.split(" ")[0])  # type: ignore[call-overload]
     return click.style(text, fg=look.colour if look else "cyan")
 
@@ -60,10 +60,10 @@ def secret_in_words(secret: Secret | None) -> str:
 
 
 def run_in_words(run: Finished) -> str:
-    """What became of a run: its attempts where there were several (those in a row that are alike in one line), one line
-    for the run, one for its detail.
+    """Describe a run: its attempts if there were several (the same ones in a row share a line), a line for the run, and
+    a line for its detail.
     """
-    first = run.retries + 2 - len(run.attempts)  # of the attempts that are told
+    first = run.retries + 2 - len(run.attempts)  # of the attempts that are known
     lines = []
     several = run.attempts if len(run.attempts) > 1 else ()
     for (what, detail), alike in itertools.groupby(several, lambda one: (one.outcome, one.detail)):
@@ -82,7 +82,7 @@ def run_in_words(run: Finished) -> str:
 
 
 def run_with_reply(deliveries: Sequence[Row]) -> str:
-    """All that the ledger knows of a run; of several deliveries the first one first."""
+    """Show all that the ledger knows of a run. If there are several deliveries, the first comes first."""
     lines = []
     for row in reversed(deliveries):
         took = f"in {duration(row.duration)}" if row.duration is not None else ""
@@ -118,7 +118,7 @@ def _indented(text: str) -> list[str]:
 
 
 def next_fires(job: Job, now: int) -> Iterator[int]:
-    """The next instants that the job is due at after `now`, in Unix seconds; none of a disabled one."""
+    """Return the next instants at which the job is due after `now`, in Unix seconds. None if it is disabled."""
     for _ in range(NEXT if job.enabled else 0):
         now = job.schedule.next_due(now)
         yield now
@@ -144,7 +144,7 @@ def check_as_json(config: Config, now: int) -> dict[str, Any]:
 
 
 def faults_as_json(file: Path, error: ConfigError) -> dict[str, Any]:
-    """The same object, of a file that does not hold."""
+    """Return the same object for a faulty file."""
     return {"file": str(file), "faults": [dataclasses.asdict(one) for one in error.faults], "warnings": [], "jobs": []}
 
 
@@ -153,7 +153,7 @@ def row_as_json(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> str:
-    """The table, and below it a line for each job with more to say than a word."""
+    """Return the table, followed by a line for each job whose health needs an explanation."""
     rows, lines = [], []
     for one in statuses:
         word, why = judged[one.name]
@@ -161,7 +161,7 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
         shown = f"{word}, paused" if one.paused and word != "paused" else word
         next_fire = rfc3339(one.next_fire) if one.next_fire and one.enabled and one.state != "running" else "-"
         if one.paused:
-            next_fire = "paused"  # its next slot will be skipped
+            next_fire = "paused"  # the next slot will be skipped
             if word != "paused":
                 lines.append(f"{one.name}: paused {printable(pause_in_words(one))}")
         rows.append([one.name, shown, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
@@ -188,7 +188,7 @@ def history_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: int | None = None) -> str:
-    """Columns as wide as their widest cell; one of them coloured by its word."""
+    """Make columns as wide as their widest cell. One of them is coloured by its word."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]

@@ -1,4 +1,4 @@
-"""Files that somebody else may have made: read within bounds and without waiting; or that must be this user's own."""
+"""Reads files that other users may have made, with limits and without waiting. Creates files that are private."""
 
 import errno
 import os
@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 _PIPE = (
-    "it is a pipe, which can be read only once, and the daemon reads its files again at each reload: write a regular"
-    " file, or have the tool that fills the pipe pass the variables on (op run -- tocsin run)"
+    "it is a pipe, which can be read only once, but the daemon reads its files again at each reload: use a regular"
+    " file, or let the tool that fills the pipe set the variables (op run -- tocsin run)"
 )
 _KINDS = {
     stat.S_IFIFO: _PIPE,
@@ -19,16 +19,16 @@ _KINDS = {
 
 
 def read(file: Path, most: int, what: str) -> bytes:
-    """All of a regular file of at most `most` bytes, which is to hold `what` ("a secret"). Raises OSError, whose
-    strerror says why in words that follow "cannot read FILE: "; also ValueError for a name with a zero byte.
+    """Return the content of a regular file of at most `most` bytes. `what` says what it should contain ("a secret").
 
-    Never waits: a pipe without a writer would hold the daemon for ever. Something else than a file is not even
-    opened, since opening alone means something to some devices.
+    Raises OSError, whose strerror can follow "cannot read FILE: ", and ValueError for a name with a zero byte. Never
+    waits: a pipe without a writer would block the daemon forever. Does not open anything but a regular file, because
+    opening has an effect on some devices.
     """
     _insist_on_file(os.stat(file))
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _insist_on_file(os.fstat(descriptor))  # it may have been replaced meanwhile
+        _insist_on_file(os.fstat(descriptor))  # the file may have been replaced meanwhile
         content = b""
         while piece := os.read(descriptor, most + 1 - len(content)):
             content += piece
@@ -45,8 +45,8 @@ def _insist_on_file(status: os.stat_result) -> None:
 
 
 def open_own(name: str, folder: int) -> int:
-    """A descriptor of this user's file in the folder, for reading and writing; made where it is missing. Nobody else
-    may open it. Raises OSError, also for a link, which may lead to any file."""
+    """Open a private file in the folder for reading and writing. Creates it if it is missing. Raises OSError, also
+    for a link, which may point to any file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         descriptor = os.open(name, flags, 0o600, dir_fd=folder)
@@ -64,8 +64,10 @@ def open_own(name: str, folder: int) -> int:
 
 
 def make_own(file: Path) -> bool:
-    """Nobody but this user may open the file from now on; False where there is none. It is not opened: closing it
-    would give up the locks that this process has on it (fcntl(2)). Raises OSError, also for a link."""
+    """Make the file private. Returns False if it does not exist. Raises OSError, also for a link.
+
+    The file is not opened, because closing it would release this process's locks on it (fcntl(2)).
+    """
     try:
         descriptor = os.open(file, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

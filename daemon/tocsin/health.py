@@ -1,8 +1,8 @@
-"""How a job is, and how the daemon is: one word each, and why.
+"""The health of a job and of the daemon: one word for each, and the reason.
 
-The status pages, readiness, `tocsin jobs`, `tocsin doctor` and the metrics all ask here, so that they say the same.
-docs/health.md is for the reader. Pure but for `answered`: time, the state of a process and what is known of the daemon
-are arguments.
+The status pages, readiness, `tocsin jobs`, `tocsin doctor` and the metrics all use this module, so that they agree.
+docs/health.md is the documentation. Everything but `answered` is pure: the time, the state of a process and what is
+known of the daemon are arguments.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,15 +20,15 @@ from tocsin.units import duration
 Health = Literal["stalled", "overdue", "failing", "slow", "missing", "paused", "running", "well", "new", "disabled"]
 HEALTHS: tuple[Health, ...] = get_args(Health)  # worst first
 
-# Seconds that a fire may be overdue, or a new process silent: a job wakes within milliseconds, but an overloaded
-# machine, or a commit on a slow disk, may take some seconds.
+# Seconds that a fire may be overdue, or a new process silent. A job wakes within milliseconds, but an overloaded
+# machine or a commit on a slow disk may take seconds.
 TOLERANCE = 10.0
-SLOW = 5.0  # times as long as usual that a run may take
-SLOW_FROM = 10.0  # seconds: a run that is shorter than that is not slow, whatever is usual
+SLOW = 5.0  # times the usual duration that a run may take
+SLOW_FROM = 10.0  # seconds: a shorter run is never slow
 
 
 class Look(NamedTuple):
-    """How a word is shown: `sign` stands before it, `colour` is for terminals, `meaning` explains it."""
+    """How a word is shown: `sign` comes before it, `colour` is for terminals, `meaning` explains it."""
 
     sign: str
     colour: Literal["red", "yellow", "green", "cyan", "white"]
@@ -37,21 +37,21 @@ class Look(NamedTuple):
 
 
 LOOKS: dict[Health, Look] = {
-    "stalled": Look("!", "red", "it cannot be called: its process or the daemon stands still", is_trouble=True),
+    "stalled": Look("!", "red", "it cannot be called: its process or the daemon is stuck", is_trouble=True),
     "overdue": Look("◆", "red", "no run has succeeded by its success deadline", is_trouble=True),
     "failing": Look("✕", "red", "its last runs failed, and none has succeeded since", is_trouble=True),
     "slow": Look("◔", "yellow", "its run takes much longer than usual", is_trouble=True),
     "missing": Look("◌", "yellow", "its last slots did not run", is_trouble=True),
     "paused": Look("‖", "yellow", "its slots are skipped until it is resumed"),
-    "running": Look("▸", "cyan", "a run is going on"),
+    "running": Look("▸", "cyan", "a run is in progress"),
     "well": Look("●", "green", "its last run was a success"),
     "new": Look("○", "white", "it has not run yet"),
-    "disabled": Look("–", "white", "it is switched off in the job file"),
+    "disabled": Look("–", "white", "it is disabled in the job file"),
 }
 
-_STANDS_STILL = {  # by the letter of proc(5)
+_STANDS_STILL = {  # by the state letter of proc(5)
     "T": "is stopped (SIGSTOP)",
-    "t": "is held by a debugger",
+    "t": "is stopped by a debugger",
     "Z": "has exited, but the daemon has not noticed",
 }
 _NO_PROCESS = {
@@ -62,7 +62,7 @@ _NO_PROCESS = {
 
 
 class Judged(NamedTuple):
-    """`why` is one sentence without a full stop; empty where the word says all."""
+    """`why` is one sentence without a full stop, or empty."""
 
     health: Health
     why: str = ""
@@ -72,7 +72,7 @@ class Judged(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """Something wrong with the whole. `words` is a headline, `why` the rest. `holds`: meanwhile no job is called."""
+    """A trouble of the daemon. `words` is a headline, `why` the details. `holds`: meanwhile no job is called."""
 
     what: Literal["silent", "stopping", "ledger", "job file", "exporter"]
     words: str
@@ -84,7 +84,7 @@ class Trouble(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of the daemon; the seconds are those since the last sign of life, and of the last heartbeat."""
+    """What is known of the daemon. `silence` and `behind` are seconds since its last message and its last heartbeat."""
 
     config: ConfigLoaded | None = None
     ledger: LedgerState | None = None
@@ -93,11 +93,11 @@ class Known(NamedTuple):
     behind: float = 0.0
 
 
-SILENCE = 15.0  # seconds without a sign of life (one comes every 5) after which the daemon is given up
+SILENCE = 15.0  # seconds without a sign of life, which comes every 5 seconds, before the daemon counts as dead
 
 
 def troubles(known: Known) -> list[Trouble]:
-    """What is wrong with the daemon, worst first."""
+    """Return what is wrong with the daemon, worst first."""
     return list(_troubles(known))
 
 
@@ -120,7 +120,7 @@ def _troubles(known: Known) -> Iterator[Trouble]:
 
 
 def held(found: Iterable[Trouble]) -> str | None:
-    """Why no job can be called at all; None where it can."""
+    """Return why no job can be called, or None."""
     return next((str(one) for one in found if one.holds), None)
 
 
@@ -130,11 +130,11 @@ _ARE: dict[Health, str] = {
 
 
 def headline(found: Sequence[Trouble], counts: Mapping[Health, int]) -> tuple[str, int]:
-    """The one sentence for the whole, and how many troubles there are. `counts` are the jobs of each health."""
+    """Summarize everything in one sentence, and count the troubles. `counts` has the number of jobs of each health."""
     total = sum(counts.values())
     sick = [health for health in HEALTHS if LOOKS[health].is_trouble and counts.get(health)]
     if found and found[0].holds:
-        return found[0].words, len(found)  # the jobs are stalled by that, and not by themselves
+        return found[0].words, len(found)  # the jobs are stalled because of it
     number = sum(counts[health] for health in sick)
     if sick:
         what = _ARE[sick[0]] if len(sick) == 1 else "in trouble"
@@ -159,8 +159,8 @@ def pause_in_words(status: JobStatus) -> str:
 
 
 def judge(status: JobStatus, now: float, deadline: float | None, process: str = "", held: str | None = None) -> Judged:
-    """The worst that is true of the job at Unix time `now`. `deadline` is its success deadline, `process` the state of
-    its process as proc(5) writes it ("" where nobody knows), and `held` says why no job can be called at all."""
+    """Judge the job at Unix time `now`: the worst that applies. `deadline` is its success deadline, `process` the state
+    letter of its process in proc(5) ("" if unknown), and `held` says why no job can be called, if so."""
     if not status.enabled:
         return Judged("disabled")
     if why := _stalled(status, now, process, None if status.paused else held):
@@ -196,7 +196,7 @@ def _stalled(status: JobStatus, now: float, process: str, held: str | None) -> s
 
 
 def stands_still(pid: int, process: str) -> str | None:
-    """Of a process in this state, "12 is stopped (SIGSTOP)"; None where it may run."""
+    """Describe a process in this state, for example "12 is stopped (SIGSTOP)". None if it can run."""
     return f"{pid} {_STANDS_STILL[process]}" if process in _STANDS_STILL else None
 
 
@@ -230,11 +230,11 @@ def _at(seconds: float) -> str:
     return rfc3339(int(seconds))
 
 
-# ---- for who asks the daemon
+# ---- for commands that ask the daemon
 
 
 class Answered(NamedTuple):
-    """What the daemon says on its control socket, judged."""
+    """The daemon's answers on its control socket, judged."""
 
     troubles: list[Trouble]
     statuses: list[JobStatus]
@@ -242,7 +242,7 @@ class Answered(NamedTuple):
 
 
 def answered(answers: Iterable[Message], now: float) -> Answered:
-    """From the answers to ListJobs, and the jobs' processes as they are."""
+    """Judge the answers to ListJobs, with the current state of the jobs' processes."""
     known, listed = Known(), []
     for one in answers:
         match one:
@@ -264,7 +264,7 @@ def answered(answers: Iterable[Message], now: float) -> Answered:
 
 
 def as_json(status: JobStatus, judged: Judged, memory: int | None) -> dict[str, Any]:
-    """What `tocsin jobs --json` and `/api/jobs` say of a job; `memory` is what its process has for itself, in bytes."""
+    """Return the object of a job in `tocsin jobs --json` and `/api/jobs`. `memory` is its process's private bytes."""
     return {"name": status.name, "health": judged.health, "why": judged.why, "memory": memory} | statuses.as_json(
         status
     )

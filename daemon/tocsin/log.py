@@ -1,7 +1,7 @@
-"""Log lines on standard output that never block: what the reader does not take is dropped and counted.
+"""Writes log lines to standard output without ever blocking: lines that the reader does not accept are counted.
 
-A full pipe (a stopped supervisord, a stuck `less`) must not stop the parent or a child. Lines are at most
-PIPE_BUF bytes, so that those of several processes never mix (pipe(7)).
+A full pipe (a stopped supervisord, a stuck `less`) must not stop the parent or a child. Lines have at most PIPE_BUF
+bytes, so that lines of several processes never mix (pipe(7)).
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from tocsin.redact import redact
 from tocsin.timestamps import rfc3339
 
-PIPE_BUF = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
-OWN_KEYS = frozenset({"time", "level", "message", "node", "exception"})  # of a JSON line: no field takes their place
+PIPE_BUF = select.PIPE_BUF  # bytes that a pipe accepts all at once or not at all
+OWN_KEYS = frozenset({"time", "level", "message", "node", "exception"})  # of a JSON line: no field may have these names
 _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m", "DEBUG": "\033[2m"}
 
 logger = logging.getLogger("tocsin")
@@ -32,11 +32,11 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         mode = os.fstat(descriptor).st_mode
         self.dropped = 0  # lines, since the start of this process
-        self._untold = 0  # of these, not yet mentioned in the log
-        self._is_cut = False  # whether what was written last ends in the middle of a line
-        self.notice = _console_notice  # in the form of the other lines
+        self._untold = 0  # dropped lines that the log has not mentioned yet
+        self._is_cut = False  # whether the last write ended in the middle of a line
+        self.notice = _console_notice  # writes the notice in the format of the other lines
         self._is_socket = stat.S_ISSOCK(mode)
-        self.descriptor = descriptor  # to be kept open in a forked child
+        self.descriptor = descriptor  # must stay open in forked children
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             self.descriptor = _own_description(descriptor, stat.S_ISFIFO(mode))
 
@@ -58,20 +58,20 @@ class LineWriter:
                     written = sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             else:
                 written = os.write(self.descriptor, data)
-        except OSError:  # full, or the reader is gone: the caller counts the line
+        except OSError:  # the pipe is full or its reader is gone: the caller counts the line
             return False
         if written == len(data):
             self._is_cut = False
             return True
-        self._is_cut = not data[:written].endswith(b"\n")  # the disk, or a limit of the file's size, took the start
+        self._is_cut = not data[:written].endswith(b"\n")  # a full disk or a limit on the file's size cut the line
         return False
 
 
 def _own_description(descriptor: int, is_pipe: bool) -> int:
-    """A non-blocking descriptor of the same pipe or terminal.
+    """Return a non-blocking descriptor of the same pipe or terminal.
 
-    O_NONBLOCK belongs to the open file description, which the shell may share; so open it anew. A pipe made
-    by another user (supervisord as root) cannot be reopened, but is nobody else's to write: set it there.
+    O_NONBLOCK belongs to the open file description, which the shell may share, so open the file again. A pipe of
+    another user (supervisord as root) cannot be reopened, but no other process writes to it: set the flag on it.
     """
     try:
         return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -110,7 +110,7 @@ class _Console(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line. docs/log.schema.json says what stands in it."""
+    """Formats one JSON object for each line. docs/log.schema.json describes it."""
 
     def __init__(self, node: str = "") -> None:
         super().__init__()
@@ -137,7 +137,7 @@ def _plain(value: object) -> object:
 
 
 def _line(entry: dict[str, object]) -> str:
-    """The entry as JSON in one line; long values are cut so that the line is written whole."""
+    """Return the entry as JSON in one line. Long values are cut, so that the line can be written at once."""
     line = json.dumps(entry, ensure_ascii=False, default=str)
     longest = PIPE_BUF
     while len(line.encode("utf-8", "backslashreplace")) >= PIPE_BUF and longest > 1:
@@ -148,18 +148,18 @@ def _line(entry: dict[str, object]) -> str:
 
 
 def _cut(value: object, longest: int) -> object:
-    if value is None or isinstance(value, int | float | dict):  # a table is that of at most 8 numbers
+    if value is None or isinstance(value, int | float | dict):  # a table has at most 8 numbers
         return value
     text = str(value)
     return text if len(text) <= longest else text[:longest] + "…"
 
 
 def _console_notice(count: int) -> str:
-    return f"({count} log lines dropped: the reader was behind, or the disk full)"
+    return f"({count} log lines dropped: the reader was too slow, or the disk was full)"
 
 
 def _json_notice(count: int) -> str:
-    message = f"{count} log lines dropped: the reader was behind, or the disk full"
+    message = f"{count} log lines dropped: the reader was too slow, or the disk was full"
     return _line({"time": rfc3339(time.time(), milliseconds=True), "level": "warning", "message": message})
 
 
@@ -170,8 +170,8 @@ def _console_value(value: object) -> str:
 
 
 def set_up(level: str = "info", form: str = "console", node: str = "") -> LineWriter:
-    """Send the log of this process to standard output. Call again after a change of level or format. `node` names this
-    machine in JSON lines."""
+    """Write this process's log to standard output. Call it again to change level or format. `node` is this machine's
+    name in JSON lines."""
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         if isinstance(handler, _Handler):
@@ -189,13 +189,13 @@ def set_up(level: str = "info", form: str = "console", node: str = "") -> LineWr
 
 @functools.cache
 def _writer() -> LineWriter:
-    """The one writer of this process, which forked children share."""
+    """Return the writer of this process, which forked children share."""
     return LineWriter(1)
 
 
 @contextlib.contextmanager
 def muted() -> Iterator[None]:
-    """Nothing is logged within: what happens there is no event of the daemon."""
+    """Log nothing in this block."""
     before, logger.disabled = logger.disabled, True
     try:
         yield
@@ -204,15 +204,15 @@ def muted() -> Iterator[None]:
 
 
 def lines_dropped() -> int:
-    """Log lines that this process dropped since its start."""
+    """Return how many log lines this process has dropped since its start."""
     return _writer().dropped
 
 
 def log(level: int, message: str, data: dict[str, object] | None = None, /, **fields: object) -> None:
-    """One line: a sentence, then `key=value` pairs. Cheap when the level is off. `data` takes the place of these pairs
-    in JSON, where None is null."""
+    """Log one line: a sentence, then `key=value` pairs. Cheap if the level is off. In JSON, `data` replaces the pairs,
+    and None is null."""
     if logger.isEnabledFor(level):
-        record = logging.LogRecord(logger.name, level, "", 0, "%s", (message,), None)  # nobody asks for the caller
+        record = logging.LogRecord(logger.name, level, "", 0, "%s", (message,), None)  # the caller is not needed
         record.fields, record.data = fields, data
         logger.handle(record)
 

@@ -1,4 +1,4 @@
-"""Instants as text: RFC 3339 in UTC, everywhere the same; as servers write them; and how far to trust a clock."""
+"""Instants as text (RFC 3339 in UTC), HTTP dates, and when to distrust the clock."""
 
 import email.utils
 import time
@@ -10,20 +10,20 @@ CLOCK_SET_BACK = 3 * 3600.0
 
 
 def rfc3339(seconds: float, *, milliseconds: bool = False) -> str:
-    """A Unix time to the millisecond; whole seconds without a fraction unless `milliseconds` asks for one."""
+    """Write a Unix time, to the millisecond. Whole seconds have no fraction unless `milliseconds` is set."""
     moment = datetime.fromtimestamp(round(seconds, 3), UTC)
     form = "milliseconds" if milliseconds or moment.microsecond else "seconds"
     return moment.isoformat(timespec=form).replace("+00:00", "Z")
 
 
 def from_http(date: str) -> float:
-    """The Unix time of an HTTP date, in any of its forms (RFC 9110, 5.6.7): without a zone it is in UTC. Raises
-    ValueError, OverflowError."""
+    """Read an HTTP date in any of its forms (RFC 9110, 5.6.7) as Unix time. Without a zone it is in UTC. Raises
+    ValueError and OverflowError."""
     moment = email.utils.parsedate_to_datetime(date)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def began() -> float:
-    """The Unix time at which this machine was started, by the clock as it stands: another one after a restart of the
-    machine, and after every step of the clock (CLOCK_BOOTTIME of clock_gettime(2) has none)."""
+    """Return the Unix time of this machine's start, by its current clock. It changes with a restart of the machine, and
+    when the clock is set (CLOCK_BOOTTIME of clock_gettime(2) does not change then)."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,8 +1,8 @@
-"""How durations and sizes read, wherever a person reads them."""
+"""Writes durations and sizes for people."""
 
 
 def duration(seconds: float | None, none: str = "-") -> str:
-    """Three figures and a unit: "45 ms", "1.2 s", "3 min 5 s", "2 h 1 min"; `none` where there is none."""
+    """Write a duration with a unit: "45 ms", "1.2 s", "3 min 5 s", "2 h 1 min". None becomes `none`."""
     if seconds is None:
         return none
     if seconds < 0.0009995:
@@ -19,5 +19,5 @@ def duration(seconds: float | None, none: str = "-") -> str:
 
 
 def size(number: int | None) -> str:
-    """Of bytes; a dash where it is not known."""
+    """Write a number of bytes. A dash if it is not known."""
     return "-" if number is None else f"{number / 1024**2:.1f} MiB"

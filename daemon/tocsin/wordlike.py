@@ -1,10 +1,10 @@
-"""How much a text looks like words of people, and how much like something random. Without a list of words."""
+"""Tells words from random text, without a list of words."""
 
 import re
 from itertools import pairwise
 
 # How much more often the second letter (column) follows the first (row) in words than by chance: round(1.5 ln) + 6.
-# From Debian's wamerican and wngerman, and from the identifiers of Python's library.
+# Computed from Debian's wamerican and wngerman, and from the identifiers of Python's library.
 _AFTER = {
     first: {chr(ord("a") + index): (int(digit) - 6) / 1.5 for index, digit in enumerate(row)}
     for first, row in zip(
@@ -45,16 +45,16 @@ _DATE = re.compile(
     r"(?<![A-Za-z0-9])(?:19|20)[0-9]{2}([-_])[01][0-9](?:\1[0-3][0-9](?:T[0-9:._-]+Z?)?)?(?![A-Za-z0-9])"
 )
 _PLAIN = re.compile(r"(?:[A-Za-z]+|v?[0-9]{1,4})(?:[-_.~](?:[A-Za-z]+|v?[0-9]{1,4}))*")
-NEW_WORD = -0.8  # a capital where a word goes on, as in getServerSideProps; in random text it is every other letter
-MIXED = -1.5  # a digit beside a letter, as in v2 and S3Bucket
-SEPARATED = 0.3  # a hyphen or underscore: random text has few
-LONG_NUMBER = -1.0  # each digit after the eighth, which is a date's last
-PIECE = 10  # characters of a part between separators that is judged by itself
-RANDOM_PIECE = -4.0  # of 230,000 words of ten letters and more, one in 3,500 is below
+NEW_WORD = -0.8  # a capital inside a name, as in getServerSideProps; in random text it is every other letter
+MIXED = -1.5  # a digit next to a letter, as in v2 and S3Bucket
+SEPARATED = 0.3  # a hyphen or underscore, which random text rarely has
+LONG_NUMBER = -1.0  # each digit after the eighth (a date has eight)
+PIECE = 10  # characters of a part between separators that is judged separately
+RANDOM_PIECE = -4.0  # of 230,000 words with ten or more letters, one in 3,500 is below
 
 
 def wordlike(text: str) -> float:
-    """Above 0: rather words; below: rather random. It grows with the length of the text, in both directions."""
+    """Return a score: above 0 for words, below 0 for random text. Longer texts have larger scores."""
     score, before = 0.0, ""
     for run in _RUNS.findall(text):
         if run.isdigit():
@@ -70,14 +70,14 @@ def wordlike(text: str) -> float:
 
 
 def is_random(text: str) -> bool:
-    """Whether a text of letters, digits, hyphens and underscores is random, or a long enough part of it is."""
+    """Whether a text of letters, digits, hyphens and underscores is random, or a long part of it."""
     text = _DATE.sub("-", text)
     pieces = (piece for piece in re.split("[-_]+", text) if len(piece) >= PIECE)
     return wordlike(text) < 0 or any(wordlike(piece) < RANDOM_PIECE for piece in pieces)
 
 
 def is_words(text: str) -> bool:
-    """Whether a text, however short, plainly consists of words, numbers and dates: nobody's secret."""
+    """Whether a text, however short, plainly consists of words, numbers and dates, and so is not a secret."""
     if not _PLAIN.fullmatch(_DATE.sub("0", text)):
         return False
     letters = sum(map(str.isalpha, text))

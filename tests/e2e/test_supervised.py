@@ -147,7 +147,7 @@ def test_logs_are_followed_across_a_rotation_and_filtered_by_job(tmp_path: Path,
     daemon.write(EVERY_SECOND + EVERY_SECOND.replace("tick", "ticker"))
     said = daemon.run("logs")
     assert said.returncode == 1
-    assert "which would name a log file; under systemd: journalctl -u tocsin" in said.stderr
+    assert "that names a log file; under systemd: journalctl -u tocsin" in said.stderr
     changed(daemon, ("stdout_logfile_maxbytes=10MB", "stdout_logfile_maxbytes=4KB"))
     said = daemon.run("logs")
     assert said.returncode == 1

@@ -108,7 +108,7 @@ def test_no_job_is_overwritten_and_all_that_are_there_are_named(tocsin: Tocsin) 
         ("[daemon]\nlisten = 7\n", "tocsin.toml: [daemon] listen = 7"),
         ('[target]\nsecret_env = "X"\n', "[target] base_url: is required by job sync"),
         ('[target]\nbase_url = "${HERE}"\n', "environment variable HERE is empty"),
-        ('[daemon]\njobs_from = ["vercel.json"]\n', "vercel.json crons[0]: [jobs.sync]: is a job of the job file too"),
+        ('[daemon]\njobs_from = ["vercel.json"]\n', "vercel.json crons[0]: [jobs.sync]: is also a job of the job file"),
     ],
 )
 def test_a_job_file_that_would_not_hold_stays_as_it_is(there: str, why: str, tocsin: Tocsin) -> None:
@@ -196,7 +196,7 @@ def test_the_kind_is_seen_from_name_and_content(name: str, text: str, kind: str,
         (b"\xff\xfe", "is not UTF-8 text"),
         (b" " * (2 * 1024**2 + 1), "is larger than 2097152 bytes"),
         (b"[1, 2", "is not JSON"),
-        (b"apiVersion: batch/v1\nkind: CronJob\n", "is a Kubernetes CronJob in YAML: have it in JSON, which is read"),
+        (b"apiVersion: batch/v1\nkind: CronJob\n", "is a Kubernetes CronJob in YAML: convert it to JSON"),
         (b'[job-exec "sla"]\nschedule = @every 5m\n', "is Ofelia's INI, which is not read"),
         (b"# mine\n[jobs]\nschedule = * * * * *\n", "is INI, which is not read"),
         (b'[jobs.a]\nschedule = "* * * * *"\n', "is TOML, which is not read; if it is a job file, copy its tables"),
@@ -276,7 +276,7 @@ def test_a_variable_of_the_job_file_stands_for_no_other_secret(tocsin: Tocsin) -
     Path("a.cron").write_text("5 * * * * curl -H 'X-Token: another' https://app.example.com/x\n")
     result = tocsin("import", "--write", "a.cron", environment={"X_SECRET": "0123456789abcdef"})
     assert result.exit_code == 2
-    assert "a.cron: X_SECRET: is a variable of tocsin.toml already" in result.stderr
+    assert "a.cron: X_SECRET: is already a variable of tocsin.toml" in result.stderr
     assert Path("tocsin.toml").read_text() == there
 
 
@@ -284,4 +284,4 @@ def test_a_variable_that_is_set_already_wants_a_look(tocsin: Tocsin) -> None:
     Path("a.cron").write_text("5 * * * * curl -H 'X-Token: another' https://app.example.com/x\n")
     result = tocsin("import", "--write", "a.cron", environment={"X_SECRET": "0123456789abcdef"})
     assert result.exit_code == 0
-    assert "X_SECRET is set already: is it to what is asked for below?" in result.stderr
+    assert "X_SECRET is already set: is it the value that is needed below?" in result.stderr

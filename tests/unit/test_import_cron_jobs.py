@@ -78,7 +78,7 @@ def test_what_other_programs_put_around_a_schedule(schedule: str, taken: str, ti
     ("keys", "why"),
     [
         ({"schedule": "CRON_TZ=Asia/Tokio 0 9 * * *"}, "no such zone; did you mean Asia/Tokyo"),
-        ({"schedule": "TZ=UTC 0 9 * * *", "timezone": "Asia/Tokyo"}, "is not the zone in the schedule ('UTC')"),
+        ({"schedule": "TZ=UTC 0 9 * * *", "timezone": "Asia/Tokyo"}, "differs from the zone in the schedule ('UTC')"),
         ({"schedule": "cron(0 12 * * ? 2027)"}, "cannot read schedule"),
     ],
 )
@@ -128,17 +128,17 @@ def test_other_words_are_none(name: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"schedule": "0 9 1-7 * 1"}, "node-cron runs it when both day fields suit"),
-        ({"schedule": "0 0 9 1-7 * mon"}, "node-cron runs it when both day fields suit"),
+        ({"schedule": "0 9 1-7 * 1"}, "node-cron runs it when both day fields match"),
+        ({"schedule": "0 0 9 1-7 * mon"}, "node-cron runs it when both day fields match"),
         ({"schedule": "61 * * * *"}, "minute '61'"),
         ({"schedule": ""}, "it is empty"),
         ({"schedule": 5}, "must be text"),
-        ({"schedule": "* * * * *", "intervalMs": 1000}, "one of schedule and intervalMs"),
+        ({"schedule": "* * * * *", "intervalMs": 1000}, "set schedule or intervalMs"),
         ({"method": "TRACE"}, "must be one of GET"),
         ({"method": None}, "must be text"),
         ({"enabled": "yes"}, "must be true or false"),
         ({"path": "x"}, 'must start with "/"'),
-        ({"url": "https://a.example/x"}, "one of path and url"),
+        ({"url": "https://a.example/x"}, "set path or url"),
         ({"timezone": "Europe/Berln"}, "no such zone"),
         ({"path": "/ü"}, "percent-encoded"),
     ],

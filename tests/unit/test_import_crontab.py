@@ -169,7 +169,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
     ("line", "why"),
     [
         ("5 * * * * /usr/local/bin/backup.sh", "5 * * * * /usr/local/bin/backup.sh …: does not call curl or wget"),
-        (f"5 * * * * curl {URL} && curl {URL}2", "5 * * * * curl …: && curl: a job is one call and nothing after it"),
+        (f"5 * * * * curl {URL} && curl {URL}2", "5 * * * * curl …: && curl: a job is one call, with nothing after it"),
         (f"5 * * * * curl {URL} || mail -s down me", "|| mail: a job is one call"),
         (f"5 * * * * curl {URL} | bash", "| bash: a job is one call"),
         (f"5 * * * * [ -x /bin/x ] && curl {URL}", "&& curl: a job is one call"),
@@ -186,7 +186,7 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"5 * * * * curl {URL} -m", "the option -m lacks its value"),
         (f"5 * * * * curl -m soon {URL}", "--max-time is not a number of seconds"),
         (f"5 * * * * curl -I {URL}", "asks with HEAD"),
-        (f"5 * * * * curl -X TRACE {URL}", "the method is none that Tocsin has"),
+        (f"5 * * * * curl -X TRACE {URL}", "Tocsin does not support this method"),
         (f"5 * * * * curl -H 'Host: y' {URL}", "sets the header Host: Tocsin sends the name in the address, so give"),
         (f"5 * * * * curl --resolve app.example.com:443:10.0.0.1 {URL}", "--resolve: give the name that address"),
         (f"5 * * * * curl -H 'User-Agent:' {URL}", "removes the header 'User-Agent'"),
@@ -203,9 +203,9 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"5 * * * * bash /srv/call.sh {URL}", "a shell that runs a file"),
         (f"5 * * * * bash -c 'curl $1' x {URL}", "a shell whose script has arguments"),
         (f"5 * * * * bash -c 'curl {URL} && date'", "&& date: a job is one call"),
-        (f'5 * * * * bash -c "curl {URL}?a=${{A:-b}}"', "a variable with a default within the script"),
+        (f'5 * * * * bash -c "curl {URL}?a=${{A:-b}}"', "a variable with a default inside the script"),
         (f"5 * * * * bash -c 'curl {URL}; exit'", "; exit: a job is one call"),
-        (f'5 * * * * curl --data-urlencode "key=$KEY" {URL}', "Tocsin sends a variable there as it stands"),
+        (f'5 * * * * curl --data-urlencode "key=$KEY" {URL}', "Tocsin sends a variable there unencoded"),
         (f'5 * * * * curl -G --data-urlencode "a=$A" --data-urlencode "b=$B" {URL}', "Tocsin encodes one"),
         (f"5 * * * * curl --data-urlencode key@/etc/x {URL}", "--data-urlencode reads a file"),
         (f"CRON_TZ=Europe/Berln 5 * * * * curl {URL}", "no such zone; did you mean Europe/Berlin"),
@@ -224,8 +224,8 @@ def test_a_command_and_its_job(command: str, expected: dict[str, Any] | None) ->
         (f"@daily sleep 5; curl {URL}", "sleeps before the call"),
         (f"#5 * * * * curl {URL}", "is commented out"),
         (f"# 5 * * * * /usr/bin/wget -q {URL}", "is commented out"),
-        ("what is this", "is not a line of a crontab"),
-        ("PATH=/bin", "PATH: means nothing"),
+        ("what is this", "is not a valid line of a crontab"),
+        ("PATH=/bin", "PATH: has no effect"),
     ],
 )
 def test_what_is_not_understood_is_listed(line: str, why: str) -> None:
@@ -235,8 +235,8 @@ def test_what_is_not_understood_is_listed(line: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "schedule", "note"),
     [
-        ("*/30 * * * * *", "*/30 * * * * *", "has six fields: taken with seconds first; where the sixth is a year"),
-        ("0 */10 * * * * *", "0 */10 * * * *", "has seven fields: taken with seconds first and a year last"),
+        ("*/30 * * * * *", "*/30 * * * * *", "has six fields: read with seconds first; if the sixth is a year"),
+        ("0 */10 * * * * *", "0 */10 * * * *", "has seven fields: read with seconds first and a year last"),
         ("15 0 5 * * 1 root", "15 0 5 * * 1", "has six fields"),
     ],
 )
@@ -403,7 +403,7 @@ def test_one_variable_has_one_value() -> None:
     line = f'* * * * curl -H "X-Token: $TOK" {URL}\n'
     text = f"TOK=one\n1 {line}TOK=two\n2 {line}TOK=one\n3 {line}"
     assert [job.place for job in read(text).jobs] == ["line 2", "line 6"]
-    why = "2 * * * * curl …: TOK has another value in a line before; in Tocsin's environment it has one"
+    why = "2 * * * * curl …: TOK has another value in an earlier line, but Tocsin's environment has only one"
     assert notes(text, "left out") == [f"line 4: {why}"]
     text = f"1 {line}TOK=two\n2 {line}"
     assert [job.place for job in read(text).jobs] == ["line 1"]
@@ -440,7 +440,7 @@ def test_what_was_kept_in_a_file_is_pointed_out(command: str) -> None:
 def test_a_secret_that_the_crontab_sets_keeps_its_name() -> None:
     text = f"CRON_SECRET={SECRET}\n5 * * * * curl -H 'Authorization: Bearer {SECRET}' {URL}\n"
     assert read(text).jobs[0].table["secret_env"] == "CRON_SECRET"
-    assert notes(text, "set") == ["CRON_SECRET: to what line 1 of the crontab sets it to"]
+    assert notes(text, "set") == ["CRON_SECRET: to the value that line 1 of the crontab sets"]
 
 
 def test_a_line_that_is_no_job_asks_for_no_variable() -> None:
@@ -472,13 +472,13 @@ def test_what_stands_before_a_command_is_for_that_command() -> None:
     text = "5 * * * * HOST=b.example curl https://$HOST/x\n6 * * * * curl https://$HOST/x\nHOST=c.example\n"
     assert [job.table["url"] for job in read(text).jobs] == ["https://b.example/x", "https://${HOST}/x"]
     assert notes(text, "check") == [
-        "line 1: HOST is set before its command, whose own words do not see it; taken as it was meant"
+        "line 1: HOST is set before a command, so the command line itself cannot use it; it was used as intended"
     ]
 
 
 def test_a_public_host_in_the_clear_is_pointed_out() -> None:
     assert notes("5 * * * * curl http://app.example.com/x", "check") == [
-        "line 1: goes over http://, which Tocsin refuses for a public host"
+        "line 1: uses http://, which Tocsin refuses for a public host"
     ]
     assert not notes("5 * * * * curl http://app:3000/x\n6 * * * * curl http://10.0.0.1/x", "check")
 

@@ -41,7 +41,7 @@ def test_schedule_zone_and_command_are_taken_over() -> None:
         "send_secret": "bearer",
     }
     assert [note.text for note in found.notes if note.kind == "set"] == [
-        "CRON_SECRET: to what the container's commands took from their environment"
+        "CRON_SECRET: to the value that the commands of the container had in their environment"
     ]
 
 

@@ -94,11 +94,11 @@ def test_the_report_says_what_differs_and_what_was_left_out() -> None:
     found = read(entry, functions={"app/x/route.ts": {"maxDuration": 800}, "app/y.ts": {"maxDuration": 60}})
     notes = {(note.kind, note.place, note.text.partition(":")[0]) for note in found.notes}
     expected = {
-        ("differs", "", word) for word in ("caches", "where", "lateness", "retries", "overlap", "duration", "failures")
+        ("differs", "", word) for word in ("caches", "place", "lateness", "retries", "overlap", "duration", "failures")
     }
     expected |= {("left out", "crons[0]", "'timeZone'"), ("left out", "crons[0]", "'headers'")}
     expected |= {("check", "crons[0]", "7 in day-of-week"), ("differs", "functions[app/x/route.ts]", LONG)}
-    expected |= {("check", "crons[0]", "its query seems to hold a secret, which stands in the job as it stood here")}
+    expected |= {("check", "crons[0]", "its query seems to hold a secret, which was copied into the job")}
     assert notes == expected
 
 
@@ -108,12 +108,12 @@ LONG = "maxDuration is 800 s"
 @pytest.mark.parametrize(
     ("schedule", "why"),
     [
-        ("0 9 * * MON", "'MON': Vercel takes numbers"),
-        ("0 9 * JAN *", "'JAN': Vercel takes numbers"),
-        ("0 9 L * *", "'L': Vercel takes numbers"),
-        ("0 9 15W * *", "'15W': Vercel takes numbers"),
-        ("0 9 * * 1#2", "'1#2': Vercel takes numbers"),
-        ("0 9 ? * *", "'?': Vercel takes numbers"),
+        ("0 9 * * MON", "'MON': Vercel allows only numbers"),
+        ("0 9 * JAN *", "'JAN': Vercel allows only numbers"),
+        ("0 9 L * *", "'L': Vercel allows only numbers"),
+        ("0 9 15W * *", "'15W': Vercel allows only numbers"),
+        ("0 9 * * 1#2", "'1#2': Vercel allows only numbers"),
+        ("0 9 ? * *", "'?': Vercel allows only numbers"),
         ("0 9 1 * 1", "sets day-of-month and day-of-week"),
         ("0 9 */2 * 1-5", "sets day-of-month and day-of-week"),
         ("0 0 9 * * *", "must have five fields"),
@@ -172,7 +172,7 @@ def test_all_faults_are_listed_and_no_query_in_them() -> None:
         ("", "is not JSON"),
         ("{", "is not JSON"),
         ('{"crons": [] // none\n}', "JSON has no comments"),
-        ('{"crons": [], "crons": []}', 'the key "crons" stands twice'),
+        ('{"crons": [], "crons": []}', 'the key "crons" is in one object twice'),
         ('{"crons": [NaN]}', "NaN is not a JSON number"),
         ('{"crons": ' + "[" * 100_000, "is nested too deeply"),
         ('{"crons": [' + "9" * 5000 + "]}", "is not JSON"),

@@ -53,10 +53,10 @@ def test_nothing_overrides_a_job(load: Load, crons: Path) -> None:
     (crons.parent / "other.json").write_text('[{"path": "/two", "schedule": "* * * * *", "method": "POST"}]')
     text = FROM.replace('"]', '", "app/other.json"]') + '[jobs.sync]\nevery = "90s"\npath = "/a"\n'
     assert faults(load, text) == [
-        "app/vercel.json crons[0]: [jobs.sync]: is a job of the job file too; nothing overrides a job, "
-        "so rename or remove that one",
-        "app/other.json [0]: [jobs.two]: is a job of app/vercel.json crons[1] too; nothing overrides a job, "
-        "so rename or remove that one",
+        "app/vercel.json crons[0]: [jobs.sync]: is also a job of the job file; a job cannot be overridden, "
+        "so rename or remove one",
+        "app/other.json [0]: [jobs.two]: is also a job of app/vercel.json crons[1]; a job cannot be overridden, "
+        "so rename or remove one",
     ]
 
 
@@ -70,7 +70,7 @@ def test_faults_name_the_file_and_come_together(load: Load, crons: Path) -> None
         "app/vercel.json crons[0]: schedule",
         "app/vercel.json crons[1]: path",
         "gone.json: cannot read it: No such file or directory",
-        "crontab: holds commands that need a look; take its jobs over once, with tocsin import",
+        "crontab: holds commands that somebody must check; import its jobs once, with tocsin import",
         "app: cannot read it: it is a folder",
     ]
 
@@ -90,8 +90,8 @@ def test_what_only_the_job_file_can_tell_is_a_fault_of_the_entry(load: Load, cro
 def test_what_wants_a_look_is_a_warning(load: Load, crons: Path) -> None:
     crons.write_text('{"crons": [{"path": "/x", "schedule": "0 5 * * 7", "timeZone": "Asia/Tokyo"}]}')
     assert load(FROM, ENVIRONMENT).warnings == (
-        "app/vercel.json: crons[0] 'timeZone': Vercel knows path and schedule only",
-        "app/vercel.json: crons[0] 7 in day-of-week: Vercel documents 0 to 6; Tocsin takes 7 for Sunday",
+        "app/vercel.json: crons[0] 'timeZone': Vercel has only path and schedule",
+        "app/vercel.json: crons[0] 7 in day-of-week: Vercel documents 0 to 6; in Tocsin 7 is Sunday",
     )
 
 

@@ -99,7 +99,7 @@ def test_a_full_pipe_drops_and_counts_and_says_so_later(pipe: Pipe) -> None:
     writer.write("after")
     writer.write("and on")
     lines = drained(read).decode().splitlines()
-    assert lines == ["(10 log lines dropped: the reader was behind, or the disk full)", "after", "and on"]
+    assert lines == ["(10 log lines dropped: the reader was too slow, or the disk was full)", "after", "and on"]
     assert writer.dropped == 10, "counted since the start of the process"
 
 
@@ -278,7 +278,7 @@ def test_the_notice_of_dropped_lines_has_the_form_of_the_log(captured: Any) -> N
     out.lines()
     log.info("after")
     notice, after = map(json.loads, out.lines())
-    assert notice["message"] == "1 log lines dropped: the reader was behind, or the disk full"
+    assert notice["message"] == "1 log lines dropped: the reader was too slow, or the disk was full"
     assert notice["level"] == "warning"
     assert after["message"] == "after"
 
@@ -335,6 +335,6 @@ def test_a_line_that_the_disk_took_half_of_is_counted_and_ended(tmp_path: Path) 
         "first line",
         "second line",
         "th",
-        "(2 log lines dropped: the reader was behind, or the disk full)",
+        "(2 log lines dropped: the reader was too slow, or the disk was full)",
         "fifth line",
     ]

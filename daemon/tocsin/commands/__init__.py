@@ -1,1 +1,1 @@
-"""The commands, one file each; `cli` puts them together."""
+"""The commands, one file for each. `cli` collects them."""

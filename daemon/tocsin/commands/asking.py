@@ -1,4 +1,4 @@
-"""How a command asks the running daemon, through the control socket in its state folder."""
+"""Sends a command's request to the running daemon, through the control socket in its state folder."""
 
 import os
 import select
@@ -13,18 +13,18 @@ from tocsin.ipc.channel import ChannelClosed, Readable
 from tocsin.ipc.control import Answer, Done, Note, Refused, Request, decode_answer
 from tocsin.ipc.job import Finished
 
-PATIENCE = 10.0  # seconds until a command says what it waits for: a daemon that is well answers within one
+PATIENCE = 10.0  # seconds until a command says that it is waiting: a healthy daemon answers within one
 
 
 def is_readable(one: Readable, seconds: float) -> bool:
-    """Whether something can be read within so many seconds."""
+    """Whether something can be read within some seconds."""
     poll = select.poll()
     poll.register(one, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
 
 
 def ask(file: Path, request: Request) -> list[Answer]:
-    """What the daemon says to the request, up to the last word. What it says meanwhile goes to standard error."""
+    """Return the daemon's answers to the request, up to the last one. Notes go to standard error."""
     from tocsin.parent.control import NAME
     from tocsin.parent.trust import unsafe
 
@@ -65,7 +65,7 @@ def ask(file: Path, request: Request) -> list[Answer]:
 
 
 def carried_out(file: Path, request: Request) -> str:
-    """Ask for something that is done at once; what the daemon says to that."""
+    """Send a request that is carried out at once, and show the daemon's answer."""
     done = ask(file, request)[-1]
     assert isinstance(done, Done)
     return done.text

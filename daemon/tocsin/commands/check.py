@@ -1,4 +1,4 @@
-"""`tocsin check`: is the job file right, and when will it fire?"""
+"""`tocsin check`: checks the job file, and shows when jobs fire."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What the commands share: how they fail, how they find and read the job file, examples, names to complete."""
+"""Shared by the commands: errors, finding and reading the job file, examples, completion of names."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from tocsin.config import Config, Known
 from tocsin.jobfile.faults import ConfigError
 from tocsin.jobfile.values import JOB_NAME
 
-FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes, beside 0
+FAILED, USAGE, HELD, NOT_RUNNING = 1, 2, 3, 4  # exit codes other than 0
 
 any_job_file_option = click.option(
     "-c",
@@ -30,24 +30,24 @@ any_job_file_option = click.option(
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command's --help."""
+    """Return the epilog of a command's --help."""
     return "\n  ".join(("\b\nExamples:", *lines))
 
 
 def fail(why: str, code: int) -> NoReturn:
-    """Say why on standard error, and exit."""
+    """Print the reason on standard error, and exit."""
     for line in why.splitlines():
         click.echo(f"{display.bad('tocsin:')} {line}", err=True)
     raise SystemExit(code)
 
 
 def job_file_option(command: Callable[..., None]) -> Callable[..., None]:
-    """-c FILE, which every command takes; the command gets the path."""
+    """The option -c FILE, which every command has. The command gets the path."""
 
     @click.option(
         *("-c", "--config", "file"),
         metavar="FILE",
-        type=click.Path(),  # for the shell, which completes it
+        type=click.Path(),  # so that the shell completes it
         help="Job file. Default: TOCSIN_CONFIG, else ./tocsin.toml.",
     )
     @functools.wraps(command)
@@ -66,8 +66,8 @@ def loaded(file: Path, known: Known | None = None) -> Config:
 
 
 def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem[str]]:
-    """The names of jobs that begin so, for the shell. A file with faults gives its names too. A file that is not TOML
-    gives none: nobody who presses Tab wants to read errors.
+    """Return the names of jobs with this beginning, for the shell. Works for a file with faults. A file that is not
+    TOML has no names, because errors must not appear when somebody presses Tab.
     """
     file = config.find(ctx.params.get("file"))
     jobs: dict[str, str] = {}
@@ -81,7 +81,7 @@ def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) ->
 
 
 def job_argument(*, required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The name of a job; the shell completes it."""
+    """The argument for a job's name, which the shell completes."""
 
     def checked(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
         if name is not None and not JOB_NAME.fullmatch(name):
@@ -92,18 +92,18 @@ def job_argument(*, required: bool = True) -> Callable[[Callable[..., None]], Ca
 
 
 class Commands(click.Group):
-    """Says in one line what the system refuses a command: a full disk, a folder that is gone."""
+    """Reports an error of the system in one line, such as a full disk or a missing folder."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click knows
+        except BrokenPipeError:  # click handles it
             raise
         except OSError as error:
             try:
-                if sys.stdout:  # None when it was closed
+                if sys.stdout:  # None if it was closed
                     sys.stdout.flush()
-            except OSError:  # it is what cannot be written; Python would try again at its end, and complain
+            except OSError:  # this is the output that cannot be written; Python would try again at exit, and complain
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             named = f"{error.filename}: " if error.filename else ""
             fail(f"{named}{error.strerror or error}", FAILED)

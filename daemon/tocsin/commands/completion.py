@@ -1,4 +1,4 @@
-"""`tocsin completion`: the shell completes commands, options and the names of jobs."""
+"""`tocsin completion`: lets the shell complete commands, options and the names of jobs."""
 
 import click
 from click.shell_completion import get_completion_class

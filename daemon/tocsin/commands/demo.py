@@ -1,4 +1,4 @@
-"""`tocsin demo`: an app to call."""
+"""`tocsin demo`: an app for Tocsin to call."""
 
 import os
 from pathlib import Path

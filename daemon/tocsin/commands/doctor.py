@@ -1,4 +1,4 @@
-"""`tocsin doctor`: what is wrong, and what to do about it, before a job has to find out."""
+"""`tocsin doctor`: finds what is wrong, and what to do about it, before a job fails."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ from tocsin.redact import redact
     default="30s",
     show_default=True,
     metavar="TIME",
-    help="Limit for all questions to the targets together.",
+    help="Limit for all requests to the targets together.",
 )
 @click.option(
     "--probe-auth",
@@ -39,8 +39,8 @@ def doctor(
 ) -> None:
     """Find what is wrong, without running a job.
 
-    Prints one line for each check, with what to do about it, of all jobs or of those named. Exits 1 when a check fails.
-    Endpoints are asked with OPTIONS and never get the secret.
+    Prints one line for each check, with what to do about it, for all jobs or those named. Exits 1 when a check fails.
+    Endpoints get only OPTIONS requests and never the secret.
     """
     from tocsin.config.placeholders import WORDS
     from tocsin.doctor import report, settings
@@ -60,7 +60,7 @@ def doctor(
     except ConfigError as error:
         say(settings.faults(error))
         raise SystemExit(USAGE) from None
-    # A word that doctor itself says would make its lines unreadable, and give it away.
+    # A secret that is also a word of doctor's output would make that unreadable, and reveal the secret.
     redact.hide(loaded.hidden - WORDS)
     for name in names:
         if name not in loaded.jobs:

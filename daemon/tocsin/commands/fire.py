@@ -1,4 +1,4 @@
-"""`tocsin fire`: one run of a job, now."""
+"""`tocsin fire`: runs a job now."""
 
 from pathlib import Path
 

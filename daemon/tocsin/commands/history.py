@@ -1,4 +1,4 @@
-"""`tocsin history`: what became of each slot."""
+"""`tocsin history`: shows the outcome of each slot."""
 
 import json
 import re
@@ -27,16 +27,16 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 )
 @job_file_option
 @job_argument(required=False)
-@click.option("--since", metavar="AGO", help='Show slots since then, for example "10m", "2h" or "7d" ago.')
+@click.option("--since", metavar="AGO", help='Show slots of the last, for example, "10m", "2h" or "7d".')
 @click.option("--failed", is_flag=True, help="Show only failed runs and missed slots.")
 @click.option(
     "-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Show at most this many."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
-    """Show slots and what became of each. Reads the ledger; the daemon need not run.
+    """Show slots and their outcomes. Reads the ledger; the daemon need not run.
 
-    With the id of a run in place of JOB, show all that is known of this run, its reply included if it was kept.
+    With the id of a run instead of JOB, show everything about this run, including its reply if it was kept.
     """
     from tocsin.exporter import runs
     from tocsin.ledger import stores

@@ -1,4 +1,4 @@
-"""What `tocsin import` does: read the files, append to the job file, report. Loaded for that command alone."""
+"""The work of `tocsin import`: reads the files, appends to the job file, reports. Only that command loads it."""
 
 import os
 import sys
@@ -20,13 +20,13 @@ _TITLES: dict[Kind, str] = {
     "set": "To set, in the environment or in the .env beside the job file:",
 }
 TARGET_VARIABLES = (
-    Note("set", "", "API_BASE_URL: to the address of the app, as https://app.example.com"),
+    Note("set", "", "API_BASE_URL: to the address of the app, for example https://app.example.com"),
     Note("set", "", "CRON_SECRET: to the secret that the app checks"),
 )
 
 
 def read(sources: Sequence[str], kind: str | None) -> list[Found]:
-    """What each of the files holds. Raises ConfigError with the faults of all."""
+    """Read all the files. Raises ConfigError with the faults of all."""
     imported: list[Found] = []
     faults: list[Fault] = []
     for source in dict.fromkeys(sources):
@@ -34,7 +34,7 @@ def read(sources: Sequence[str], kind: str | None) -> list[Found]:
         try:
             text = files.decoded(sys.stdin.buffer, named) if source == "-" else files.text_of(Path(source), named)
             one = files.READERS[kind or files.kind_of(text, named)](text, named)
-            why = "would hold secrets of two files; import the files one after the other"
+            why = "would hold secrets of two files; import one file at a time"
             faults += [
                 found.fault(named, "", name, why) for other in imported for name in sorted(one.made & other.made)
             ]
@@ -47,7 +47,8 @@ def read(sources: Sequence[str], kind: str | None) -> list[Found]:
 
 
 def write(file: Path, text: str, tables: dict[str, object], new: str, imported: list[Found]) -> None:
-    """Append the new tables if the job file then holds. Raises ConfigError and OSError; then nothing has changed."""
+    """Append the new tables if the job file is valid with them. Raises ConfigError and OSError, and then changes
+    nothing."""
     old = tables.get("jobs")
     taken = [
         found.fault(
@@ -61,7 +62,7 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
         if isinstance(old, dict) and job.name in old
     ]
     used = writing.variables(text)
-    why = "is a variable of {} already, and would stand for a secret of this one too; rename that one"
+    why = "is already a variable of {}, and would also be a secret of this file; rename the other one"
     taken += [found.fault(one.source, "", name, why.format(file.name)) for one in imported for name in one.made & used]
     if taken:
         raise ConfigError(taken)
@@ -69,10 +70,10 @@ def write(file: Path, text: str, tables: dict[str, object], new: str, imported: 
     held = {**dotenv.read(file, os.environ).values, **os.environ}
     for one in imported:
         for name in sorted(one.made & held.keys()):
-            one.note("check", "", f"{name} is set already: is it to what is asked for below?")
+            one.note("check", "", f"{name} is already set: is it the value that is needed below?")
     try:
         stand_ins = writing.stand_ins(whole, held)
-    except ValueError as error:  # `jobs = {…}` and the like cannot be added to
+    except ValueError as error:  # tables cannot be added to `jobs = {…}`, for example
         why = f"cannot append tables to it: {error}"
         raise ConfigError([Fault(file.name, "", "", "", why)]) from None
     config.parse(whole.encode(), file, {**stand_ins, **os.environ})

@@ -1,4 +1,4 @@
-"""`tocsin import`: jobs of other schedulers as tables of the job file, and what changes for them."""
+"""`tocsin import`: turns jobs of other schedulers into tables of the job file, and reports what changes."""
 
 import json
 from pathlib import Path
@@ -27,11 +27,11 @@ KINDS = ("vercel", "crontab", "cron-jobs", "kubernetes")
 def import_(file: Path, sources: tuple[str, ...], kind: str | None, write: bool, as_json: bool) -> None:
     """Turn files of other schedulers into job tables.
 
-    FILE is a vercel.json, a crontab whose lines call curl or wget, a JSON list of jobs as callers around node-cron
-    keep it, or Kubernetes CronJobs as kubectl prints them with -o json; - is standard input. The tables go to standard
-    output, the report to standard error.
+    FILE is a vercel.json, a crontab whose lines call curl or wget, the JSON list of jobs of a caller that uses
+    node-cron, or the CronJobs of Kubernetes as printed by kubectl -o json. - is standard input. The tables go to
+    standard output, the report to standard error.
     """
-    from tocsin.commands import imported as work  # the daemon does without it
+    from tocsin.commands import imported as work  # the daemon does not need it
     from tocsin.importing import found, toml, writing
 
     try:

@@ -1,4 +1,4 @@
-"""`tocsin jobs`: what the running daemon does."""
+"""`tocsin jobs`: shows what the running daemon does."""
 
 import json
 import time
@@ -26,6 +26,6 @@ def jobs(file: Path, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
     else:
         for trouble in found.troubles:
-            for line in str(trouble).splitlines():  # a refused job file has a line for each fault
+            for line in str(trouble).splitlines():  # if the job file was refused, one line for each fault
                 click.echo(display.bad(display.printable(line)))
         click.echo(display.jobs_table(found.statuses, found.judged))

@@ -1,4 +1,5 @@
-"""`tocsin logs`: the log file that supervisord writes, of one job if asked for, and followed across its rotation."""
+"""`tocsin logs`: shows the log file that supervisord writes, or the lines of one job. Can follow it, even when it
+is rotated."""
 
 import configparser
 import json
@@ -15,7 +16,7 @@ import click
 from tocsin import display
 from tocsin.commands.common import FAILED, examples, fail, job_argument, job_file_option
 
-LOOK_EVERY = 0.25  # seconds between looks for new lines, and for a file that took the place of this one
+LOOK_EVERY = 0.25  # seconds between checks for new lines, and for a new file in place of this one
 SUPERVISORD_CONF = "supervisord.conf"
 ELSEWHERE = "under systemd: journalctl -u tocsin; in a container: docker compose logs tocsin"
 
@@ -23,7 +24,7 @@ ELSEWHERE = "under systemd: journalctl -u tocsin; in a container: docker compose
 @click.command(epilog=examples("tocsin logs", "tocsin logs sla-check -n 20", "tocsin logs -f"))
 @job_file_option
 @job_argument(required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Show new lines as well, until Ctrl-C.")
 @click.option(
     "-n", "--limit", default=50, show_default=True, type=click.IntRange(0, 100_000), help="Show this many old lines."
 )
@@ -48,7 +49,7 @@ def logs(file: Path, job: str | None, follow: bool, limit: int) -> None:
 
 
 def _log_file(folder: Path) -> Path:
-    """That which the supervisord.conf beside the job file names. Exits where there is none."""
+    """Return the log file that the supervisord.conf next to the job file names. Exits if there is none."""
     conf = folder / SUPERVISORD_CONF
     parser = configparser.RawConfigParser(inline_comment_prefixes=(" ;", "\t;"), strict=False)
     try:
@@ -56,7 +57,7 @@ def _log_file(folder: Path) -> Path:
             parser.read_file(stream)
         written = parser.get("program:tocsin", "stdout_logfile")
     except FileNotFoundError:
-        fail(f"there is no {conf}, which would name a log file; {ELSEWHERE}", FAILED)
+        fail(f"there is no {conf} that names a log file; {ELSEWHERE}", FAILED)
     except OSError as error:
         fail(f"cannot read {conf}: {error.strerror}", FAILED)
     except (configparser.Error, UnicodeDecodeError):
@@ -68,7 +69,7 @@ def _log_file(folder: Path) -> Path:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The whole lines from here to the end; a line that is still being written is left for the next time."""
+    """Yield the complete lines from here to the end. A line that is still being written is left for the next call."""
     while line := stream.readline():
         if not line.endswith(b"\n"):
             stream.seek(-len(line), os.SEEK_CUR)
@@ -77,16 +78,16 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _followed(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
-    """New lines for ever. supervisord renames a full file and begins another; one may be cut off as well."""
+    """Yield new lines forever. supervisord renames a full file and starts another. A file may also be truncated."""
     while True:
         yield from _lines(stream)
         try:
             now = file.stat()
-        except FileNotFoundError:  # between the two
+        except FileNotFoundError:  # between renaming and the new file
             now = None
         opened = os.fstat(stream.fileno())
         if now and (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
-            yield from _lines(stream)  # what was written between the last look and the renaming
+            yield from _lines(stream)  # lines written between the last check and the renaming
             stream.close()
             stream = file.open("rb")
         elif opened.st_size < stream.tell():

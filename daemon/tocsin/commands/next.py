@@ -1,4 +1,4 @@
-"""`tocsin next`: when is an expression due?"""
+"""`tocsin next`: shows when an expression is due."""
 
 import json
 from datetime import UTC, datetime

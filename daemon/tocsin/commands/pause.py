@@ -1,4 +1,4 @@
-"""`tocsin pause` and `tocsin resume`: a job's schedule, off and on."""
+"""`tocsin pause` and `tocsin resume`: turn a job's schedule off and on."""
 
 import time
 from pathlib import Path

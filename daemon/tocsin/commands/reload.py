@@ -1,4 +1,4 @@
-"""`tocsin reload`: the daemon reads its job file again."""
+"""`tocsin reload`: makes the daemon read its job file again."""
 
 from pathlib import Path
 
@@ -16,6 +16,6 @@ from tocsin.ipc.control import ReloadConfig
 def reload(file: Path, why: str) -> None:
     """Load the changed job file, and show what changed.
 
-    Jobs that did not change keep their process and their running call. A file with a fault changes nothing.
+    Jobs that did not change keep their process and their running call. If the file has a fault, nothing changes.
     """
     click.echo(carried_out(file, ReloadConfig(actor(), why)))

@@ -1,4 +1,4 @@
-"""`tocsin run`: the daemon; here its processes are put together."""
+"""`tocsin run`: the daemon. Connects the four processes."""
 
 import signal
 import sysconfig
@@ -16,13 +16,13 @@ from tocsin.jobfile.faults import ConfigError
 def run(file: Path) -> None:
     """Run the daemon in the foreground (what supervisord starts)."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        # The parent forks under the interpreter's lock, past Python's own hooks (linux.bare_fork).
+        # The parent forks with the interpreter's lock held and without Python's own hooks (linux.bare_fork).
         fail("cannot run on a free-threaded Python, because forking was not tested there: use a regular build", USAGE)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload asked for too early waits, and kills nobody
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # an early reload waits instead of killing this process
     known = config.Known()
     settings = loaded(file, known)
     log.set_up(settings.log_level, settings.log_format, settings.node)
-    # Everything the children need is imported here, before the first fork, so that they share it.
+    # Import everything that the children need before the first fork, so that they share it.
     from tocsin.exporter import main as exporter
     from tocsin.job import main as job
     from tocsin.job.warmup import rehearse

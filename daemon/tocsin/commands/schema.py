@@ -1,4 +1,4 @@
-"""`tocsin schema`: the job file's JSON Schema, for editors."""
+"""`tocsin schema`: prints the job file's JSON Schema, for editors."""
 
 import json
 

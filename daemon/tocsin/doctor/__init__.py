@@ -1,1 +1,1 @@
-"""`tocsin doctor`: looks at everything a run depends on, against the real target, without running a job's work."""
+"""`tocsin doctor`: checks everything that a run depends on, with the real target, without running a job's work."""

@@ -1,4 +1,4 @@
-"""The state folder: can the daemon write there, and for how long does the disk let it?"""
+"""Checks whether the daemon can write to the state folder, and whether the disk has room."""
 
 import errno
 import os
@@ -10,9 +10,9 @@ from tocsin.doctor.finding import Finding, fail, ok, warning
 from tocsin.parent.trust import unsafe
 from tocsin.units import size
 
-LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, a log or a backup fills it soon
+LITTLE_SPACE = 500 * 1024**2  # bytes: a year of a thousand jobs' slots takes more, and a log or a backup soon fills it
 NO_SPACE = 20 * 1024**2  # bytes: the ledger's write-ahead log alone grows to 16 MiB
-FEW_INODES, NO_INODES = 1000, 16  # new files that the volume takes: the ledger needs three, a log or a backup more
+FEW_INODES, NO_INODES = 1000, 16  # new files that the volume can hold: the ledger needs three, a log or a backup more
 _FREE_SOME = "free some space: without it no slot can be recorded, and no call is made without a record"
 
 
@@ -30,7 +30,7 @@ def folder(path: Path) -> Iterator[Finding]:
 
 
 def _writable(path: Path, there: Path) -> Finding:
-    """`there` is the folder, or the one above in which it would be made."""
+    """`there` is the folder, or the folder above in which it would be created."""
     try:
         with tempfile.TemporaryFile(dir=there, buffering=0) as stream:
             stream.write(b"x")
@@ -40,7 +40,7 @@ def _writable(path: Path, there: Path) -> Finding:
     if found := unsafe(path, owner if there == path else os.geteuid()):
         return fail("state.folder", str(path), found.why, found.cure)
     if owner != os.geteuid() and there == path:
-        detail = f"belongs to user {owner}, and this is user {os.geteuid()}: what user {owner} may do was not tested"
+        detail = f"belongs to user {owner}, and this is user {os.geteuid()}: not tested what user {owner} may do"
         return warning("state.folder", str(path), detail, "run doctor as the user that the daemon runs as")
     return ok("state.folder", str(path), "can be written" if there == path else "can be made")
 
@@ -60,12 +60,12 @@ def _advice(error: OSError, there: Path) -> str:
 
 
 def disk(subject: str, free: int, inodes: int | None) -> Finding:
-    """`free` bytes and inodes; None for a file system that does not count these."""
+    """`free` is in bytes. `inodes` is None if the file system does not count them."""
     if free < NO_SPACE:
         return fail("state.disk", subject, f"only {size(free)} are free", _FREE_SOME)
     if inodes is not None and inodes < NO_INODES:
         detail = f"only {inodes} inodes are free, though {size(free)} are"
-        return fail("state.disk", subject, detail, "delete some files (df -i): no new one can be made")
+        return fail("state.disk", subject, detail, "delete some files (df -i): no new file can be created")
     if free < LITTLE_SPACE:
         return warning("state.disk", subject, f"only {size(free)} are free", _FREE_SOME)
     if inodes is not None and inodes < FEW_INODES:

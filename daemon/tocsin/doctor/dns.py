@@ -1,4 +1,4 @@
-"""Names and addresses. Looking a name up cannot be interrupted, so it has a thread that nobody waits for at the end."""
+"""Looks up names. That cannot be interrupted, so it runs in a thread that nothing waits for at the end."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,12 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-ADDRESSES = 8  # of one name that are looked at
-Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # as getaddrinfo gives it: host and port come first
+ADDRESSES = 8  # of one name that are checked
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # as from getaddrinfo: host and port come first
 
 
 async def look_up(host: str, port: int) -> list[Address]:
-    """The addresses of a name, in the order in which a job tries them. Raises OSError, UnicodeError."""
+    """Return the addresses of a name, in the order in which a job tries them. Raises OSError and UnicodeError."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[list[Address]] = loop.create_future()
 
@@ -29,7 +29,7 @@ async def look_up(host: str, port: int) -> list[Address]:
                 result.append((family, address))
         except (OSError, UnicodeError) as raised:
             error = raised
-        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for the answer
             loop.call_soon_threadsafe(finish, result, error)
 
     threading.Thread(target=work, daemon=True).start()
@@ -37,12 +37,12 @@ async def look_up(host: str, port: int) -> list[Address]:
 
 
 class Known(AbstractResolver):
-    """Gives aiohttp the addresses that were found to take connections."""
+    """Gives aiohttp the addresses that accept connections."""
 
     def __init__(self, addresses: list[Address]) -> None:
         self._addresses = addresses
 
-    async def resolve(self, host: str, *_: object, **__: object) -> list[ResolveResult]:  # aiohttp names some
+    async def resolve(self, host: str, *_: object, **__: object) -> list[ResolveResult]:  # aiohttp passes some
         return [
             ResolveResult(hostname=host, host=address[0], port=address[1], family=family, proto=0, flags=0)
             for family, address in self._addresses

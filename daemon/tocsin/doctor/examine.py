@@ -1,4 +1,4 @@
-"""All checks, in the order in which their results are shown."""
+"""Runs all checks, in the order in which their results are shown."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from tocsin.doctor.state import State
 def examine(
     config: Config, jobs: Mapping[str, Job], *, seconds: float, probe_auth: bool, supervisord: Path | None
 ) -> list[Finding]:
-    """Looks at everything; `jobs` are those whose schedules and endpoints matter. The targets get `seconds` in all,
-    the rest takes a few more at most.
+    """Run all checks. `jobs` are the jobs whose schedules and endpoints are checked. The targets get `seconds` in all,
+    and the rest takes at most a few more.
     """
     now = State()
     of_state = list(state.check(config, jobs, now))

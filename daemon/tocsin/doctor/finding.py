@@ -8,7 +8,7 @@ Status = Literal["ok", "warning", "FAIL", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`check` is "group.what", `subject` what was looked at, `advice` what to do about it ("" when all is well)."""
+    """`check` is "group.what", `subject` is what was checked, `advice` is what to do about it, or ""."""
 
     check: str
     subject: str
@@ -30,7 +30,7 @@ def fail(check: str, subject: str, detail: str, advice: str) -> Finding:
 
 
 def skipped(check: str, subject: str, detail: str, advice: str = "") -> Finding:
-    """What could not, or must not, be looked at: said, so that nobody takes silence for health."""
+    """A check that could not or must not be made. It is reported, so that nobody takes silence for health."""
     return Finding(check, subject, "skipped", detail, advice)
 
 

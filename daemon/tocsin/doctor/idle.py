@@ -1,6 +1,6 @@
-"""Does the target answer while connections to it are open and idle?
+"""Checks whether the target answers while other connections to it are open and idle.
 
-A server that takes one connection at a time does not. An armed job opens a connection before its instant, and the
+A server that handles one connection at a time does not. An armed job opens a connection before its instant, and the
 server's other visitors then wait until the job has called.
 """
 
@@ -15,10 +15,10 @@ from tocsin.doctor.dns import Address
 from tocsin.doctor.finding import Finding, ok, skipped, warning
 
 CHECK = "target.idle"
-MOST = 4  # connections that are held: as many as there are jobs, but doctor is no load test
-PATIENCE = 1.0  # seconds at least that an answer may take beside them
-SLOWER = 5.0  # times as long as an answer without them that it may take
-ROUNDS = 2  # in each of which it must not answer, and answer once they are closed: one may be chance
+MOST = 4  # connections to hold: as many as there are jobs, but doctor is not a load test
+PATIENCE = 1.0  # seconds that an answer may take at least, meanwhile
+SLOWER = 5.0  # times the duration of an answer without idle connections
+ROUNDS = 2  # in each it must not answer, and then answer when they are closed: one round may be chance
 _ADVICE = (
     "give the server more workers or threads (gunicorn --threads 4), or set `arm = false` for the jobs that call it:"
     " they then connect only at their due instant"
@@ -26,13 +26,13 @@ _ADVICE = (
 
 
 class Question:
-    """What is asked on each connection: OPTIONS for the path of a job, as before."""
+    """The request on each connection: OPTIONS for the path of a job, as before."""
 
     def __init__(self, host: str, address: Address, tls: ssl.SSLContext | None, head: bytes) -> None:
         self._host, self._address, self._tls, self._head = host, address, tls, head
 
     async def is_answered(self, within: float) -> bool:
-        """Whether anything comes back. Raises OSError."""
+        """Whether there is any answer. Raises OSError."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within), self._connection() as (reader, writer):
                 writer.write(self._head)
@@ -41,7 +41,7 @@ class Question:
 
     @contextlib.asynccontextmanager
     async def idle(self, many: int, within: float) -> AsyncIterator[None]:
-        """Connections on which nothing is sent. Raises OSError, TimeoutError too."""
+        """Open connections without sending anything. Raises OSError, including TimeoutError."""
         async with contextlib.AsyncExitStack() as held:
             async with asyncio.timeout(within):
                 for _ in range(many):
@@ -69,7 +69,7 @@ class Question:
 
 
 async def check(subject: str, question: Question, jobs: int, usual: float, until: float) -> Finding:
-    """`jobs` are those that arm, `usual` the seconds of an answer, `until` monotonic seconds."""
+    """`jobs` are the jobs that arm, `usual` is an answer's duration in seconds, `until` is monotonic seconds."""
     many = min(jobs, MOST)
     patience = max(PATIENCE, SLOWER * usual)
     for _ in range(ROUNDS):
@@ -86,5 +86,5 @@ async def check(subject: str, question: Question, jobs: int, usual: float, until
         if not alone:
             return skipped(CHECK, subject, "unknown whether it answers during an idle connection: it is too slow now")
     what = "an idle connection to it is open" if many == 1 else f"{many} idle connections to it are open"
-    detail = f"answers no one else while {what}: its visitors wait for each job that connects before its due time"
+    detail = f"answers no one else while {what}: its visitors wait for each job that connects before its due instant"
     return warning(CHECK, subject, detail, _ADVICE)

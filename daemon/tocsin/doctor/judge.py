@@ -1,22 +1,21 @@
-"""What the answer to a question without the secret says of an endpoint. Pure.
+"""Judges an endpoint by its answer to a request without the secret. Pure.
 
-Doctor must not run a job's work, so by default it asks with OPTIONS alone, which RFC 9110 (9.2.1, 9.3.7) makes
-safe on every resource, and sends neither secret, nor query (it may hold one), nor body, nor the job's headers.
-The job's own method would be the plain question, but on an endpoint that is open to the world it runs the job;
-HEAD runs the handler of GET (Next.js does so), and GET on a POST job runs it where one handler serves both. So
-these are not sent; the job's own method is only with --probe-auth.
+Doctor must not run a job's work. So by default it sends only OPTIONS, which RFC 9110 (9.2.1, 9.3.7) makes safe on every
+resource, without secret, query (which may hold one), body and the job's headers. The job's own method would tell more,
+but runs the job if the endpoint is open to the world. HEAD runs the handler of GET (in Next.js), and GET runs a POST
+job if one handler serves both. So doctor sends none of these, and the job's own method only with --probe-auth.
 
-What OPTIONS tells:
+What OPTIONS shows:
 
-- A redirect for the path (a trailing slash, https, www, a login page) comes whatever the method is.
+- A redirect of the path (a trailing slash, https, www, a login page) does not depend on the method.
 - Next.js answers 204 with `Allow` for a route handler (from 14.2; before, 405 for one without GET), Express,
   Flask and Django 200 with `Allow`, aiohttp and FastAPI 405 with `Allow`, all from the routing, before any
-  handler. So `Allow` says whether the path is right and takes the job's method; nothing of the secret.
-- Where one handler serves all methods (Next.js `pages/api`, `app.all`, a check in the middleware) the answer is
-  its own: 401 or 403 is right, a 2xx with a body means that it answers whoever asks.
-- Some routers (Fastify, Hono, Rails) answer 404 for a method they do not know on a path they do know, and many
-  a handler 405 without `Allow`. A job whose last run was a success is then believed more; else it fails, and
-  --probe-auth tells.
+  handler. So `Allow` shows whether the path is right and accepts the job's method, but nothing about the secret.
+  - If one handler serves all methods (Next.js `pages/api`, `app.all`, a check in the middleware), it answers itself:
+  401 or 403 is right, and a 2xx with a body means that it answers everybody.
+  - Some routers (Fastify, Hono, Rails) answer 404 for an unknown method on a known path, and many handlers answer 405
+  without `Allow`. If the job's last run was a success, that counts more. Otherwise the check fails, and --probe-auth
+  shows the truth.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,13 +32,13 @@ from tocsin.timestamps import from_http, rfc3339
 
 PATH, SECRET, CACHE, CLOCK = "endpoint.path", "endpoint.secret", "endpoint.cache", "target.clock"
 PROBE = "tocsin doctor --probe-auth (an endpoint that is open then runs its job)"
-SKEW = (2.0, 30.0)  # seconds of difference between the clocks that are worth a warning, and a failure
+SKEW = (2.0, 30.0)  # seconds between the clocks that cause a warning, and a failure
 _HTML = (b"<!doctype html", b"<html")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`headers` have names in small letters; `sent` and `received` (the head) are Unix times."""
+    """`headers` have names in lower case. `sent` and `received` (of the head) are Unix times."""
 
     method: str
     status: int
@@ -50,12 +49,12 @@ class Answer:
 
     @property
     def allow(self) -> set[str] | None:
-        """The methods of the Allow header. What a CORS answer lists is for browsers, and the same for every path."""
+        """The methods of the Allow header. The list in a CORS answer is for browsers, and the same for every path."""
         return {one.strip().upper() for one in self.headers.get("allow", "").split(",") if one.strip()} or None
 
     @property
     def cache_hit(self) -> bytes:
-        """The header by which a cache says that it answered itself."""
+        """The header that says that a cache answered."""
         fields = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         return cache_hit(fields.encode("iso-8859-1", "replace"))
 
@@ -67,7 +66,7 @@ class Answer:
 
     @property
     def own_words(self) -> bool:
-        """Whether a handler seems to have answered, and not the routing or the CORS rules before it."""
+        """Whether a handler seems to have answered, not the routing or the CORS rules before it."""
         if not self.body.strip() or self.allow:
             return False
         cors = any(name.startswith("access-control-allow-") for name in self.headers)
@@ -75,14 +74,14 @@ class Answer:
 
     @property
     def is_final(self) -> bool:
-        """Whether another method would be answered alike: refused, redirected, or served to whoever asks."""
+        """Whether another method would get the same answer: refused, redirected, or served to everybody."""
         served = 200 <= self.status < 300 and (self.own_words or self.is_html)
         return served or 300 <= self.status < 400 or self.status in (401, 403)
 
 
 def judged(job: Job, answer: Answer, *, succeeded: bool) -> Iterator[Finding]:
-    """At least one finding. `succeeded`: the job's last run was a success. The answer is either one to OPTIONS
-    or one to the job's own method, without the secret in both cases.
+    """Return at least one finding. `succeeded`: the job's last run was a success. The answer is to OPTIONS or to the
+    job's own method, and always without the secret.
     """
     if not job.expect_cached and (hit := answer.cache_hit):
         detail, _, advice = told(hit, job.method).partition("; ")
@@ -144,7 +143,7 @@ def _open(job: Job, answer: Answer) -> Iterator[Finding]:
 
 
 def _routed(job: Job, answer: Answer, succeeded: bool) -> Iterator[Finding]:
-    """The answer of a router to OPTIONS."""
+    """Judge a router's answer to OPTIONS."""
     got = f"{answer.status} to OPTIONS"
     if answer.allow and (job.method in answer.allow or "*" in answer.allow):
         yield ok(PATH, job.name, f"exists, and accepts {job.method}")
@@ -182,7 +181,7 @@ def _takes(answer: Answer) -> str:
 
 
 def where_to(job: Job, location: str) -> str:
-    """What to set when the server redirects there. Never the query or the user of the target."""
+    """Say what to set when the server redirects. Never shows the target's query or user."""
     try:
         target = urlsplit(urljoin(job.url, location))
         there, here = origin(target.geturl()), origin(job.url)
@@ -198,14 +197,14 @@ def where_to(job: Job, location: str) -> str:
 
 
 def clock(subject: str, answer: Answer) -> Finding:
-    """The server's clock against ours: its Date has whole seconds, and was written while we waited."""
+    """Compare the server's clock with ours. Its Date has whole seconds, and was written while we waited."""
     try:
         stamp = from_http(answer.headers.get("date", ""))
     except (ValueError, OverflowError):
         return skipped(CLOCK, subject, "the server sends no Date to compare the clocks with")
     if answer.headers.get("age", "0").strip() != "0":
         return skipped(CLOCK, subject, "the answer came from a cache, so its Date is not the current time")
-    ahead, behind = stamp - answer.received, answer.sent - (stamp + 1)  # what is certain; negative: nothing is
+    ahead, behind = stamp - answer.received, answer.sent - (stamp + 1)  # the certain difference, if positive
     surely = max(ahead, behind)
     if surely <= SKEW[0]:
         return ok(CLOCK, subject, "the clocks agree to the second")

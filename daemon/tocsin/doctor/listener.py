@@ -1,4 +1,4 @@
-"""The address of the exporter: free for it, or held by it."""
+"""Checks that the exporter's address is free, or that the exporter listens there."""
 
 import dataclasses
 import errno
@@ -14,14 +14,14 @@ from tocsin.parent.listener import advice, bind, shown
 from tocsin.parent.main import base_url
 from tocsin.parent.state_folder import held_by
 
-ANSWER = 3.0  # seconds for the exporter to say that it is well
+ANSWER = 3.0  # seconds for the exporter to report its health
 LISTEN = "exporter.listen"
 VARIABLE = "TOCSIN_LISTEN"
 _WHOSE = "ss -ltnp shows which; stop it, or set another `listen`"
 
 
 def check(config: Config, *, running: bool) -> Iterator[Finding]:
-    """That an address beyond this machine asks for no credentials is among the warnings of the configuration."""
+    """Check the address. (A warning of the configuration covers one beyond this machine without credentials.)"""
     subject = shown(*config.listen)
     daemon = processes.daemon_of(held_by(config.state_dir) or "") if running else None
     theirs = processes.listens_on(daemon) if daemon else None
@@ -51,7 +51,7 @@ def check(config: Config, *, running: bool) -> Iterator[Finding]:
 
 
 def _elsewhere(config: Config, there: str) -> Finding:
-    """The daemon's pages are at another address than the job file, read in this environment, says."""
+    """The daemon listens at another address than the job file, read in this environment, has."""
     detail = f"the daemon listens on {there} instead"
     try:
         bind(*config.listen).close()
@@ -65,7 +65,7 @@ def _elsewhere(config: Config, there: str) -> Finding:
 
 
 def _held(config: Config, subject: str) -> Finding:
-    """Something listens there; the daemon's exporter, if all is right."""
+    """Something listens there, which should be the daemon's exporter."""
     if config.access.tls and config.access.tls.asks_clients:
         return ok(LISTEN, subject, "in use; the process there answers only clients with a certificate")
     try:
@@ -82,7 +82,7 @@ def _held(config: Config, subject: str) -> Finding:
 
 
 def _taken(config: Config, subject: str, error: OSError) -> Finding:
-    """No daemon runs with this state folder, and yet the address is in use."""
+    """No daemon runs with this state folder, but the address is in use."""
     try:
         _, is_tocsin = _healthz(config)
     except (OSError, http.client.HTTPException):
@@ -97,13 +97,13 @@ def _taken(config: Config, subject: str, error: OSError) -> Finding:
 
 
 def _healthz(config: Config) -> tuple[int, bool]:
-    """The status that who listens there answers with, and whether that is the exporter of a Tocsin."""
+    """Return the status of the answer, and whether it comes from a Tocsin exporter."""
     parts = urlsplit(base_url(config))
     host, port = parts.hostname or "", parts.port
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER)
     if config.access.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # to ourselves, and no secret is sent
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # our own listener, and no secret is sent
         connection = http.client.HTTPSConnection(host, port, timeout=ANSWER, context=context)
     try:
         connection.request("GET", "/healthz")

@@ -1,4 +1,4 @@
-"""What this machine must have: descriptors, processes, memory, time zones, a clock that is kept right."""
+"""Checks this machine: descriptors, processes, memory, time zones, and a synchronised clock."""
 
 import importlib.metadata
 import zoneinfo
@@ -12,13 +12,13 @@ from tocsin.parent import limits
 from tocsin.units import size
 
 BASE_MEMORY = 100 * 1024**2  # bytes of parent, ledger and exporter
-JOB_MEMORY = 5 * 1024**2 // 2  # bytes of a job's process after it has fired: 2.4 GB for a thousand in the prototype
+JOB_MEMORY = 5 * 1024**2 // 2  # bytes of a job's process after it has fired
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def check(config: Config, *, running: bool) -> Iterator[Finding]:
-    """`running`: the daemon has what it needs already, so that there is no question of memory."""
+    """`running`: the daemon already has its memory, so that is not checked."""
     jobs = len(config.enabled_jobs)
     yield processes(jobs)
     if not running:
@@ -28,7 +28,7 @@ def check(config: Config, *, running: bool) -> Iterator[Finding]:
 
 
 def processes(jobs: int) -> Finding:
-    """The same rule by which the daemon refuses to start."""
+    """Apply the rule by which the daemon refuses to start."""
     if why := limits.shortage(jobs):
         detail, _, advice = why.partition("; ")
         return fail("machine.limits", in_number(jobs), detail, advice)
@@ -60,7 +60,7 @@ def memory(jobs: int, free: int | None) -> Finding:
 
 
 def memory_free(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that this process and its children may still take; None where the kernel does not say."""
+    """Return the bytes that this process and its children may still use, or None if the kernel does not say."""
     try:
         (line,) = [line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:")]
     except (OSError, ValueError):
@@ -71,14 +71,14 @@ def memory_free(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def cgroup_limit(name: str) -> int | None:
-    """The smallest value of a file of that name in this process's control group and those above (cgroups(7), v2);
-    None where there is none, or all say "max".
+    """Return the smallest value of this file in this process's control group and those above (cgroups(7), v2). None if
+    there is none, or if all are "max".
     """
     return min((limit for _, limit in _limits(name)), default=None)
 
 
 def _limits(name: str) -> Iterator[tuple[Path, int]]:
-    """The control groups that set a limit, from this process's own upward."""
+    """Yield the control groups that set a limit, from this process's own upward."""
     try:
         line = next(line for line in OWN_CGROUP.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
@@ -92,12 +92,12 @@ def _limits(name: str) -> Iterator[tuple[Path, int]]:
 def _number(file: Path) -> int | None:
     try:
         return int(file.read_text())
-    except (OSError, ValueError):  # not there (in the root group, or in another version), or "max"
+    except (OSError, ValueError):  # it does not exist (in the root group, or in another version), or is "max"
         return None
 
 
 def zones(config: Config) -> Finding:
-    """The zones themselves were read with the job file; this says from where, and of which year."""
+    """Say where the time zone data is, and its version. The zones themselves were read with the job file."""
     used = sorted({job.schedule.timezone for job in config.jobs.values()})
     subject = ", ".join(used[:3]) + ("" if len(used) <= 3 else f" and {len(used) - 3} more")
     for folder in zoneinfo.TZPATH:
@@ -120,7 +120,7 @@ def _version(folder: Path) -> str:
 
 
 def clock() -> Finding:
-    """Whether something keeps the clock right: Tocsin fires by it."""
+    """Check that a service keeps the clock synchronised, because Tocsin fires by it."""
     synchronised = linux.clock_is_synchronised()
     if synchronised is None:
         return skipped("machine.clock", "system clock", "the kernel does not say whether it is synchronised")
@@ -128,7 +128,7 @@ def clock() -> Finding:
         return warning(
             "machine.clock",
             "system clock",
-            "no service keeps it right (the kernel reports it as unsynchronised)",
+            "no service keeps it synchronised (the kernel reports it as unsynchronised)",
             "run chrony or systemd-timesyncd; in a container, on the host",
         )
     return ok("machine.clock", "system clock", "synchronised")

@@ -1,4 +1,4 @@
-"""The daemon's processes, as the kernel shows them (proc(5)): stopped ones do nothing, and nobody says so."""
+"""Checks the daemon's processes in proc(5): a stopped process does nothing, and nothing else reports it."""
 
 import contextlib
 import os
@@ -13,18 +13,18 @@ from tocsin.health import stands_still
 from tocsin.linux import process_state
 from tocsin.parent.listener import sockets
 
-_ADVICE = {  # by the state of a process
+_ADVICE = {  # by the state letter of a process
     "T": "continue it: kill -CONT {pid}",
     "t": "detach the debugger (gdb, strace) from process {pid}",
     "Z": "is the daemon stopped? See its log",
 }
 _LISTENS = "0A"  # the state of a socket in /proc/net/tcp
-_TITLE = "tocsin: "  # how the daemon's children name themselves
+_TITLE = "tocsin: "  # the titles of the daemon's children begin with it
 
 
 def daemon_of(holder: str) -> int | None:
-    """The daemon's process, from what it wrote into its lock. None where that is not visible here (in another
-    container, say), or is not its any more.
+    """Return the daemon's pid from its lock file. None if that process is not visible here (in another container, for
+    example), or is another program by now.
     """
     written = re.match("process ([0-9]+) ", holder)
     if written is None:
@@ -36,7 +36,7 @@ def daemon_of(holder: str) -> int | None:
 
 
 def family(daemon: int) -> dict[int, str]:
-    """The daemon and its children, by process number, as they name themselves."""
+    """Return the titles of the daemon and its children, by pid."""
     found = {daemon: "daemon"}
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split():
@@ -47,10 +47,10 @@ def family(daemon: int) -> dict[int, str]:
 
 
 def listens_on(daemon: int) -> list[tuple[str, int]] | None:
-    """Addresses at which processes of the daemon take connections; None where that cannot be seen from here."""
+    """Return the addresses at which the daemon's processes listen, or None if that cannot be seen from here."""
     found = []
     try:
-        if os.readlink(f"/proc/{daemon}/ns/net") != os.readlink("/proc/self/ns/net"):  # its ports are others
+        if os.readlink(f"/proc/{daemon}/ns/net") != os.readlink("/proc/self/ns/net"):  # another network
             return None
         own = set[str]().union(*map(sockets, map(str, family(daemon))))
         for file in Path("/proc/net").glob("tcp*"):
@@ -62,7 +62,7 @@ def listens_on(daemon: int) -> list[tuple[str, int]] | None:
 
 
 def _address(written: str) -> tuple[str, int]:
-    """As /proc/net/tcp writes it: the address in words of this machine's byte order, and the port."""
+    """Read an address of /proc/net/tcp: words in this machine's byte order, and the port."""
     address, _, port = written.partition(":")
     words = [int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
     family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
@@ -70,7 +70,7 @@ def _address(written: str) -> tuple[str, int]:
 
 
 def stopped(daemon: int) -> Iterator[Finding]:
-    """Processes of the daemon that do not run, whatever they are for."""
+    """Find the daemon's processes that are stopped."""
     names = family(daemon)
     found = [_stopped(pid, name) for pid, name in names.items()]
     yield from filter(None, found)
@@ -88,9 +88,9 @@ def _stopped(pid: int, name: str) -> Finding | None:
 
 
 def unstick(pid: int | None) -> str:
-    """What to do about a job that cannot be called."""
+    """Say what to do about a job that cannot be called."""
     if pid is None:
         return "the daemon's log says why"
     advice = _ADVICE.get(process_state(pid))
-    hangs = f"kill -9 {pid}: the daemon starts another. Please report it, with the daemon's log"
+    hangs = f"kill -9 {pid}: the daemon starts another process. Please report this with the daemon's log"
     return advice.format(pid=pid) if advice else hangs

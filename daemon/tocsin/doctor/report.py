@@ -1,4 +1,4 @@
-"""The findings for a person, one line each, and for a program."""
+"""Shows the findings for people, one line for each, and for programs."""
 
 import json
 from collections import Counter
@@ -11,8 +11,8 @@ from tocsin.display import printable
 from tocsin.doctor.finding import Finding, Status
 from tocsin.redact import redact
 
-SHOWN = 5  # lines of one check that say the same, or that all is well; more become one
-NAMED = 3  # subjects that such a line names
+SHOWN = 5  # lines of one check with the same text, or without a fault; more are joined
+NAMED = 3  # subjects named in such a line
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "FAIL": "red", "skipped": "cyan"}
 
 
@@ -21,7 +21,7 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """In groups, the first to be looked at first; colours are dropped by who writes it to no terminal."""
+    """Show the findings in groups, the most important first. The caller drops colours if it is not a terminal."""
     groups: dict[str, list[Finding]] = {}
     for one in _merged(findings):
         groups.setdefault(one.check.partition(".")[0], []).append(one)
@@ -46,7 +46,7 @@ def _line(one: Finding, what: str) -> str:
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
-    """What is the same for many stands in one line, which names the first of them."""
+    """Join findings that are the same for many subjects in one line, which names the first ones."""
     same: dict[tuple[str, ...], list[Finding]] = {}
     for one in findings:
         same.setdefault(_kind(one), []).append(one)

@@ -1,4 +1,4 @@
-"""The job file, the secrets and the schedules, as far as they can be judged from here."""
+"""Checks the job file, the secrets and the schedules."""
 
 import math
 import os
@@ -17,15 +17,15 @@ from tocsin.jobfile.tables import JobTable
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration
 
-FAR = 366 * 86400  # seconds: a job that is first due after more than a year is likely a mistake
-LOOKED_AT = 6  # next slots between which the shortest gap is sought
-LEAST_ENTROPY = 50.0  # bits: 16 random hexadecimal digits have some 55 by this measure, "aaaa…" none
+FAR = 366 * 86400  # seconds: a job that is first due in more than a year is probably a mistake
+LOOKED_AT = 6  # next slots that are searched for the shortest gap
+LEAST_ENTROPY = 50.0  # bits: 16 random hexadecimal digits have about 55 by this measure, "aaaa…" has none
 DEFAULT_TIMEOUT = JobTable.model_fields["timeout"].default
-FOR_CONTAINERS = Path("/run/secrets")  # where engines mount secrets, readable by all within the container
+FOR_CONTAINERS = Path("/run/secrets")  # container engines mount secrets here, readable by everybody in the container
 
 
 def faults(error: ConfigError) -> list[Finding]:
-    """Every reason for which the job file cannot be used."""
+    """Return every fault of the job file."""
     found = []
     for one in error.faults:
         place = " ".join(part for part in (one.table and f"[{one.table}]", one.key) if part)
@@ -56,7 +56,7 @@ def check(config: Config, jobs: Mapping[str, Job]) -> Iterator[Finding]:
 
 
 def secret(one: Secret) -> Finding:
-    """Whether it was made by chance or written by hand. Says nothing of what it holds, but how long it is."""
+    """Check whether a secret is random or made by hand. Reveals nothing of it but its length."""
     if what := placeholder(one.value):
         return fail(
             "configuration.secret",
@@ -75,18 +75,18 @@ def secret(one: Secret) -> Finding:
 
 
 def entropy(text: str) -> float:
-    """Bits by the frequency of the characters (Shannon): an upper bound of what guessing it takes."""
+    """Return the entropy in bits by the frequency of the characters (Shannon): an upper bound for guessing."""
     return -sum(n * math.log2(n / len(text)) for n in Counter(text).values())
 
 
 def _used(config: Config) -> list[Secret]:
-    """The secrets that people chose: a signing key is random by its form, and was checked by it."""
+    """Return the secrets that people chose. Signing keys are left out, because their form makes them random."""
     of_jobs = {job.secret for job in config.jobs.values()}
     return sorted(filter(None, of_jobs | {config.access.bearer, config.access.password}), key=lambda one: one.source)
 
 
 def _overruled(used: list[Secret], file: Path) -> Iterator[Finding]:
-    """Secrets that stand in .env and, with another value, in the environment."""
+    """Find secrets that have one value in .env and another in the environment."""
     written = dotenv.read(file, os.environ).values
     for one in used:
         if one.file is None and written.get(one.source, one.value) != one.value:
@@ -99,7 +99,7 @@ def _overruled(used: list[Secret], file: Path) -> Iterator[Finding]:
 
 
 def _files(config: Config) -> Iterator[Finding]:
-    """Files that hold a secret and that every user of this machine may read, or that everyone may change."""
+    """Find secret files that every user of this machine may read or change."""
     held = {one.file for one in config.secrets}
     held |= {job.tls.client_key or job.tls.client_cert for job in config.jobs.values()}
     for file in sorted({config.file.parent / ".env", *filter(None, held)}):
@@ -116,7 +116,7 @@ def _files(config: Config) -> Iterator[Finding]:
 
 
 def schedule(job: Job, now: float) -> Finding:
-    """When it is due next, and whether a call that takes all its time runs into the slot after."""
+    """Check when the job is due next, and whether its longest run overlaps the slot after."""
     due = first = job.schedule.next_due(int(now))
     if first - now > FAR:
         return warning(
@@ -133,8 +133,8 @@ def schedule(job: Job, now: float) -> Finding:
         return warning(
             "configuration.schedule",
             job.name,
-            f"may run for {duration(job.longest_run)}, and is due again after {duration(gap)}; what comes due"
-            " meanwhile is skipped (overlap)",
+            f"may run for {duration(job.longest_run)}, but is due again after {duration(gap)}; slots due meanwhile"
+            " are skipped (overlap)",
             "lower `timeout`, or run it less often",
         )
     return ok("configuration.schedule", job.name, f"{job.schedule.words}, next {rfc3339(first)}")

@@ -1,4 +1,4 @@
-"""The state folder, the daemon that holds it or does not, its ledger, and what it says of the jobs."""
+"""Checks the state folder, the daemon that holds it, its ledger, and the state of the jobs."""
 
 import os
 import select
@@ -27,8 +27,8 @@ from tocsin.timestamps import rfc3339
 from tocsin.units import size
 
 ANSWER = 5.0  # seconds for the daemon to list its jobs: a thousand take 20 ms
-LEDGER = 5.0  # seconds for reading the ledger through: some 2 GB from memory
-LOOKED_AT = 100  # rows of a job in the ledger among which its last failures are sought
+LEDGER = 5.0  # seconds to check the ledger: about 2 GB from memory
+LOOKED_AT = 100  # rows of a job in the ledger that are searched for its last failures
 _ADVICE = {
     "silent": "restart it (supervisorctl restart tocsin)",
     "stopping": "start it again when it has stopped",
@@ -41,14 +41,14 @@ OFTEN = 3  # failures in a row: one may be a deployment, three are not
 
 @dataclass(slots=True)
 class State:
-    """What later checks need to know. `succeeded` names the jobs whose last run was a success."""
+    """Results for later checks. `succeeded` names the jobs whose last run was a success."""
 
     running: bool = False
     succeeded: set[str] = field(default_factory=set)
 
 
 def check(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
-    """Fills `state` in on the way."""
+    """Check the state. Also fills in `state`."""
     try:
         yield from _looked_at(config, jobs, state)
     except PermissionError as error:
@@ -78,7 +78,7 @@ def _reader(config: Config) -> Reader:
 
 
 def ledger(reader: Reader, state: State) -> Finding:
-    """Looks for damage beside a daemon that may be writing."""
+    """Look for damage while a daemon may be writing."""
     found = reader.examine(LEDGER)
     state.succeeded = set(found.succeeded)
     match found.verdict:
@@ -128,7 +128,7 @@ def _differ(one: JobStatus, other: JobStatus) -> bool:
 
 
 def _answers(folder: Path) -> Iterator[Message]:
-    """What the daemon says of itself and its jobs. Raises OSError (TimeoutError too), ChannelClosed, ChannelGarbage."""
+    """Ask the daemon about itself and its jobs. Raises OSError (also TimeoutError), ChannelClosed, ChannelGarbage."""
     daemon = channel.connect(folder, control.NAME, decode_answer)
     give_up = time.monotonic() + ANSWER
     try:
@@ -136,7 +136,7 @@ def _answers(folder: Path) -> Iterator[Message]:
         while True:
             ready, _, _ = select.select([daemon.fileno()], [], [], max(0.0, give_up - time.monotonic()))
             if not ready:
-                raise TimeoutError(f"nothing came within {ANSWER:g} s")
+                raise TimeoutError(f"no answer within {ANSWER:g} s")
             match daemon.receive():
                 case Done():
                     return
@@ -149,7 +149,7 @@ def _answers(folder: Path) -> Iterator[Message]:
 
 
 def failures(reader: Reader, one: JobStatus) -> str:
-    """The failures since the last success, each kind by its name: the last alone may not be what is wrong."""
+    """Describe the failures since the last success. All kinds are named, because the last may not be the cause."""
     many = one.consecutive_failures
     try:
         rows = reader.history(job=one.name, failed=True, limit=LOOKED_AT)
@@ -169,7 +169,7 @@ def failures(reader: Reader, one: JobStatus) -> str:
 
 
 def health(one: JobStatus, judged: Judged, failed: str = "") -> Finding:
-    """`failed` says what the failures since the last success were."""
+    """`failed` describes the failures since the last success."""
     since = f"last success {rfc3339(one.last_success)}" if one.last_success else "it has never succeeded"
     detail = f": {one.last_detail}" if one.last_detail else ""
     said = f"{failed or f'{one.consecutive_failures} × {one.last_outcome}'}; {since}{detail}"

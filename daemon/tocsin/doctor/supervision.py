@@ -1,7 +1,7 @@
-"""What supervisord is told of Tocsin, against what Tocsin needs: time to drain, the right signal, a new start.
+"""Checks supervisord's configuration of Tocsin: time to drain, the right signal, restarts.
 
-Read with supervisord's own parser, but not as a whole: a file in conf.d has the program alone, and the folders
-of its logs need not be there for this.
+It uses supervisord's own parser, but not for the whole file: a file in conf.d has only the program, and the folders of
+its logs need not exist here.
 """
 
 import configparser
@@ -16,14 +16,14 @@ from supervisor.options import UnhosedConfigParser  # type: ignore[import-untype
 
 from tocsin.doctor.finding import Finding, fail, ok, skipped, warning
 
-DEFAULT_FILE = "supervisord.conf"  # beside the job file
+DEFAULT_FILE = "supervisord.conf"  # next to the job file
 DRAINS = (signal.SIGTERM, signal.SIGINT)
-LAST_MOMENTS = 5.0  # seconds that children get to end after `drain`
+LAST_MOMENTS = 5.0  # seconds that children have to end after `drain`
 CHECK = "supervisord"
 
 
 def beside(job_file: Path) -> Path | None:
-    """supervisord's configuration where nobody named it."""
+    """Find supervisord's configuration if no option names it."""
     file = job_file.parent / DEFAULT_FILE
     return file if file.exists() else None
 
@@ -43,7 +43,7 @@ def check(file: Path | None, drain: float) -> Iterator[Finding]:
         return
     except (configparser.Error, UnicodeDecodeError) as error:
         lines = [number for number, _ in getattr(error, "errors", ())] or [getattr(error, "lineno", None)]
-        where = f" (line {lines[0]})" if lines[0] else ""  # not the line itself: a secret may stand there
+        where = f" (line {lines[0]})" if lines[0] else ""  # not the line itself, which may hold a secret
         yield fail(f"{CHECK}.file", str(file), f"is not a supervisord file{where}", "name another with --supervisord")
         return
     programs = [name for name in parser.sections() if name.startswith("program:") and _is_ours(dict(parser[name]))]
@@ -56,7 +56,7 @@ def check(file: Path | None, drain: float) -> Iterator[Finding]:
 
 
 def _included(parser: UnhosedConfigParser, file: Path) -> Iterator[Path]:
-    """The files of [include] (supervisord.org/configuration.html): patterns, beginning at the folder of the file."""
+    """Return the files of [include] (supervisord.org/configuration.html): patterns, relative to the file's folder."""
     here = str(file.parent.absolute())
     for pattern in parser.get("include", "files", fallback="").replace("%(here)s", here).split():
         yield from map(Path, sorted(glob.glob(str(Path(here) / pattern))))
@@ -71,7 +71,7 @@ def _is_ours(section: dict[str, str]) -> bool:
 
 
 def program(name: str, section: dict[str, str], drain: float) -> Iterator[Finding]:
-    """One [program:…]; the defaults are supervisord's."""
+    """Check one [program:…], with supervisord's defaults."""
     try:
         found = list(_judged(name, section, drain))
     except ValueError as error:
@@ -81,7 +81,7 @@ def program(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
         ok(
             f"{CHECK}.program",
             name,
-            f"set up right: stopwaitsecs is longer than `drain` ({drain:g} s), and a daemon that dies is restarted",
+            f"configured well: stopwaitsecs is longer than `drain` ({drain:g} s), and a daemon that dies is restarted",
         )
     ]
 
@@ -89,7 +89,7 @@ def program(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
 def _judged(name: str, section: dict[str, str], drain: float) -> Iterator[Finding]:
     wait = int(section.get("stopwaitsecs", "10"))
     if wait < drain + LAST_MOMENTS:
-        detail = f"stopwaitsecs is {wait}, and `drain` {drain:g} s: supervisord kills calls that may still finish"
+        detail = f"stopwaitsecs is {wait}, but `drain` is {drain:g} s: supervisord kills calls that might still finish"
         yield (fail if wait <= drain else warning)(
             f"{CHECK}.stopwaitsecs", name, detail, f"stopwaitsecs={int(drain + 3 * LAST_MOMENTS)}, or a shorter drain"
         )
@@ -103,11 +103,11 @@ def _judged(name: str, section: dict[str, str], drain: float) -> Iterator[Findin
         detail = "a daemon that died is not restarted" if not restart else "after exit code 0 it stays down"
         yield (warning if restart else fail)(f"{CHECK}.autorestart", name, detail, "autorestart=true")
     if boolean(section.get("stopasgroup", "false")):
-        detail = "stopasgroup sends the stop to the children too, which ends their calls at once"
+        detail = "stopasgroup also sends the signal to the children, which ends their calls at once"
         yield fail(f"{CHECK}.stopasgroup", name, detail, "stopasgroup=false (and killasgroup=true)")
     elif not boolean(section.get("killasgroup", "false")):
-        detail = "without killasgroup a daemon that hangs is killed alone"
+        detail = "without killasgroup only the parent of a hanging daemon is killed"
         yield warning(f"{CHECK}.killasgroup", name, detail, "killasgroup=true")
     if section.get("numprocs", "1").strip() != "1":
-        detail = f"numprocs is {section['numprocs']}, and one daemon alone may hold the state folder"
-        yield fail(f"{CHECK}.numprocs", name, detail, "numprocs=1; Tocsin has a process for each job by itself")
+        detail = f"numprocs is {section['numprocs']}, but only one daemon can hold the state folder"
+        yield fail(f"{CHECK}.numprocs", name, detail, "numprocs=1; Tocsin itself starts a process for each job")

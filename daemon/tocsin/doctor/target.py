@@ -1,6 +1,6 @@
-"""Where the jobs call: does the name resolve, is there a way, is the certificate right, and what is at the path?
+"""Checks the targets of the jobs: the name, the connection, the certificate, and what is at the path.
 
-Every origin at the same time, and every wait bounded.
+All origins are checked at the same time, and every wait has a limit.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from tocsin.jobfile.urls import host_to_resolve, is_public, origin
 from tocsin.parent.listener import shown as in_words
 from tocsin.timestamps import rfc3339
 
-STEP = 10.0  # seconds for one step: as long as a job's connect_timeout is by default
-AT_ONCE = 8  # questions to one origin: doctor is no load test
-EXPIRES_SOON = 21 * 86400  # seconds: certificates of 90 days are renewed 30 days before their end
-CLOSING = 0.01  # seconds for TLS connections that were given up to close: that takes a few rounds of the loop
-LINE = 64 * 1024  # bytes of one header: http.client, with which jobs call, takes as many
+STEP = 10.0  # seconds for one step: the default of a job's connect_timeout
+AT_ONCE = 8  # requests to one origin: doctor is not a load test
+EXPIRES_SOON = 21 * 86400  # seconds: certificates of 90 days are usually renewed 30 days before their end
+CLOSING = 0.01  # seconds for abandoned TLS connections to close, which takes a few rounds of the loop
+LINE = 64 * 1024  # bytes of one header: the limit of http.client, which jobs use
 HEADERS = {
     "User-Agent": f"Tocsin/{__version__} (doctor)",
     "Accept": "application/json, */*;q=0.5",
@@ -47,11 +47,11 @@ _CERTIFICATE = {
     64: "the certificate is for other addresses: is base_url right?",
 }
 _OURS = "does it ask its clients for a certificate (client_cert in [target])?"
-_UNTRUSTED = "have the server send its whole chain; if the authority is your own, name it: ca_file in [target]"
+_UNTRUSTED = "let the server send its whole chain; if the CA is your own, set ca_file in [target]"
 
 
 async def check(jobs: Sequence[Job], *, seconds: float, probe_auth: bool, succeeded: set[str]) -> list[Finding]:
-    """At most about `seconds`. `succeeded` names the jobs whose last run was a success."""
+    """Check the targets in at most about `seconds`. `succeeded` names the jobs whose last run was a success."""
     by_origin: dict[tuple[str, str | None, int | None], list[Job]] = {}
     for job in jobs:
         by_origin.setdefault(origin(job.url), []).append(job)
@@ -75,7 +75,7 @@ class _Origin:
         self.subject = in_words(self.host, self.port)
         self.tls = self.first.tls.context() if self.scheme == "https" else None
         self._until = until
-        self._silent = False  # a question was not answered in time
+        self._silent = False  # whether a request got no answer in time
 
     async def examine(self) -> list[Finding]:
         found: list[Finding] = []
@@ -94,11 +94,11 @@ class _Origin:
         return found
 
     def _step(self) -> float:
-        """Seconds for the next step."""
+        """Return the seconds for the next step."""
         return max(0.01, min(STEP, self._until - time.monotonic()))
 
     def _beside_proxy(self, variable: str, *, reached: bool) -> Finding:
-        """The environment names a proxy for this target. Its address is not shown: it may hold a password."""
+        """Check for a proxy in the environment. Its address is not shown, because it may hold a password."""
         if reached:
             return ok("target.proxy", self.subject, f"{variable} is set but not used; the target is reachable")
         detail = f"{variable} is set, but Tocsin does not use proxies, and the target is unreachable without one"
@@ -126,7 +126,7 @@ class _Origin:
         return addresses
 
     async def _connected(self, addresses: list[Address], found: list[Finding]) -> list[Address]:
-        """The addresses that take a connection."""
+        """Find the addresses that accept a connection."""
         errors = await asyncio.gather(*(self._try(*one) for one in addresses))
         reached = [one for one, error in zip(addresses, errors, strict=True) if error is None]
         lost = [f"{one[0]}: {error}" for (_, one), error in zip(addresses, errors, strict=True) if error]
@@ -143,7 +143,7 @@ class _Origin:
         return reached
 
     async def _try(self, family: socket.AddressFamily, address: tuple[str, int]) -> str | None:
-        """None, or why no connection comes about."""
+        """Return None, or why there is no connection."""
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.setblocking(False)
             try:
@@ -151,12 +151,12 @@ class _Origin:
                     await asyncio.get_running_loop().sock_connect(sock, address)
             except TimeoutError:
                 return "no answer"
-            except OSError as error:  # asyncio's own words would name the address again
+            except OSError as error:  # asyncio's message would repeat the address
                 return os.strerror(error.errno) if error.errno else words(error)
         return None
 
     async def _shaken(self, reached: Address, found: list[Finding]) -> bool:
-        """Whether TLS comes about as a job would have it; says for how long it will."""
+        """Check TLS with a job's settings, and how long the certificate is valid."""
         family, address = reached
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -167,7 +167,7 @@ class _Origin:
                 transport, _ = await loop.create_connection(
                     asyncio.Protocol, sock=sock, ssl=self.tls, server_hostname=self.host.partition("%")[0]
                 )
-        except OSError as error:  # TimeoutError and SSLError are such
+        except OSError as error:  # includes TimeoutError and SSLError
             sock.close()
             advice = f"does this port speak TLS, and {_OURS}"
             if isinstance(error, ssl.SSLCertVerificationError):
@@ -201,9 +201,9 @@ class _Origin:
             gate = asyncio.Semaphore(AT_ONCE)
             clocks: list[Answer] = []
             asked = await asyncio.gather(*(self._endpoint(session, gate, job, clocks) for job in self.jobs))
-        for one in opened:  # asyncio waits 30 s for the goodbye (close_notify) of a server that sends none
+        for one in opened:  # asyncio would wait 30 s for the close_notify of a server that sends none
             if one.fileno() >= 0:
-                with contextlib.suppress(OSError):  # the server was quicker
+                with contextlib.suppress(OSError):  # the server closed it first
                     one.shutdown(socket.SHUT_RDWR)
         if clocks:
             found.append(clock(self.subject, clocks[0]))
@@ -212,7 +212,7 @@ class _Origin:
             found.extend(findings)
 
     async def _beside_idle(self, address: Address, answer: Answer) -> list[Finding]:
-        """Whether what armed jobs do keeps others waiting; nothing where no job arms."""
+        """Check whether armed jobs make other clients wait. Nothing if no job arms."""
         arming = [job for job in self.jobs if job.arm]
         if not arming:
             return []
@@ -244,13 +244,14 @@ class _Origin:
 
     @staticmethod
     def _is_to_tell(job: Job, answer: Answer) -> bool:
-        """Whether the job's own method is worth its risk: it has a secret to leave out, and OPTIONS left it open."""
+        """Whether to try the job's own method: it has a secret to leave out, and OPTIONS gave no answer to that."""
         has_secret = bool(job.secret or job.signing_secret)
         return has_secret and not answer.is_final and (not answer.allow or job.method in answer.allow)
 
 
 async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> Answer:
-    """Without secret, query, body and the job's headers. Raises aiohttp.ClientError, OSError, TimeoutError."""
+    """Send a request without secret, query, body and the job's headers. Raises aiohttp.ClientError, OSError,
+    TimeoutError."""
     sent = time.time()
     async with session.request(
         method, _without_query(job.url), allow_redirects=False, timeout=aiohttp.ClientTimeout()
@@ -258,14 +259,14 @@ async def _exchange(session: aiohttp.ClientSession, method: str, job: Job) -> An
         received = time.time()
         try:
             body = await reply.content.read(EXCERPT_FROM)
-        except aiohttp.ClientError:  # the head has told what there is to tell
+        except aiohttp.ClientError:  # the head is enough
             body = b""
         headers = {name.lower(): ", ".join(reply.headers.getall(name)) for name in reply.headers}
         return Answer(method, reply.status, headers, body, sent, received)
 
 
 def _as_sent(job: Job) -> bytes:
-    """The question as `_exchange` asks it, written down."""
+    """Write the request that `_exchange` sends."""
     parts = urlsplit(job.url)
     fields = {"Host": parts.netloc.rpartition("@")[2], **HEADERS, "Connection": "close"}
     head = [f"OPTIONS {parts.path or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
@@ -273,7 +274,7 @@ def _as_sent(job: Job) -> bytes:
 
 
 def _in_short(error: Exception) -> str:
-    """Without what aiohttp adds: the URL, and pieces of the answer."""
+    """Describe an error without aiohttp's additions: the URL, and parts of the answer."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -282,7 +283,7 @@ def _in_short(error: Exception) -> str:
 
 
 def validity(subject: str, until: float, now: float) -> Finding:
-    """Of a certificate that was found right. Unix times."""
+    """Check how long a valid certificate remains valid. Unix times."""
     days = int((until - now) // 86400)
     if until - now < EXPIRES_SOON:
         detail = f"the certificate expires in {days} days, on {rfc3339(until)}"
@@ -291,6 +292,6 @@ def validity(subject: str, until: float, now: float) -> Finding:
 
 
 def _without_query(url: str) -> URL:
-    """As aiohttp takes it: with % alone before the zone of an address (RFC 6874)."""
+    """Return the URL for aiohttp, which needs a plain % before the zone of an address (RFC 6874)."""
     parts = urlsplit(url)
     return URL(parts._replace(netloc=parts.netloc.replace("%25", "%"), query="").geturl(), encoded=True)

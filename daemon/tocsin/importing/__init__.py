@@ -1,4 +1,4 @@
-"""Other schedulers' files as job tables: one pure reader for each format, and what changes in the move.
+"""Turns other schedulers' files into job tables, with a pure reader for each format. Reports what changes in the move.
 
-A reader takes a file's text and its name, and returns `Found`; it raises ConfigError, and nothing else.
+A reader takes a file's text and its name, and returns `Found`. It raises only ConfigError.
 """

@@ -1,4 +1,4 @@
-"""The one call of curl or wget in a list of shell commands, whatever stands around it."""
+"""Finds the one call of curl or wget in a list of shell commands."""
 
 import re
 
@@ -18,7 +18,7 @@ _PROGRAMS = {"curl", "wget", "timeout", "flock", "su", "sleep", "cd", "set", "."
 _PROGRAMS |= _SHELLS | _AS_USER | _WRAPPERS
 _LOGGERS = {"logger", "tee", "cat", "ts", "systemd-cat"}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DEEPEST = 4  # shells in shells: more is nothing that a person wrote
+_DEEPEST = 4  # nested shells: nobody writes more
 
 
 class Calls:
@@ -27,7 +27,7 @@ class Calls:
         self.variables = variables
 
     def read(self, commands: list[Command], stdin: str | None, place: str, depth: int = 0) -> tuple[int, Call]:
-        """The delay in seconds before the call, and the call. Raises Unclear."""
+        """Return the delay in seconds before the call, and the call. Raises Unclear."""
         delay = 0
         while len(commands) > 1 and commands[0].then in (";", "&&") and commands[0].words:
             words = commands[0].words
@@ -35,7 +35,7 @@ class Calls:
                 delay += int(words[1])
             elif words[0] in (".", "source") and len(words) == 2:
                 self.found.note(
-                    "check", place, "read its variables from a file; Tocsin reads the .env beside its job file"
+                    "check", place, "read its variables from a file; Tocsin reads the .env next to its job file"
                 )
             elif words[0] not in ("cd", "set"):
                 break
@@ -46,7 +46,7 @@ class Calls:
         words, limit, script = self._unwrapped(first.words, place)
         if script is not None:
             if depth == _DEEPEST:
-                raise Unclear("a shell in a shell in a shell")
+                raise Unclear("shells nested too deeply")
             more, call = self.read(shell.parse(script), stdin, place, depth + 1)
             delay += more
         else:
@@ -66,16 +66,15 @@ class Calls:
             self.found.note("differs", place, "|| true hid failures; Tocsin counts them")
         elif operator == "|" and words[0].rpartition("/")[2] in _LOGGERS and len(rest) == 1:
             self.found.note(
-                "left out", place, f"| {shown_program(words[0])}: the reply goes nowhere but into Tocsin's judgement"
+                "left out", place, f"| {shown_program(words[0])}: Tocsin judges the reply and does not pass it on"
             )
         elif operator == "&":
-            raise Unclear("an & outside quotes ends the command; put the address in quotes, as it may be meant")
+            raise Unclear("an & outside quotes ends the command; if it is part of the address, quote the address")
         else:
-            raise Unclear(f"{operator} {shown_program(words[0])}: a job is one call and nothing after it")
+            raise Unclear(f"{operator} {shown_program(words[0])}: a job is one call, with nothing after it")
 
     def _unwrapped(self, words: list[str], place: str) -> tuple[list[str], float | None, str | None]:
-        """The words without what stands before the program, the limit that `timeout` set, and the script where a shell
-        is given one to run."""
+        """Return the words from the program on, the limit that `timeout` sets, and the script if a shell runs one."""
         limit = None
         words = list(words)
         while words:
@@ -95,7 +94,7 @@ class Calls:
                 limit = float(found[1]) * _UNITS[found[2]] or None
             elif program == "flock":
                 words = _after_options(words[1:])[1:]
-                self.found.note("differs", place, "flock is not needed: Tocsin never starts a job that still runs")
+                self.found.note("differs", place, "flock is not needed: a job that is still running is never started")
                 if words and words[0] in ("-c", "--command"):
                     return [], limit, _script(words)
             elif program in _SHELLS or program == "su":
@@ -105,16 +104,16 @@ class Calls:
         return words, limit, None
 
     def _assigned(self, assignment: re.Match[str], following: list[str], place: str) -> None:
-        """A variable that is set for this command alone. Only a shell in it sees that."""
+        """Take a variable that is set for this command. Only a shell in the command can use it."""
         name, value = assignment[1], assignment[2]
         self.variables.known[name] = value, place
         if any(used[1] == name for word in following for used in MARK.finditer(word)):
-            why = "is set before its command, whose own words do not see it; taken as it was meant"
+            why = "is set before a command, so the command line itself cannot use it; it was used as intended"
             self.found.note("check", place, f"{name} {why}")
 
 
 def is_user(words: list[str]) -> bool:
-    """Whether the first word is the user that a system crontab names, and the command comes after it."""
+    """Whether the first word is the user of a system crontab, followed by the command."""
     if len(words) < 2 or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", words[0]):
         return False
     following = words[1].rpartition("/")[2]
@@ -122,7 +121,7 @@ def is_user(words: list[str]) -> bool:
 
 
 def shown_program(command: str) -> str:
-    """What a report may say of a command: its first word that is no assignment, if that is a plain one."""
+    """Return the name of a command for the report: its first word that is not an assignment, if it is simple."""
     for word in command.split()[:20]:
         if not _ASSIGNMENT.match(word):
             return word if _ALONE.fullmatch(word) and not looks_random(word.rpartition("/")[2]) else "…"
@@ -130,7 +129,7 @@ def shown_program(command: str) -> str:
 
 
 def _after_options(words: list[str]) -> list[str]:
-    """The words after the options of a wrapper; one letter alone takes the number that follows it."""
+    """Return the words after the options of a wrapper. An option of one letter may be followed by a number."""
     while words and words[0].startswith("-"):
         option = words.pop(0)
         if words and re.fullmatch("-[ncpkswE]", option) and re.fullmatch(r"-?\d+(\.\d+)?[smh]?|[A-Z]{3,}", words[0]):
@@ -139,7 +138,7 @@ def _after_options(words: list[str]) -> list[str]:
 
 
 def _as_user(program: str, words: list[str]) -> list[str]:
-    """The words after the user that the command is run as."""
+    """Return the words after the user that the command runs as."""
     named = program in ("gosu", "su-exec")
     while words and words[0].startswith("-"):
         option = words.pop(0)
@@ -151,7 +150,7 @@ def _as_user(program: str, words: list[str]) -> list[str]:
 
 
 def _script(words: list[str]) -> str:
-    """What a shell runs: the word after -c, which may stand among other letters. Raises Unclear."""
+    """Return what a shell runs: the word after -c, which may be combined with other letters. Raises Unclear."""
     words = list(words)
     while words:
         word = words.pop(0)
@@ -162,8 +161,8 @@ def _script(words: list[str]) -> str:
             if words:
                 raise Unclear("a shell whose script has arguments")
             if any(one[2] is not None for one in MARK.finditer(script)):
-                raise Unclear("a variable with a default within the script of a shell")
+                raise Unclear("a variable with a default inside the script of a shell")
             return script
         if re.fullmatch("-[a-z]*o", word) and words:
-            words.pop(0)  # the name of an option: -o pipefail
+            words.pop(0)  # the argument of an option: -o pipefail
     raise Unclear("a shell that runs a file")

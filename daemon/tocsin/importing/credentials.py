@@ -1,4 +1,4 @@
-"""A call as a job's table, with every secret in an environment variable: none is written down, none is shown."""
+"""Turns a call into a job's table. Every secret goes to an environment variable, and is never written or shown."""
 
 import re
 from collections.abc import Set
@@ -12,28 +12,29 @@ from tocsin.importing.shell import MARK, Unclear, mark
 from tocsin.jobfile.values import OWN_HEADERS
 from tocsin.redact import looks_random, names_a_secret
 
-_LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is one variable, without a default
+_LONE = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)\x02")  # a word that is a single variable without a default
 _IN_JSON = re.compile(r'"([^"\\]{1,100})"(\s*:\s*)"((?:[^"\\]|\\.)+)"')
 _IN_FORM = re.compile(r"(^|&)([^=&]{1,100})(=)([^&]+)")
-_IN_PATH = re.compile(MARK.pattern + "|(?<=/)[^/\x01\x02]{20,}")  # a variable is passed over as a whole
+_IN_PATH = re.compile(MARK.pattern + "|(?<=/)[^/\x01\x02]{20,}")  # variables are skipped
 _IN_DATA = re.compile(MARK.pattern + "|[A-Za-z0-9_-]{20,}")
 
 
 class Variables:
-    """The environment variables that the jobs need: those of the crontab, and new ones for what stood there bare.
+    """The environment variables that the jobs need: those of the crontab, and new ones for secrets written in it.
 
-    `taken` are names that no new one may have."""
+    `taken` are names that new variables must not have.
+    """
 
     def __init__(self, found: Found, taken: Set[str], *, of: str = "the crontab") -> None:
         self.found = found
         self.of = of
-        self.taken = taken | {"CRON_SECRET"}  # that is the target's
-        self.known: dict[str, tuple[str, str]] = {}  # name -> value, and where it stands; by the lines so far
-        self.used: dict[str, str | None] = {}  # name -> value with which a job uses it; None: of the environment
-        self.made: dict[tuple[str, bool], str] = {}  # secret, and whether encoded for Basic -> name of its variable
+        self.taken = taken | {"CRON_SECRET"}  # reserved for the target
+        self.known: dict[str, tuple[str, str]] = {}  # name -> value and place, from the lines so far
+        self.used: dict[str, str | None] = {}  # name -> the value that a job uses; None: from the environment
+        self.made: dict[tuple[str, bool], str] = {}  # secret, and whether it is encoded for Basic -> its variable
 
     def read_in(self, text: str, *, plain: bool = False) -> str:
-        """Text with marks as the job file says it. `plain`: what the crontab sets, and is no secret, is filled in."""
+        """Write text with marks for the job file. `plain`: fill in variables of the crontab that are not secret."""
         parts: list[str] = []
         end = 0
         for one in MARK.finditer(text):
@@ -50,17 +51,17 @@ class Variables:
         return "".join(parts) + literal(text[end:])
 
     def needs(self, name: str, default: str | None = None) -> None:
-        """A job uses the variable. Raises Unclear where another job uses it with another value."""
+        """A job uses the variable. Raises Unclear if another job uses it with another value."""
         value = self.known[name][0] if name in self.known else None
         if name not in self.made.values() and self.used.setdefault(name, value) != value:
-            raise Unclear(f"{name} has another value in a line before; in Tocsin's environment it has one")
+            raise Unclear(f"{name} has another value in an earlier line, but Tocsin's environment has only one")
         if name in self.known:
-            self.found.note("set", "", f"{name}: to what {self.known[name][1]} of {self.of} sets it to")
+            self.found.note("set", "", f"{name}: to the value that {self.known[name][1]} of {self.of} sets")
         elif default is None and name not in self.made.values():
-            self.found.note("set", "", f"{name}: to what {self.of}'s commands took from their environment")
+            self.found.note("set", "", f"{name}: to the value that the commands of {self.of} had in their environment")
 
     def hide(self, secret: str, job: str, place: str, what: str, *, suffix: str = "SECRET") -> str:
-        """The name of a variable for a secret that stands in the crontab; asks to set it, without showing it."""
+        """Name a variable for a secret in the crontab. Adds a note to set it, without showing it."""
         for name, (value, _) in self.known.items():
             if value == secret and suffix != "BASIC":
                 self.needs(name)
@@ -81,7 +82,7 @@ class Variables:
 
 
 def table(call: Call, name: str, place: str, variables: Variables) -> dict[str, Any]:
-    """The keys of the job that makes the call. Raises Unclear."""
+    """Return the keys of the job that makes the call. Raises Unclear."""
     return _Table(call, name, place, variables).keys()
 
 
@@ -91,12 +92,12 @@ class _Table:
         self.name = name
         self.place = place
         self.variables = variables
-        self.secret: dict[str, str] = {}  # the one secret that Tocsin keeps as such
+        self.secret: dict[str, str] = {}  # the keys of the job's one secret
 
     def keys(self) -> dict[str, Any]:
         call = self.call
         if call.method not in METHODS:
-            raise Unclear("the method is none that Tocsin has")
+            raise Unclear("Tocsin does not support this method")
         self._user()
         headers = dict(self._header(*one) for one in self._headers())
         keys: dict[str, Any] = {"method": call.method, "url": self._url()}
@@ -116,7 +117,7 @@ class _Table:
         return keys
 
     def _keep(self, sent: str, text: str, what: str) -> bool:
-        """Make the text the job's secret, if it has none yet and this is one variable or a literal."""
+        """Make the text the job's secret, if it has none yet and the text is a single variable or literal."""
         if self.secret or (MARK.search(text) and not _LONE.fullmatch(text)):
             return False
         variable = self._variable(text, what)
@@ -130,7 +131,7 @@ class _Table:
         return self.variables.hide(text, self.name, self.place, what)
 
     def _hidden(self, text: str, what: str) -> str:
-        """A reference to the secret; text with variables in it is taken to hold it in them."""
+        """Return a reference to the secret. If the text has variables, the secret is assumed to be in them."""
         if marks := list(MARK.finditer(text)):
             if any(one[2] for one in marks):
                 raise Unclear("a secret has a default")
@@ -138,7 +139,7 @@ class _Table:
         return f"${{{self._variable(text, what)}}}"
 
     def _user(self) -> None:
-        """Basic authentication (RFC 7617): Tocsin sends the whole header from a variable."""
+        """Add Basic authentication (RFC 7617). Tocsin takes the whole header from a variable."""
         if not self.call.user:
             return
         made = "`Basic ` and the base64 of the user:password"
@@ -151,15 +152,15 @@ class _Table:
             headers.append(("Authorization", f"Bearer {self.call.bearer}"))
         lowered = [name.lower() for name, _ in headers]
         if len(set(lowered)) < len(lowered):
-            raise Unclear("a header is there twice")
+            raise Unclear("the same header twice")
         if "host" in lowered:
             headers = self._without_host(headers)
         if self.secret and "authorization" in lowered:
-            raise Unclear("has a user and an Authorization header")
+            raise Unclear("both a user and an Authorization header")
         return headers
 
     def _without_host(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The Host header is the address's own; another one is a virtual host that is called by its address."""
+        """Check the Host header. One that differs from the address means a virtual host."""
         _, _, rest = self.call.url.rpartition("://")
         address = re.split("[/?#]", rest, maxsplit=1)[0]
         if any(name.lower() == "host" and text != address for name, text in headers):
@@ -170,7 +171,7 @@ class _Table:
         return [(name, text) for name, text in headers if name.lower() != "host"]
 
     def _header(self, name: str, text: str) -> tuple[str, str]:
-        """Name and value as the job file says them; no value where the job does without that header."""
+        """Return name and value for the job file, or no value if the job does not need the header."""
         if name.lower() in OWN_HEADERS:
             self.variables.found.note("left out", self.place, f"the header {name[:40]!a}: Tocsin sets it itself")
             return name, ""
@@ -200,7 +201,7 @@ class _Table:
         return url + ("?" + "&".join(parameters) if parameters else "")
 
     def _without_random(self, parts: re.Pattern[str], text: str, where: str, suffix: str) -> str:
-        """The text with a mark in the place of each part that looks random."""
+        """Replace each part that looks random by a mark."""
 
         def hidden(part: re.Match[str]) -> str:
             if not looks_random(part[0]):
@@ -211,7 +212,7 @@ class _Table:
         return parts.sub(hidden, text)
 
     def _parameter(self, text: str) -> str:
-        """A parameter of the query as it goes into the URL; nothing when it is the job's secret."""
+        """Return a parameter of the query for the URL, or "" if it is the job's secret."""
         name, equals, value = text.partition("=")
         if not equals:
             name, value = "", text
@@ -224,7 +225,7 @@ class _Table:
         return literal(name + equals) + self._hidden(value, what)
 
     def _needs_no_encoding(self, value: str) -> bool:
-        """Whether Tocsin, which encodes a secret, sends what curl sent as it stood. An unknown variable may need it."""
+        """Whether Tocsin, which encodes a secret, sends the same as curl, which does not. Unknown ones may differ."""
         if lone := _LONE.fullmatch(value):
             value = self.variables.known.get(lone[1], ("%", ""))[0]
         return not set(value) & set("%+&#")

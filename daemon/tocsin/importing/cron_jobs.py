@@ -1,6 +1,6 @@
-"""A list of jobs as callers around node-cron keep it: {path, schedule, description, enabled, method}.
+"""Reads a list of jobs of a caller that uses node-cron: {path, schedule, description, enabled, method}.
 
-node-cron's rules: six fields have seconds first, and a day must suit both day fields
+node-cron's rules: six fields have seconds first, and a day must match both day fields
 (github.com/node-cron/node-cron, src/time/time-matcher.ts).
 """
 
@@ -15,10 +15,10 @@ from tocsin.jobfile.values import JOB_NAME
 from tocsin.schedule import Schedule, ScheduleError
 from tocsin.schedule.elsewhere import rewritten
 
-LISTS = ("jobs", "cronJobs", "cron-jobs")  # where the list may stand when the file holds an object
+LISTS = ("jobs", "cronJobs", "cron-jobs")  # keys of the list if the file is an object
 METHODS: tuple[str, ...] = get_args(JobTable.model_fields["method"].annotation)
 _KEYS = ("name", "path", "url", "schedule", "intervalMs", "description", "enabled", "method", "timezone")
-_LONG_NAMES = re.compile(  # node-cron takes them, Tocsin takes their first three letters
+_LONG_NAMES = re.compile(  # node-cron accepts these, Tocsin their first three letters
     r"\b((sun|mon|tues|wednes|thurs|fri|satur)day"
     r"|january|february|march|april|june|july|august|september|october|november|december)\b",
     re.IGNORECASE,
@@ -26,10 +26,10 @@ _LONG_NAMES = re.compile(  # node-cron takes them, Tocsin takes their first thre
 _DAY = 86_400_000  # milliseconds
 
 _DIFFERS = (
-    "secret: sent as [target] send_secret says, by default in the header x-cron-secret",
+    "secret: sent as set by send_secret in [target], by default in the header x-cron-secret",
     "retries: Tocsin tries again, up to 3 times, when a call was certainly not processed (refused, not reached, 429, "
     "503); retries = 0 stops that",
-    "overlap: node-cron starts a run while the last one is still running; Tocsin skips that slot instead",
+    "overlap: node-cron starts a run while the last one is still running; Tocsin skips that slot",
     "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure "
     '(the key "expect")',
 )
@@ -37,11 +37,11 @@ _ZONE = (
     "time zone: node-cron used the time zone of its process (in a container mostly UTC); these jobs go by [defaults] "
     "timezone, else UTC"
 )
-_INTERVAL = "intervalMs: an interval was counted from the start of the process; every = is counted from midnight UTC"
+_INTERVAL = "intervalMs: an interval was counted from the start of the process; `every` is counted from midnight UTC"
 
 
 def read(text: str, source: str) -> Found:
-    """The jobs of the list. Raises ConfigError with every fault."""
+    """Return the jobs of the list. Raises ConfigError with every fault."""
     document = json_text.parse(text, source)
     where = ""
     if isinstance(document, dict):
@@ -87,7 +87,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
     if not isinstance(entry.get("enabled", True), bool):
         wrong("enabled", "must be true or false")
     if ("path" in entry) == ("url" in entry):
-        wrong("path", 'is missing; one of path and url must be there, as "/api/cron/sla-check"')
+        wrong("path", 'is missing; set path or url, for example "/api/cron/sla-check"')
     if len(faults) > before:
         return
 
@@ -119,9 +119,9 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
 
 
 def _when(entry: dict[str, Any], wrong: Any) -> dict[str, str]:
-    """schedule or every, whichever the entry gives; reports what is wrong with it."""
+    """Return schedule or every, whichever the entry has. Reports its faults."""
     if ("schedule" in entry) == ("intervalMs" in entry):
-        wrong("schedule", 'is missing; one of schedule and intervalMs must be there, as "* * * * *"')
+        wrong("schedule", 'is missing; set schedule or intervalMs, for example "* * * * *"')
         return {}
     if "intervalMs" in entry:
         interval = entry["intervalMs"]
@@ -132,12 +132,10 @@ def _when(entry: dict[str, Any], wrong: Any) -> dict[str, str]:
         return {"every": f"{int(interval) // 1000}s"}
     schedule, zone = rewritten(_LONG_NAMES.sub(_three, entry["schedule"]))
     if zone and entry.get("timezone", zone) != zone:
-        wrong("timezone", f"is not the zone in the schedule ({zone[:40]!a})")
+        wrong("timezone", f"differs from the zone in the schedule ({zone[:40]!a})")
     fields = schedule.split()
     if len(fields) in (5, 6) and "*" not in (fields[-3], fields[-1]) and "?" not in (fields[-3], fields[-1]):
-        wrong(
-            "schedule", "node-cron runs it when both day fields suit, Tocsin when one does; write it as 'MON#1' or so"
-        )
+        wrong("schedule", "node-cron runs it when both day fields match, Tocsin when one does; use for example 'MON#1'")
         return {}
     try:
         Schedule(schedule, zone or "UTC")

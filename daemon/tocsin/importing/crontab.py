@@ -1,6 +1,6 @@
-"""A crontab whose lines call curl or wget, of a user or of the system (with a column for the user).
+"""Reads a crontab whose lines call curl or wget, of a user or of the system (with a column for the user).
 
-Sources: crontab(5) of Debian's cron and of cronie. Every other line ends in the report.
+Sources: crontab(5) of Debian's cron and of cronie. Every other line is listed in the report.
 """
 
 import re
@@ -21,32 +21,32 @@ from tocsin.schedule.zones import load_zone
 
 _ENTRY = re.compile(r"(@every\s+\S+|@\w+|(?:[^\s#]\S*\s+){4}\S+)\s+(\S.*)")
 _SETTING = re.compile(r"""(["']?)([A-Za-z_][A-Za-z0-9_]*)\1\s*=\s*(.*)""")
-_ZONED = re.compile(r"(?:CRON_)?TZ=(\S+)\s+")  # before a schedule, as robfig/cron takes it
+_ZONED = re.compile(r"(?:CRON_)?TZ=(\S+)\s+")  # before a schedule, as in robfig/cron
 _YEARS = re.compile(r"(?:19|20)[0-9]{2}(?:[-,/][0-9]+)*")
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-MOST_LINES = 10_000  # a crontab of a hundred jobs has three hundred
+MOST_LINES = 10_000  # a crontab with a hundred jobs has three hundred
 _TERM = r"(?:\*|\?|[0-9]{1,3}[LW]?|[A-Za-z]{1,3})"
 _FIELD = re.compile(rf"{_TERM}(?:[-,/~#]{_TERM})*")
 _WITHOUT_EFFECT = {"PATH", "SHELL", "HOME", "LOGNAME", "USER", "LANG", "LC_ALL"}
 
 _DIFFERS = (
-    "lateness: cron looks once a minute and forgets what fell into its downtime; Tocsin calls at the exact "
-    "second, and still runs a slot that is up to grace (60s) late",
+    "lateness: cron checks once a minute and forgets runs that were due while it was down; Tocsin calls at the "
+    "exact second, and still runs a slot that is up to grace (60s) late",
     "retries: curl tries once unless told to; Tocsin tries again, up to 3 times, when a call was certainly not "
     "processed (refused, not reached, 429, 503); retries = 0 stops that",
-    "overlap: cron starts a run while the last one is still running; Tocsin skips that slot instead",
-    "deadline: without -m curl waits for ever; Tocsin waits for timeout (300s)",
+    "overlap: cron starts a run while the last one is still running; Tocsin skips that slot",
+    "deadline: without -m curl waits forever; Tocsin waits for timeout (300s)",
     "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure, where "
-    'cron saw only what curl exited with (the key "expect")',
+    'cron saw only the exit code of curl (the key "expect")',
 )
 _ZONE = (
-    "time zone: cron used the machine's time zone (`timedatectl` says which); these jobs go by [defaults] timezone, "
-    'else UTC; to keep their times set it there, as timezone = "Europe/Berlin"'
+    "time zone: cron used the machine's time zone (`timedatectl` shows it); these jobs use the timezone of [defaults], "
+    'else UTC; to keep their times set it there, for example timezone = "Europe/Berlin"'
 )
 
 
 def read(text: str, source: str) -> Found:
-    """The calls of the crontab. Raises ConfigError for what is no text, or no time zone."""
+    """Return the calls of the crontab. Raises ConfigError for a file that is not text, or a bad time zone."""
     found = Found(source)
     reader = _Reader(found, set(_NAME.findall(text)))
     lines = text.removeprefix("\ufeff").split("\n")
@@ -55,7 +55,7 @@ def read(text: str, source: str) -> Found:
     for count, line in enumerate(lines, 1):
         line = line.rstrip("\r").strip(" \t")
         if any(char < " " and char != "\t" for char in line) or "\x7f" in line:
-            raise ConfigError([fault(source, f"line {count}", "", "holds control characters; it is no crontab")])
+            raise ConfigError([fault(source, f"line {count}", "", "has control characters, so it is not a crontab")])
         if line:
             reader.line(line, f"line {count}")
     number(found.jobs)
@@ -65,12 +65,12 @@ def read(text: str, source: str) -> Found:
         if any("timezone" not in job.table for job in found.jobs):
             found.note("differs", "", _ZONE)
     elif not any(note.kind == "left out" for note in found.notes):
-        found.note("check", "", "there is no line in it that calls something")
+        found.note("check", "", "has no line that calls something")
     return found
 
 
 def looks_like(text: str) -> bool:
-    """Whether a text may be a crontab: a line of it has the form of an entry."""
+    """Whether a text may be a crontab: one of its lines has the form of an entry."""
     lines = (line.strip() for line in text.split("\n"))
     return any((entry := _ENTRY.match(line)) and _is_schedule(entry[1]) for line in lines)
 
@@ -84,7 +84,7 @@ def _is_schedule(text: str) -> bool:
 
 class _Reader:
     def __init__(self, found: Found, named: Set[str]) -> None:
-        """`named` are the words of the crontab that may be variables."""
+        """`named` are words of the crontab that may be variables."""
         self.found = found
         self.variables = Variables(found, named)
         self.zone = ""
@@ -101,7 +101,7 @@ class _Reader:
         elif (entry := _ENTRY.fullmatch(line)) and _is_schedule(entry[1]):
             self._entry(entry[1], entry[2], place)
         else:
-            self.found.note("left out", place, "is not a line of a crontab that is understood")
+            self.found.note("left out", place, "is not a valid line of a crontab")
 
     def _zoned(self, zone: str, entry: re.Match[str], place: str) -> None:
         try:
@@ -126,16 +126,14 @@ class _Reader:
             if name == "CRON_TZ" or "CRON_TZ" not in self.variables.known:
                 self.zone = value.removeprefix(":")
             if name == "TZ":
-                why = "Debian's cron goes by the machine's zone whatever TZ says; these jobs go by TZ"
+                why = "Debian's cron ignores TZ and uses the machine's zone; these jobs use TZ"
                 self.found.note("check", place, why)
         elif name in ("MAILTO", "MAILFROM"):
-            self.found.note(
-                "differs", place, f"{name}: Tocsin sends no mail; docs/alerts.md says how it raises the alarm"
-            )
+            self.found.note("differs", place, f"{name}: Tocsin sends no mail; for alerts see docs/alerts.md")
         elif name == "RANDOM_DELAY":
-            self.found.note("differs", place, "RANDOM_DELAY: Tocsin calls at the exact second, not some minutes later")
+            self.found.note("differs", place, "RANDOM_DELAY: Tocsin calls at the exact second, without a random delay")
         elif name in _WITHOUT_EFFECT:
-            self.found.note("left out", place, f"{name}: means nothing to a call that no shell makes")
+            self.found.note("left out", place, f"{name}: has no effect, because Tocsin does not use a shell")
 
     def _entry(self, schedule: str, text: str, place: str, zone: str = "") -> None:
         command, stdin = _split_at_percent(text)
@@ -153,15 +151,15 @@ class _Reader:
                 why = rf"cron ends the command at the first %, where \% may be meant; of what is left: {why}"
             self._left_out(place, schedule, shown_program(command), why)
             return
-        self.variables.known = before[1]  # what stands before a command is for that command alone
+        self.variables.known = before[1]  # a variable before a command is only for that command
         for remark in call.remarks:
             self.found.note("differs", place, remark)
         if (url := urlsplit(job.table["url"])).scheme == "http" and is_public(url.hostname or ""):
-            self.found.note("check", place, "goes over http://, which Tocsin refuses for a public host")
+            self.found.note("check", place, "uses http://, which Tocsin refuses for a public host")
         self.found.jobs.append(job)
 
     def _fields(self, schedule: str, command: str, place: str) -> tuple[str, str]:
-        """Schedule and command where more than five fields stand before the command: the sixth is no program."""
+        """Split schedule and command if there are more than five fields before the command."""
         fields = schedule.split()
         while 5 <= len(fields) < 7:
             first, _, rest = command.partition(" ")
@@ -172,10 +170,10 @@ class _Reader:
         if len(fields) > 5:
             what = "six" if len(fields) == 6 else "seven"
             if len(fields) == 7 and fields.pop() not in ("*", "?"):
-                raise Unclear("has seven fields, with a year at the end: Tocsin's schedules know no year")
-            why = f"has {what} fields: taken with seconds first{' and a year last' * (what == 'seven')}"
+                raise Unclear("has seven fields, with a year at the end: Tocsin's schedules have no year")
+            why = f"has {what} fields: read with seconds first{' and a year last' * (what == 'seven')}"
             if what == "six":
-                why += "; where the sixth is a year (supercronic), take the first away"
+                why += "; if the sixth is a year (supercronic), remove the first"
             self.found.note("check", place, why)
         return " ".join(fields), command
 
@@ -196,7 +194,7 @@ class _Reader:
         return job, call
 
     def _name(self, url: str) -> str:
-        """From the path; where it says nothing, from the host."""
+        """Name the job after its path, or after its host if the path says nothing."""
         known = {name: value for name, (value, _) in self.variables.known.items()}
         url = MARK.sub(lambda one: "" if looks_random(known.get(one[1], "")) else known.get(one[1], ""), url)
         host, _, path = url.partition("://")[2 if "://" in url else 0].partition("/")
@@ -205,7 +203,7 @@ class _Reader:
 
 
 def _split_at_percent(text: str) -> tuple[str, str | None]:
-    r"""The command, and what cron gives it to read: from the first % on, each % a line break; \% is a percent sign."""
+    r"""Split the command from its input, after the first %. There each % is a line break. \% is a percent sign."""
     parts = re.split(r"(?<!\\)%", text)
     command, *rest = (part.replace(r"\%", "%") for part in parts)
     return command, "\n".join(rest) if rest else None
@@ -213,7 +211,7 @@ def _split_at_percent(text: str) -> tuple[str, str | None]:
 
 def _checked(schedule: str) -> str:
     if schedule.lower() == "@reboot":
-        raise Unclear("Tocsin has no @reboot: it runs jobs by the clock only")
+        raise Unclear("Tocsin has no @reboot: it runs jobs only by the clock")
     try:
         return Schedule(schedule).expression
     except ScheduleError as error:
@@ -221,7 +219,7 @@ def _checked(schedule: str) -> str:
 
 
 def _delayed(schedule: str, delay: int) -> str:
-    """Sleeping first is how cron gets below a minute; a schedule of six fields says it."""
+    """Turn a delay before the call into a schedule of six fields: with cron, people sleep to get below a minute."""
     if not delay:
         return schedule
     if delay > 59 or len(schedule.split()) != 5:

@@ -1,4 +1,4 @@
-"""What a call of curl asks for (curl(1) 8). Options that only change what is printed are passed over."""
+"""Reads a call of curl (curl(1) 8). Options that only change the output are ignored."""
 
 import re
 from urllib.parse import quote_plus
@@ -6,7 +6,7 @@ from urllib.parse import quote_plus
 from tocsin.importing.request import FORM, NOWHERE, TO_A_FILE, Call, count, options, seconds
 from tocsin.importing.shell import MARK, Unclear
 
-_QUIET = (  # print more, less or elsewhere; or ask for what Tocsin does anyhow
+_QUIET = (  # they print more, less or elsewhere, or ask for what Tocsin does anyway
     *("silent", "show-error", "fail", "fail-with-body", "fail-early", "verbose", "include", "no-buffer"),
     *("progress-bar", "no-progress-meter", "compressed", "http1.0", "http1.1", "http2", "ipv4", "ipv6", "disable"),
     *("tlsv1.2", "tlsv1.3", "proto=", "proto-default=", "write-out=", "stderr=", "dump-header=", "cookie-jar="),
@@ -46,13 +46,13 @@ _IPV6_HOST = re.compile(r"^(https?://)?\[[0-9a-f.]*:[0-9a-f.:]*\]", re.IGNORECAS
 
 
 def curl(words: list[str], stdin: str | None) -> Call:
-    """The request of `curl WORDS`; `stdin` is what it can read as @-. Raises Unclear."""
+    """Return the request of `curl WORDS`. `stdin` is the text that it reads as @-. Raises Unclear."""
     call = Call(headers=[])
     urls: list[str] = []
     data: list[str] = []
     encoded: list[tuple[str, str]] = []
     in_query = False
-    patterns = "[]{}"  # curl's, for several addresses at once
+    patterns = "[]{}"  # curl's patterns for several addresses
     for name, value in options(words, _SHORT, (*_QUIET, *_MEANT), urls.append):
         match name:
             case "request":
@@ -101,7 +101,7 @@ def curl(words: list[str], stdin: str | None) -> Call:
             case "globoff":
                 patterns = ""
             case "location":
-                call.remarks.append("-L: curl followed redirects, Tocsin never does; give the address they lead to")
+                call.remarks.append("-L: curl followed redirects, Tocsin never does; use the address they lead to")
             case "insecure":
                 call.remarks.append("-k: curl took any certificate, Tocsin checks it; name yours in [target] ca_file")
             case "head":
@@ -112,9 +112,9 @@ def curl(words: list[str], stdin: str | None) -> Call:
         call.headers.append(("Accept", "application/json"))
     call.to(urls)
     if any(char in _IPV6_HOST.sub("", call.url) for char in patterns):
-        raise Unclear("the address is a pattern for several")
+        raise Unclear("the address is a pattern for several addresses")
     if encoded and not in_query:
-        raise Unclear("--data-urlencode of a variable in the data: Tocsin sends a variable there as it stands")
+        raise Unclear("--data-urlencode of a variable in the data: Tocsin sends a variable there unencoded")
     call.encoded = encoded
     if data and in_query:
         call.url += ("&" if "?" in call.url else "?") + "&".join(data)
@@ -131,11 +131,11 @@ def _urlencoded(text: str) -> str:
         name, value = "", text
     if "@" in name or (not equals and "@" in value):
         raise Unclear("--data-urlencode reads a file")
-    return (f"{name}=" if name else "") + quote_plus(value)  # curl writes a space as +
+    return (f"{name}=" if name else "") + quote_plus(value)  # curl encodes a space as +
 
 
 def _variable(text: str) -> tuple[str, str]:
-    """Name and value, which has a variable in it."""
+    """Split name and value, which contains a variable."""
     name, equals, value = text.partition("=")
     if not equals or not name or "@" in name or MARK.search(name):
         raise Unclear("--data-urlencode of a file or of a variable without a name")

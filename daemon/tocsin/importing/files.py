@@ -1,4 +1,4 @@
-"""Files of other schedulers: their text, and which format it is."""
+"""Files of other schedulers: reads them and finds out their format."""
 
 import io
 import re
@@ -12,14 +12,14 @@ from tocsin.importing import cron_jobs, crontab, json_text, kubernetes, vercel
 from tocsin.importing.found import Found, fault
 from tocsin.jobfile.faults import ConfigError
 
-FILE_SIZE = 2 * 1024**2  # bytes: a hundred jobs are 10 KB; more is some other file
+FILE_SIZE = 2 * 1024**2  # bytes: a hundred jobs take 10 KB; a larger file is something else
 Reader = Callable[[str, str], Found]
 _BY_HAND = "write a table for each job, with schedule, timezone and url (docs/moving.md)"
 _YAML = re.compile(r"(\s*(#.*)?\n)*(---|- |[A-Za-z][\w-]*:(\s|$))")
 _OTHERS = (
     (
         re.compile(r"^kind:\s*[\"']?CronJob\b", re.MULTILINE),
-        "a Kubernetes CronJob in YAML: have it in JSON, which is read "
+        "a Kubernetes CronJob in YAML: convert it to JSON "
         "(kubectl create --dry-run=client -o json -f FILE | tocsin import -)",
     ),
     (
@@ -42,15 +42,15 @@ READERS: dict[str, Reader] = {
 
 
 def text_of(file: Path, source: str, *, again: bool = False) -> str:
-    """The text of a file, which faults call `source`. `again`: the daemon reads it at each reload, so that it must be
-    a regular file, and no pipe. Raises ConfigError."""
+    """Return the text of a file, which faults call `source`. `again`: the daemon reads it at each reload, so it must be
+    a regular file, not a pipe. Raises ConfigError."""
     try:
         if again:
             return decoded(io.BytesIO(files.read(file, FILE_SIZE, "jobs")), source)
         with file.open("rb") as stream:
             return decoded(stream, source)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        why = error.strerror if isinstance(error, OSError) else "is no file's name"
+        why = error.strerror if isinstance(error, OSError) else "is not a file name"
         raise ConfigError([fault(source, "", "", f"cannot read it: {why}")]) from None
 
 
@@ -65,9 +65,8 @@ def decoded(stream: BinaryIO, source: str) -> str:
 
 
 def kind_of(text: str, source: str) -> str:
-    """Which of READERS the text is for, by what stands in it and, where that leaves it open, by the file's name.
-
-    Raises ConfigError."""
+    """Return which of READERS reads the text, by its content and, if that is ambiguous, by the file's name. Raises
+    ConfigError."""
     name = Path(source).name.lower()
     if other := _other(text):
         why = f"is {other}"
@@ -88,7 +87,7 @@ def kind_of(text: str, source: str) -> str:
 
 
 def _other(text: str) -> str:
-    """What a text is that no reader is for, and what to do with it; "" for any other."""
+    """Say what a text is that no reader can read, and what to do with it. "" if unknown."""
     for pattern, what in _OTHERS:
         if pattern.search(text):
             return what

@@ -1,4 +1,4 @@
-"""What a reader found in another scheduler's file: jobs-to-be, and what their owner should know."""
+"""The results of a reader: the new jobs, and notes for their owner."""
 
 import json
 import re
@@ -13,19 +13,19 @@ from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import JobTable
 from tocsin.redact import looks_random, names_a_secret
 
-LONGEST_NAME = 63  # characters, as JOB_NAME has it
-_COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # say nothing at the front of a path
-PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: serves as secret, URL and part of one
+LONGEST_NAME = 63  # characters, the limit of JOB_NAME
+_COMMON = frozenset({"api", "cron", "crons", "jobs", "tasks"})  # they say nothing at the start of a path
+PLACEHOLDER = "https://not-set.invalid/placeholder"  # for an unset variable: valid as secret, URL and part of one
 
 Kind = Literal["differs", "check", "left out", "set"]
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line of the report. `place` is an entry or line of the file, or empty for all of it.
+    """One line of the report. `place` is an entry or line of the file, or "" for all of it.
 
-    "differs" means something else in Tocsin, "check" wants a look, "left out" was not taken over, "set" names an
-    environment variable that must be set. No text repeats a secret.
+    "differs": it works differently in Tocsin. "check": somebody should check it. "left out": it was not imported.
+    "set": this environment variable must be set. No text repeats a secret.
     """
 
     kind: Kind
@@ -35,7 +35,7 @@ class Note:
 
 @dataclass(slots=True)
 class FoundJob:
-    """A table of the job file, and where it comes from."""
+    """A table for the job file, and its origin."""
 
     name: str
     place: str
@@ -44,32 +44,32 @@ class FoundJob:
 
 @dataclass(slots=True)
 class Found:
-    """`needs_target`: jobs give a path, and the job file must say whose."""
+    """`needs_target`: jobs have a path, so the job file needs a target."""
 
     source: str
     jobs: list[FoundJob] = field(default_factory=list)
-    notes: dict[Note, None] = field(default_factory=dict)  # in their order, each once
-    made: set[str] = field(default_factory=set)  # variables that stand for secrets of this file
+    notes: dict[Note, None] = field(default_factory=dict)  # in order, each once
+    made: set[str] = field(default_factory=set)  # variables for secrets of this file
     needs_target: bool = False
-    send_secret: str = ""  # what [target] would say to suit these jobs
+    send_secret: str = ""  # the value in [target] that suits these jobs
 
     def note(self, kind: Kind, place: str, text: str) -> None:
         self.notes.setdefault(Note(kind, place, text))
 
     def note_secret(self, address: str, place: str) -> None:
-        """Of an address that is copied as it stands: say so where its query seems to hold a secret."""
+        """Add a note if the query of an address, which is copied unchanged, seems to hold a secret."""
         query = address.partition("?")[2]
         if looks_secret(query) or any(names_a_secret(name) for name, _ in parse_qsl(query)):
-            self.note("check", place, "its query seems to hold a secret, which stands in the job as it stood here")
+            self.note("check", place, "its query seems to hold a secret, which was copied into the job")
 
 
 def fault(source: str, place: str, key: str, why: str, value: Any = None) -> Fault:
-    """A fault of one entry: file, entry, key, value, and what would be right. Of an address, no query and no user."""
+    """Return a fault of one entry: file, entry, key, value, remedy. Hides query and user of an address."""
     return Fault(f"{source} {place}".strip(), "", key, "" if value is None else shown(value, key), why)
 
 
 def table_faults(source: str, job: FoundJob) -> list[Fault]:
-    """What is wrong with a table by the rules of the job file, whatever its variables hold."""
+    """Check a table by the rules of the job file, whatever the values of its variables."""
     unset = {name: PLACEHOLDER for name, default in REFERENCE.findall(json.dumps(job.table)) if not default}
     reader = Reader(Path(source), unset)
     reader.model(JobTable, job.table, f"jobs.{job.name}")
@@ -77,12 +77,12 @@ def table_faults(source: str, job: FoundJob) -> list[Fault]:
 
 
 def fault_of(one: Fault, file: str) -> Fault:
-    """The fault of a table that stands in another file than the job file."""
+    """Return the fault for a table that comes from another file than the job file."""
     return replace(one, file=file)
 
 
 def name_of(path: str) -> str:
-    """A job's name from the path it calls: "/api/cron/sla-check?x=1" is sla-check. Never what may be a secret."""
+    """Name a job after its path: "/api/cron/sla-check?x=1" is sla-check. Never uses what may be a secret."""
     segments = [unquote(part).lower() for part in path.partition("?")[0].split("/") if part and not looks_random(part)]
     while len(segments) > 1 and segments[0] in _COMMON:
         segments.pop(0)
@@ -91,7 +91,7 @@ def name_of(path: str) -> str:
 
 
 def number(jobs: Iterable[FoundJob]) -> None:
-    """Give jobs with one name a number each, in their order: x, x-2, x-3. Names that are unique stay."""
+    """Number jobs that have the same name, in order: x, x-2, x-3. Unique names do not change."""
     jobs = list(jobs)
     taken = {job.name for job in jobs}
     counts: dict[str, int] = {}
@@ -106,10 +106,10 @@ def number(jobs: Iterable[FoundJob]) -> None:
 
 
 def literal(text: str) -> str:
-    """The text as the job file must say it so that no ${reference} in it is filled in."""
+    """Escape a text for the job file, so that no ${reference} in it is filled in."""
     return text.replace("${", "${DOLLAR:-$}{") if REFERENCE.search(text) else text
 
 
 def looks_secret(value: str) -> bool:
-    """Whether a value is likely a secret whatever its name: a part of it looks random."""
+    """Whether a value is probably a secret, whatever its name: a part of it looks random."""
     return looks_random(unquote(value))

@@ -1,4 +1,4 @@
-"""JSON as strictly as a job file is read: nothing twice, nothing that is no JSON, every fault a ConfigError."""
+"""Reads JSON strictly: no key twice, no extensions of JSON, and every fault is a ConfigError."""
 
 import json
 from typing import Any
@@ -8,15 +8,15 @@ from tocsin.jobfile.faults import ConfigError
 
 
 def parse(text: str, source: str) -> Any:
-    """What the JSON says. Raises ConfigError."""
+    """Parse the JSON. Raises ConfigError."""
     try:
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is not text
     except json.JSONDecodeError as error:
         comment = text[error.pos : error.pos + 2] in ("//", "/*")
         why = f"is not JSON: {error}{'; JSON has no comments' if comment else ''}"
     except UnicodeEncodeError:
-        why = "holds half a surrogate pair, which is no text"
+        why = "has half a surrogate pair, which is not text"
     except RecursionError:
         why = "is nested too deeply"
     except ValueError as error:
@@ -31,7 +31,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"the key {json.dumps(twice[:40])} stands twice in one object")
+        raise ValueError(f"the key {json.dumps(twice[:40])} is in one object twice")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Kubernetes CronJobs whose container calls curl or wget, as `kubectl get cronjobs -o json` prints them.
+"""Reads Kubernetes CronJobs whose container calls curl or wget, as `kubectl get cronjobs -o json` prints them.
 
-Source: the API reference of batch/v1, CronJob (kubernetes.io, v1.31). A container that does anything else ends in the
-report.
+Source: the API reference of batch/v1, CronJob (kubernetes.io, v1.31). A container that does anything else is listed in
+the report.
 """
 
 import re
@@ -17,7 +17,7 @@ from tocsin.jobfile.values import JOB_NAME
 from tocsin.schedule import Schedule, ScheduleError
 from tocsin.schedule.elsewhere import rewritten
 
-_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")  # $$(NAME) is the text $(NAME)
+_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")  # $$(NAME) means the text $(NAME)
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 _DIFFERS = (
@@ -25,21 +25,21 @@ _DIFFERS = (
     "resolve there",
     "retries: backoffLimit and restartPolicy do not count; Tocsin tries again, up to 3 times, when a call was "
     "certainly not processed (refused, not reached, 429, 503); retries = 0 stops that",
-    "overlap: Tocsin never starts a job that is still running, as concurrencyPolicy Forbid",
-    "lateness: a slot that is up to grace (60s) late still runs, where startingDeadlineSeconds said so",
+    "overlap: Tocsin never starts a job that is still running, like concurrencyPolicy Forbid",
+    "lateness: a slot that is up to grace (60s) late still runs; before, startingDeadlineSeconds decided that",
     "failures: a status other than 2xx, a redirect, HTML or a reply that says success = false is a failure, where "
-    'Kubernetes saw only what curl exited with (the key "expect")',
+    'Kubernetes saw only the exit code of curl (the key "expect")',
 )
 _ZONE = "time zone: without timeZone the schedule used the time zone of the control plane (mostly UTC); here it is UTC"
 
 
 def is_cron_job(document: Any) -> bool:
-    """Whether a JSON document is a CronJob, or a list with one in it."""
+    """Whether a JSON document is a CronJob, or a list with a CronJob in it."""
     return any(_at(one, "kind", kind=str) == "CronJob" for one in _items(document))
 
 
 def read(text: str, source: str) -> Found:
-    """The calls of the CronJobs. Raises ConfigError for what is none."""
+    """Return the calls of the CronJobs. Raises ConfigError for anything else."""
     document = json_text.parse(text, source)
     if not is_cron_job(document):
         why = 'is not a CronJob: it must be an object with "kind": "CronJob", or a List of them'
@@ -100,12 +100,12 @@ def _job(item: dict[str, Any], name: str, found: Found, variables: Variables) ->
     if not all(isinstance(word, str) for word in words):
         raise Unclear("has a command that is not a list of texts")
     if "curl" in str(_at(containers[0], "image", kind=str)).lower() and not _at(containers[0], "command", kind=list):
-        words.insert(0, "curl")  # the entry point of such images
+        words.insert(0, "curl")  # the entry point of curl's images
     command = Command([_REFERENCE.sub(lambda one: mark(one[1]) if one[1] else "$", word) for word in words])
     if any(char in word for word in words for char in "\x01\x02\0"):
         raise Unclear("has control characters in its command")
     if not words:
-        raise Unclear("has no command: what its image does is not known")
+        raise Unclear("has no command, so it is not known what its image does")
     delay, call = Calls(found, variables).read([command], None, name)
     if delay:
         raise Unclear("sleeps before the call")
@@ -122,7 +122,7 @@ def _job(item: dict[str, Any], name: str, found: Found, variables: Variables) ->
 
 
 def _environment(container: Any, name: str, variables: Variables) -> None:
-    """What the container's variables hold, as far as it stands there."""
+    """Return the values of the container's variables, as far as they are written there."""
     for entry in _at(container, "env", kind=list) or []:
         variable, value = _at(entry, "name", kind=str), _at(entry, "value", kind=str)
         if variable and value is not None and _NAME.fullmatch(variable) and "$(" not in value:
@@ -130,7 +130,7 @@ def _environment(container: Any, name: str, variables: Variables) -> None:
 
 
 def _at(value: Any, *path: str, kind: type) -> Any:
-    """What stands at a place, None where nothing of that kind does."""
+    """Return the value at a place, or None if there is none of that type."""
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None
     return value if isinstance(value, kind) else None

@@ -1,6 +1,6 @@
-"""One request as a command line asks for it, and what the readers of command lines share.
+"""A request of a command line, and what the readers of curl and wget share.
 
-An option that is not known makes the whole command unclear, so that nothing is lost in silence.
+An unknown option makes the whole command unclear, so that nothing is lost silently.
 """
 
 import getopt
@@ -10,20 +10,20 @@ from urllib.parse import unquote
 
 from tocsin.importing.shell import MARK, Unclear
 
-NOWHERE = ("/dev/null", "-")  # for output
-TO_A_FILE = "its output went to a file; Tocsin's runs are in its log and in `tocsin history`"
+NOWHERE = ("/dev/null", "-")  # places for output that keep nothing
+TO_A_FILE = "its output went to a file; Tocsin shows runs in its log and in `tocsin history`"
 FORM = "application/x-www-form-urlencoded"
 _NEVER_SENT = {"expect", "transfer-encoding", "proxy-connection", "cookie", "referer", "origin"}
 
 
 @dataclass(slots=True)
 class Call:
-    """One request. Texts may hold variable marks; seconds are floats, None where nothing was said."""
+    """One request. Texts may contain marks of variables. Seconds are floats, or None if not given."""
 
     url: str = ""
     method: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
-    encoded: list[tuple[str, str]] = field(default_factory=list)  # of the query: a variable that is percent-encoded
+    encoded: list[tuple[str, str]] = field(default_factory=list)  # of the query, with an encoded variable
     body: str | None = None
     content_type: str = ""
     user: str = ""  # user:password
@@ -34,18 +34,18 @@ class Call:
     remarks: list[str] = field(default_factory=list)
 
     def header(self, text: str) -> None:
-        """Of a header option, NAME: VALUE. Raises Unclear."""
+        """Add the header of an option, NAME: VALUE. Raises Unclear."""
         name, colon, value = (part.strip() for part in text.partition(":"))
         if not name or not colon or MARK.search(name):
             raise Unclear("a header that is not NAME: VALUE")
         if not value and name.lower() in _NEVER_SENT:
-            return  # it takes away what Tocsin does not send
+            return  # it removes a header that Tocsin does not send
         if not value:
             raise Unclear(f"removes the header {name[:40]!a}" if name.isascii() else "removes a header")
         self.headers.append((name, value))
 
     def to(self, urls: list[str]) -> None:
-        """The one address, and the user in it. Raises Unclear."""
+        """Take the one address, and the user in it. Raises Unclear."""
         if len(urls) != 1 or not urls[0]:
             raise Unclear("calls several addresses" if urls else "names no address")
         scheme, separator, rest = urls[0].rpartition("://") if "://" in urls[0] else ("", "", urls[0])
@@ -61,7 +61,7 @@ class Call:
 def options(
     words: list[str], short: dict[str, str], long: tuple[str, ...], positional: Callable[[str], None]
 ) -> list[tuple[str, str]]:
-    """The options by their long names; other words go to `positional`. Options and words may mix."""
+    """Yield the options by their long names. Other words, which may come in between, go to `positional`."""
     letters = "".join(letter + ":" * (f"{name}=" in long) for letter, name in short.items())
     found: list[tuple[str, str]] = []
     rest = words
@@ -82,7 +82,7 @@ def options(
 
 
 def seconds(name: str, text: str) -> float | None:
-    """None for 0, which means no limit to curl and wget."""
+    """Read seconds. None for 0, which means no limit in curl and wget."""
     try:
         found = float(text) if len(text) < 20 else -1.0
     except ValueError:

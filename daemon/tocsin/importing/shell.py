@@ -1,25 +1,25 @@
-"""The little of sh that stands in crontabs: words, quotes, variables, redirections, lists of commands.
+"""Reads the part of sh that crontabs use: words, quotes, variables, redirections, lists of commands.
 
-What needs a shell to know (substitutions, subshells, loops) is refused. A variable in a word is kept as a mark,
-so that "$NAME" and '$NAME' stay apart.
+Anything that needs a real shell (substitutions, subshells, loops) is refused. A variable in a word becomes a mark, so
+that "$NAME" and '$NAME' differ.
 """
 
 import re
 from dataclasses import dataclass, field
 
-MARK = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)(?::-([^\x02]*))?\x02")  # a variable within a word, and its default
+MARK = re.compile("\x01([A-Za-z_][A-Za-z0-9_]*)(?::-([^\x02]*))?\x02")  # a variable in a word, and its default
 _NAME = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}$\"'`\\]*))?\})")
 _OPERATOR = re.compile(r"&&|\|\||;|\||&(?!>)")
 _REDIRECTION = re.compile(r"&>>?|[0-9]?(?:>>|>\||>&|<&|>|<)")
 
 
 class Unclear(Exception):
-    """What is not understood, in words that repeat no value."""
+    """Says what is not understood, without repeating any value."""
 
 
 @dataclass(slots=True)
 class Command:
-    """Words, the files that output goes to, and the operator that follows."""
+    """A command: its words, the files for its output, and the operator after it."""
 
     words: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ def mark(name: str) -> str:
 
 
 def parse(text: str) -> list[Command]:
-    """The simple commands of one line without control characters. Raises Unclear."""
+    """Return the simple commands of one line, which has no control characters. Raises Unclear."""
     commands = [Command()]
     place, end = 0, len(text)
     while place < end:
@@ -63,7 +63,7 @@ def _redirect(text: str, found: re.Match[str], command: Command) -> int:
     while text[place : place + 1] in (" ", "\t"):
         place += 1
     if place == len(text):
-        raise Unclear("a redirection to nowhere")
+        raise Unclear("a redirection without a file")
     target, place = _word(text, place)
     if not (found[0].endswith("&") and target in ("1", "2", "-")):
         command.outputs.append(target)
@@ -123,5 +123,5 @@ def _variable(text: str, place: int) -> tuple[str, int]:
     if following == "(":
         raise Unclear("$(…) runs another command")
     if following.isdigit() or (following and following in "{?$!@*#-'\""):
-        raise Unclear("a $ that is no plain variable")
+        raise Unclear("a $ that is not a plain variable")
     return "$", place + 1

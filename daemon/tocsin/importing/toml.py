@@ -1,4 +1,4 @@
-"""Job tables as TOML 1.0. The standard library only reads it, and these few types need no library."""
+"""Writes job tables as TOML 1.0, which the standard library only reads. These few types need no other library."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def job_file(found: Iterable[Found], *, with_target: bool) -> str:
-    """The tables of all jobs, under a line that says where they come from; with a [target] before them if asked."""
+    """Return the tables of all jobs, after a comment with their origin. Optionally begins with a [target]."""
     found = list(found)
     parts = []
     if with_target:
@@ -28,20 +28,20 @@ def job_file(found: Iterable[Found], *, with_target: bool) -> str:
 
 
 def table(name: str, keys: dict[str, Any]) -> str:
-    """A table with its keys, one on a line; a table within it is written inline."""
+    """Return a table with one key on each line. Nested tables are inline."""
     head = ".".join(_key(part) for part in name.split(".", 1))
     return "\n".join([f"[{head}]", *(f"{_key(key)} = {value(one)}" for key, one in keys.items())]) + "\n"
 
 
 def value(one: Any) -> str:
-    """Text, whole numbers, booleans, and lists and tables of them."""
+    """Write text, whole numbers, booleans, and lists and tables of them."""
     match one:
         case bool():
             return str(one).lower()
         case int():
             return str(one)
         case str():
-            # JSON's escapes are TOML's, but that JSON lets a bare DEL stand (toml.io/en/v1.0.0#string)
+            # TOML has JSON's escapes, but does not allow a bare DEL (toml.io/en/v1.0.0#string)
             return json.dumps(one, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list():
             return f"[{', '.join(map(value, one))}]"

@@ -1,4 +1,4 @@
-"""`crons` of a vercel.json, to be called as Vercel calls them.
+"""Reads the `crons` of a vercel.json. The jobs call them like Vercel.
 
 Sources: vercel.com/docs/cron-jobs and /manage-cron-jobs (read 2026-08), and the schema of `crons` in the Vercel
 CLI: path (from "/", at most 512 characters) and schedule, nothing else.
@@ -13,7 +13,7 @@ from tocsin.jobfile.faults import ConfigError, Fault, nearest
 from tocsin.schedule import Schedule, ScheduleError
 
 USER_AGENT = "vercel-cron/1.0"
-LONGEST_PATH = 512  # characters, by Vercel's schema
+LONGEST_PATH = 512  # characters, the limit in Vercel's schema
 _FIELD = re.compile(r"[0-9*,/-]+")
 _TIMEOUT = 300  # seconds: the default of a job's timeout
 
@@ -21,20 +21,20 @@ _DIFFERS = (
     "caches: these are GET requests; where Next.js prerenders such a handler, or a CDN answers for it, the reply comes "
     'from a cache and the handler never runs: set `export const dynamic = "force-dynamic"` in its route, or let it '
     "take POST and set method",
-    "where: Vercel calls the production deployment; Tocsin calls [target] base_url",
-    "lateness: Vercel calls somewhere within the minute (on Hobby within the hour), and may leave a run out or make "
-    "it twice; Tocsin calls at the exact second, at most once, and counts a slot later than grace (60s) as missed",
+    "place: Vercel calls the production deployment; Tocsin calls base_url of [target]",
+    "lateness: Vercel calls at some time within the minute (on Hobby within the hour), and may skip a run or make it "
+    "twice; Tocsin calls at the exact second, at most once, and counts a slot later than grace (60s) as missed",
     "retries: Vercel never tries again; Tocsin does, up to 3 times, when a call was certainly not processed (refused, "
     "not reached, 429, 503); retries = 0 stops that",
-    "overlap: Vercel may start a run while the last one is still running; Tocsin skips that slot instead",
+    "overlap: Vercel may start a run while the last one is still running; Tocsin skips that slot",
     "duration: Vercel ends a function at its maxDuration; Tocsin waits for timeout (300s), and the app keeps working",
-    "failures: Vercel takes any reply; for Tocsin a status other than 2xx, a redirect, HTML or a reply that says "
+    "failures: Vercel accepts any reply; for Tocsin a status other than 2xx, a redirect, HTML or a reply that says "
     'success = false is a failure (the key "expect")',
 )
 
 
 def read(text: str, source: str) -> Found:
-    """The jobs of a vercel.json. Raises ConfigError with every fault."""
+    """Return the jobs of a vercel.json. Raises ConfigError with every fault."""
     document = json_text.parse(text, source)
     if not isinstance(document, dict):
         raise ConfigError([fault(source, "", "", 'is not a vercel.json: it must be an object with "crons"')])
@@ -68,7 +68,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
         faults.append(fault(found.source, place, "entry", "must be an object with path and schedule", entry))
         return
     for key in entry.keys() - {"path", "schedule"}:
-        found.note("left out", place, f"{key[:40]!a}: Vercel knows path and schedule only")
+        found.note("left out", place, f"{key[:40]!a}: Vercel has only path and schedule")
     path: Any = entry.get("path")
     schedule: Any = entry.get("schedule")
     wrong = [("path", _path_fault(path)), ("schedule", _schedule_fault(schedule))]
@@ -77,7 +77,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
         return
     expression = " ".join(schedule.split())
     if "7" in expression.split()[4]:
-        found.note("check", place, "7 in day-of-week: Vercel documents 0 to 6; Tocsin takes 7 for Sunday")
+        found.note("check", place, "7 in day-of-week: Vercel documents 0 to 6; in Tocsin 7 is Sunday")
     found.note_secret(path, place)
     table = {
         "schedule": expression,
@@ -94,7 +94,7 @@ def _entry(entry: Any, place: str, found: Found, faults: list[Fault]) -> None:
 
 def _path_fault(path: Any) -> str:
     if not isinstance(path, str):
-        return 'must be text, as "/api/cron/sync"'
+        return 'must be text, for example "/api/cron/sync"'
     if not path.startswith("/") or len(path) > LONGEST_PATH:
         return f'must start with "/" and have at most {LONGEST_PATH} characters'
     if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
@@ -104,12 +104,12 @@ def _path_fault(path: Any) -> str:
 
 def _schedule_fault(schedule: Any) -> str:
     if not isinstance(schedule, str):
-        return 'must be text, as "0 5 * * *"'
+        return 'must be text, for example "0 5 * * *"'
     fields = schedule.split()
     if len(fields) != 5:
         return "must have five fields: minute hour day-of-month month day-of-week"
     if strange := next((one for one in fields if not _FIELD.fullmatch(one)), ""):
-        return f"{strange[:20]!a}: Vercel takes numbers, '*', ',', '-' and '/', no names and no L, W, '#' or '?'"
+        return f"{strange[:20]!a}: Vercel allows only numbers, '*', ',', '-' and '/', and no names, L, W, '#' or '?'"
     if "*" not in (fields[2], fields[4]):
         return "sets day-of-month and day-of-week, which Vercel refuses: one of them must be '*'"
     try:
@@ -120,7 +120,7 @@ def _schedule_fault(schedule: Any) -> str:
 
 
 def _durations(functions: Any) -> list[tuple[str, int]]:
-    """The functions that may work for longer than a job waits by default."""
+    """Return the functions that may run longer than a job's default timeout."""
     found = []
     for name, settings in functions.items() if isinstance(functions, dict) else ():
         longest = settings.get("maxDuration") if isinstance(settings, dict) else None

@@ -1,4 +1,4 @@
-"""What a call of wget asks for (wget(1) 1.21). Options that only change what is printed are passed over."""
+"""Reads a call of wget (wget(1) 1.21). Options that only change the output are ignored."""
 
 from tocsin.importing.request import FORM, NOWHERE, TO_A_FILE, Call, count, options, seconds
 
@@ -26,12 +26,12 @@ _SHORT = {
     "U": "user-agent",
 }
 _TWO_LETTERS = frozenset({"-nv", "-nc", "-nd", "-nH", "-np"})
-MOST_RETRIES = 20  # of a job
+MOST_RETRIES = 20  # the limit of a job's `retries`
 
 
 def wget(words: list[str], _stdin: str | None) -> Call:
-    """The request of `wget WORDS`. Raises Unclear."""
-    call = Call(remarks=["wget followed redirects, Tocsin never does; give the address they lead to"])
+    """Return the request of `wget WORDS`. Raises Unclear."""
+    call = Call(remarks=["wget followed redirects, Tocsin never does; use the address they lead to"])
     urls: list[str] = []
     user, password = "", ""
     words = [word for word in words if word not in _TWO_LETTERS]
@@ -45,12 +45,12 @@ def wget(words: list[str], _stdin: str | None) -> Call:
                 call.body = value
             case "timeout":
                 call.timeout = seconds(name, value)
-                call.remarks.append("--timeout: wget's is for each silence, Tocsin's for the whole call")
+                call.remarks.append("--timeout: wget's limits each silence, Tocsin's the whole call")
             case "connect-timeout":
                 call.connect_timeout = seconds(name, value)
             case "tries" if not count(name, value):
                 call.retries = MOST_RETRIES
-                call.remarks.append(f"-t 0: wget tried for ever, Tocsin tries at most {MOST_RETRIES} times more")
+                call.remarks.append(f"-t 0: wget tried forever, Tocsin tries at most {MOST_RETRIES} times more")
             case "tries":
                 call.retries = count(name, value) - 1
             case "output-document" if value not in NOWHERE:

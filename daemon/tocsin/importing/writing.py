@@ -1,4 +1,4 @@
-"""Adding tables to the job file: nothing of it changes but its end, and it is replaced whole or not at all."""
+"""Adds tables at the end of the job file. The file is replaced as a whole or not at all."""
 
 import os
 import tomllib
@@ -11,7 +11,7 @@ from tocsin.jobfile.faults import REFERENCE, ConfigError, Fault
 
 
 def read(file: Path) -> tuple[str, dict[str, Any]]:
-    """Text and tables of the job file; empty when it is not there. Raises ConfigError."""
+    """Return text and tables of the job file, empty if it does not exist. Raises ConfigError."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
         return text, tomllib.loads(text)
@@ -25,7 +25,7 @@ def read(file: Path) -> tuple[str, dict[str, Any]]:
 
 
 def variables(text: str) -> set[str]:
-    """The names of the variables that the text of a job file uses."""
+    """Return the names of the variables that the text of a job file uses."""
     written = tomllib.loads(text)
     jobs = written.get("jobs")
     named = [*written.values(), *(jobs.values() if isinstance(jobs, dict) else ())]
@@ -35,7 +35,7 @@ def variables(text: str) -> set[str]:
 
 
 def stand_ins(text: str, held: Mapping[str, str]) -> dict[str, str]:
-    """A value for each variable that the text of a job file needs and nobody holds, so that its form can be checked."""
+    """Return a value for each unset variable that the text of a job file uses, so that its form can be checked."""
     written = tomllib.loads(text)
     needed = {name for name, default in REFERENCE.findall(text) if not default}
     named = [written.get("target"), *written.get("jobs", {}).values()]
@@ -44,8 +44,8 @@ def stand_ins(text: str, held: Mapping[str, str]) -> dict[str, str]:
 
 
 def replace(file: Path, text: str) -> None:
-    """Put the text in the file's place, with the old one's mode and owner. Raises OSError; then the old one stands."""
-    file = file.resolve()  # a link stays one
+    """Replace the file by this text, with the same mode and owner. Raises OSError, and then keeps the old file."""
+    file = file.resolve()  # a symbolic link stays a link
     new = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -1,11 +1,11 @@
-"""Cron expression and zone to due instants.
+"""Turns a cron expression and a zone into due instants.
 
-croniter walks the local wall clock, which has no offsets and no gaps; what a wall time means in real time,
-across every change of the zone's offset, is decided here by the rule of Debian's cron(8):
+croniter follows the local wall clock, without offsets and gaps. This module decides what a wall time means in real
+time, across every change of the zone's offset, by the rule of Debian's cron(8):
 
-- A *fixed* job (neither minute nor hour starts with `*`) whose time falls into a gap runs once, at the first
-  instant after it; where local time is repeated it runs the first time only.
-- Every other job follows real time: what the gap skips does not happen, what is repeated happens twice.
+- A *fixed* job (neither minute nor hour starts with `*`) whose time falls into a gap runs once, at the first instant
+  after it. If local time is repeated, it runs only the first time.
+- Every other job follows real time: it does not run in the gap, and runs twice in the repeated time.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["Schedule", "ScheduleError", "same"]
 _DAY = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
-# Instants outside are refused: datetime ends with the year 9999, and a search may run for decades.
+# Instants outside are refused: datetime ends with the year 9999, and a search may cover decades.
 _FIRST = int((datetime(10, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
 _END = int((datetime(9900, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
-_LONGEST_WAIT = 50  # years: 29 February on a given weekday comes every 40 years at worst (2096 has no 2100)
+_LONGEST_WAIT = 50  # years: 29 February on a given weekday comes at least every 40 years (2100 is not a leap year)
 
 
 class Schedule:
-    """When a job is due. Immutable; equal to any schedule that means the same in the same zone.
+    """When a job is due. Immutable, and equal to any schedule with the same meaning in the same zone.
 
-    For one thread at a time: croniter keeps its place in between.
+    Use it in one thread at a time, because croniter keeps its position.
 
     >>> Schedule("30 2 * * MON-FRI", "Europe/Berlin").words
     'at 02:30 on Monday through Friday, Europe/Berlin'
@@ -45,14 +45,14 @@ class Schedule:
     )
 
     def __init__(self, expression: str, timezone: str = "UTC") -> None:
-        """Raises ScheduleError for what the grammar refuses and for an unknown zone."""
+        """Raises ScheduleError for an invalid expression or an unknown zone."""
         self._meaning = _meaning(expression, timezone)
         self._plan = self._meaning[0]
         self._expression = normalized(expression)
         self._zone = load_zone(timezone)
         self._timezone = timezone
         self._span = Span(0, 0, 0, 0)
-        self._known = 0, 0  # after the one and before the other nothing is due
+        self._known = 0, 0  # nothing is due between these two instants
         if isinstance(self._plan, Cron):
             self._cron = _walker(self._plan)
             self._every_day = self._plan.every_day
@@ -60,7 +60,7 @@ class Schedule:
 
     @property
     def expression(self) -> str:
-        """The expression with single spaces and names in capitals."""
+        """The expression, with single spaces and names in capitals."""
         return self._expression
 
     @property
@@ -69,7 +69,7 @@ class Schedule:
 
     @property
     def text(self) -> str:
-        """Expression and zone, for `same` to compare with another schedule's."""
+        """Expression and zone, which `same` compares with another schedule's."""
         return f"{self._expression} {self._timezone}"
 
     @property
@@ -78,13 +78,13 @@ class Schedule:
         return explain(self._plan, self._timezone)
 
     def next(self, after: datetime) -> datetime:
-        """The first due instant strictly after an aware datetime, in UTC. ScheduleError if it is naive."""
+        """Return the first due instant strictly after an aware datetime, in UTC. ScheduleError if it is naive."""
         if after.utcoffset() is None:
             raise ScheduleError(f"cannot tell what is due after {after.isoformat()}: it has no zone or offset")
         return _EPOCH + self.next_due((after - _EPOCH) // _SECOND) * _SECOND
 
     def next_due(self, after: int) -> int:
-        """The first due instant strictly after `after`, both in Unix seconds. The last answer is remembered."""
+        """Return the first due instant strictly after `after`, both in Unix seconds. The last answer is cached."""
         known_after, known = self._known
         if not known_after <= after < known:
             known = self._next_due(after)
@@ -102,7 +102,7 @@ class Schedule:
             span = self._span = span_at(self._zone, after)
         wall = after + span.offset
         if plan.fixed:
-            wall = max(wall, span.start + span.before - 1)  # not what an autumn fold repeats
+            wall = max(wall, span.start + span.before - 1)  # not in the repeated hour of autumn
         match = self._match(wall)
         while match - span.offset >= span.end:
             end = span.end
@@ -110,13 +110,13 @@ class Schedule:
             reached = end + span.offset - 1
             if plan.fixed:
                 if match <= reached:
-                    return end  # it fell into the gap
+                    return end  # the time is in the gap
             elif not wall <= reached < match:  # the clock went back before `wall`, or forward past `match`
                 wall, match = reached, self._match(reached)
         return match - span.offset
 
     def latest(self, after: int, until: int) -> int | None:
-        """The last due instant in (after, until], or None. Unix seconds."""
+        """Return the last due instant in (after, until], or None. Unix seconds."""
         latest = self.next_due(after)
         if latest > until:
             return None
@@ -131,7 +131,7 @@ class Schedule:
         return latest
 
     def count(self, after: int, until: int) -> int:
-        """How many instants are due in (after, until]. Unix seconds; exact."""
+        """Count the due instants in (after, until]. Unix seconds. The result is exact."""
         if until <= after:
             return 0
         if not _FIRST <= after < until < _END:
@@ -146,18 +146,19 @@ class Schedule:
             end = min(span.end, until + 1)
             low = instant + span.offset
             if plan.fixed:
-                passed = span.start + span.before  # how far the wall clock had come before this span
+                passed = span.start + span.before  # the wall clock's reading before this span
                 if instant == span.start and self._walls(plan, passed, low) and not self._walls(plan, low, low + 1):
-                    total += 1  # all that fell into the gap
+                    total += 1  # one run for all times in the gap
                 low = max(low, passed)
             total += self._walls(plan, low, end + span.offset)
             instant = end
         return total
 
     def _match(self, wall: int) -> int:
-        """The first matching wall-clock second after `wall`, both counted as if the wall clock were UTC.
+        """Return the first matching wall-clock second after `wall`, both counted as if the wall clock were UTC.
 
-        Where every day matches, only the time of day is looked up: most jobs, and a tenth of croniter's time."""
+        For most jobs every day matches. Then only the time of day is looked up, in a tenth of croniter's time.
+        """
         assert isinstance(self._plan, Cron)
         if not self._every_day:
             return int(self._cron.get_next(float, start_time=float(wall)))
@@ -165,7 +166,7 @@ class Schedule:
         return day * _DAY + _first_time(self._plan, second)
 
     def _walls(self, plan: Cron, low: int, high: int) -> int:
-        """How many wall-clock seconds in [low, high) match."""
+        """Count the matching wall-clock seconds in [low, high)."""
         if low >= high:
             return 0
         if plan.every_day:
@@ -179,7 +180,7 @@ class Schedule:
         return total
 
     def _times_before(self, plan: Cron, wall: int) -> int:
-        """How many matching times of day lie before `wall`, were every day a matching one."""
+        """Count the matching times of day before `wall`, as if every day matched."""
         days, second = divmod(wall, _DAY)
         hour, second = divmod(second, 3600)
         minute, second = divmod(second, 60)
@@ -204,8 +205,8 @@ class Schedule:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two schedules mean the same, each given as its `Schedule.text`. A text that is not a schedule (the empty
-    one of a disabled job, or one that only another version of Tocsin can read) is the same as itself alone."""
+    """Whether two schedules mean the same. Each is given as its `Schedule.text`. A text that is not a schedule (empty
+    for a disabled job, or from another version of Tocsin) is the same only as itself."""
     if one == other:
         return True
     try:
@@ -215,13 +216,13 @@ def same(one: str, other: str) -> bool:
 
 
 def _meaning(expression: str, timezone: str) -> tuple[Cron | Every, str]:
-    """What makes two schedules the same: an interval has no zone."""
+    """Two schedules with the same meaning are the same. The zone of an interval does not matter."""
     plan = parse(expression)
     return plan, "" if isinstance(plan, Every) else timezone
 
 
 def _first_time(plan: Cron, second: int) -> int:
-    """The first matching second of the day at or after `second`, beyond the day's end if it is the next day's."""
+    """Return the first matching second of the day at or after `second`. On the next day it is beyond the day's end."""
     hour, rest = divmod(second, 3600)
     minute, second = divmod(rest, 60)
     if hour in plan.hours:
@@ -235,7 +236,7 @@ def _first_time(plan: Cron, second: int) -> int:
 
 
 def _walker(plan: Cron) -> croniter:
-    """croniter on the values the grammar read: of its own grammar no more is used than numbers in lists."""
+    """Use croniter with the values that our grammar read. Of croniter's own grammar only lists of numbers are used."""
 
     def listed(values: tuple[int, ...], size: int) -> str:
         return "*" if len(values) == size else ",".join(map(str, values))

@@ -1,4 +1,4 @@
-"""What a job's schedule expects of it: its next fire, and by when a run must have succeeded."""
+"""What a job's schedule expects: its next fire, and by when a run must have succeeded."""
 
 from typing import Protocol
 
@@ -7,19 +7,22 @@ from tocsin.schedule import Schedule, ScheduleError
 
 
 class Due(Protocol):
-    """The part of `tocsin.schedule.Schedule` that is needed here."""
+    """The part of `tocsin.schedule.Schedule` that is used here."""
 
     def next_due(self, after: int) -> int: ...
 
 
 def success_deadline(schedule: Due, start: float, timeout: float, grace: float) -> float:
-    """By when a job must have succeeded, of which a success is expected since `start`, its last one perhaps: the second
-    fire after that, plus timeout and grace. Raises ScheduleError beyond the years that the schedule knows."""
+    """Return by when a job must have succeeded: the second fire after `start`, plus timeout and grace.
+
+    `start` is its last success, or since when one is expected. All are Unix seconds. Raises ScheduleError beyond the
+    years that a schedule covers.
+    """
     return schedule.next_due(schedule.next_due(int(start))) + timeout + grace
 
 
 class Expected:
-    """What a job's schedule expects of it. It remembers: it is asked much more often than that changes."""
+    """What a job's schedule expects. Caches its answers, which change much less often than they are needed."""
 
     def __init__(self) -> None:
         self._read: tuple[str, str] | None = None
@@ -28,7 +31,8 @@ class Expected:
         self._deadline: float | None = None
 
     def deadline(self, status: JobStatus, began: float = 0.0) -> float | None:
-        """Unix time; None where nobody knows. `began` counts where nothing says from when on a success is expected."""
+        """Return the success deadline in Unix time, or None if unknown. `began` is used if nothing else says since when
+        a success is expected."""
         schedule = self.schedule(status)
         start = max(status.last_success or 0.0, status.since or 0.0) or began
         if schedule is None or not start:
@@ -42,14 +46,14 @@ class Expected:
         return self._deadline
 
     def next_due(self, status: JobStatus, after: float) -> int | None:
-        """The next instant of the schedule after Unix time `after`; None where nobody knows."""
+        """Return the schedule's next instant after Unix time `after`, or None if unknown."""
         try:
             return schedule.next_due(int(after)) if (schedule := self.schedule(status)) else None
         except ScheduleError:
             return None
 
     def schedule(self, status: JobStatus) -> Schedule | None:
-        """None where the daemon has a zone that this process cannot read."""
+        """Return None if this process cannot read the daemon's zone."""
         if self._read != (read := (status.schedule, status.timezone)):
             self._read, self._of = read, None
             try:

@@ -1,4 +1,4 @@
-"""One field of a cron expression: from its text to the values it allows."""
+"""One field of a cron expression: turns its text into the values that it allows."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_SHOWN_VALUE = 18  # characters of a value that a message repeats
+_SHOWN_VALUE = 18  # characters of a value in a message
 
 
 class Refused(Exception):
-    """Why the text is no schedule, for the message."""
+    """Why the text is not a schedule, for the message."""
 
 
 def shown(text: object, most: int = _SHOWN_VALUE) -> str:
-    """Input as a message may repeat it: short, on one line, printable."""
+    """Quote input for a message: short, on one line, printable."""
     whole = text if isinstance(text, str) else repr(text)
     short = whole if len(whole) <= most else whole[: most - 1] + "…"
     return "'" + "".join(c if c.isprintable() else "·" for c in short) + "'"
@@ -22,7 +22,7 @@ def shown(text: object, most: int = _SHOWN_VALUE) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The numbers of a field, both ends included, and the names it has for them."""
+    """The lowest and highest number of a field, and the names that it has for numbers."""
 
     name: str
     low: int
@@ -34,14 +34,14 @@ class Field:
         return tuple(range(self.low, self.high + 1))
 
     def values(self, text: str) -> tuple[int, ...]:
-        """The values that lists, ranges, steps and `*` allow, in order. Raises Refused."""
+        """Return the values that lists, ranges, steps and `*` allow, in order. Raises Refused."""
         items = text.upper().split(",")
         if "*" in items and len(items) > 1:
             raise Refused(f"{self.name} {shown(text)}: '*' already means every {self.name}, without a list")
         return tuple(sorted({self.wrapped(value) for item in items for value in self._item(item)}))
 
     def number(self, text: str, item: str) -> int:
-        """The one value that the text, in capitals, stands for. Raises Refused, naming `item`."""
+        """Return the value of a text in capitals. Raises Refused, which names `item`."""
         if text in self.names:
             return self.names[text]
         if re.fullmatch("[0-9]{1,2}", text) and self.low <= int(text) <= self._highest:
@@ -58,7 +58,7 @@ class Field:
         raise Refused(f"{self.name} {shown(item)}: use {right}")
 
     def wrapped(self, value: int) -> int:
-        """A Sunday written 7 is 0."""
+        """Sunday may be written as 7, which means 0."""
         return self.low if value > self.high else value
 
     @property
@@ -73,7 +73,7 @@ class Field:
         low_text, dash, high_text = base.partition("-")
         low = self.number(low_text, item)
         if not dash:
-            # 5/15 is 5-59/15, as Quartz, croniter and cronsim read it, and so 59/15 is minute 59 alone.
+            # 5/15 is 5-59/15, as in Quartz, croniter and cronsim. So 59/15 is only minute 59.
             last = max(low, self.high) if slash else low
             return range(low, last + 1, step)
         high = self.number(high_text, item)
@@ -92,7 +92,7 @@ class Field:
         raise Refused(f"{self.name} {shown(item)}: a step is a number from 1 to {most}{hint}")
 
     def _meant(self, low: int, high: int, low_text: str) -> str:
-        """22-23,0-2 for 22-2."""
+        """Suggest 22-23,0-2 for 22-2."""
         if low == high:
             return low_text
         if self is WEEKDAY and high == 0:

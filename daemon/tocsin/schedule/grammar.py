@@ -1,7 +1,7 @@
-"""From the text of a schedule to its meaning.
+"""Turns the text of a schedule into its meaning.
 
-The grammar is stricter than that of any cron, so that what it accepts means the same to everybody; what
-other readers take silently for something else (`3-3`, `22-2`, `H`, 30 February) is refused with a reason.
+The grammar is stricter than that of any cron, so that everything it accepts means the same to everybody. It refuses,
+with a reason, what other programs silently read as something else (`3-3`, `22-2`, `H`, 30 February).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from tocsin.schedule.elsewhere import rewritten
 from tocsin.schedule.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Refused, shown
 
-LONGEST_EXPRESSION = 256  # characters: no schedule needs more, and reading stays far below a millisecond
+LONGEST_EXPRESSION = 256  # characters: no schedule needs more, and reading one takes far less than a millisecond
 LONGEST_INTERVAL = 366 * 86_400  # seconds: an interval past a year is a mistake in the unit
 LAST = -1  # in `Cron.nth`: the last such weekday of the month
 LAST_WEEKDAY = 31  # in `Cron.nearest`: LW
 
-_SHOWN_EXPRESSION = 40  # characters of the input that a message repeats
+_SHOWN_EXPRESSION = 40  # characters of the input in a message
 _LEAP_YEAR = 2000
 _NICKNAMES = {
     "@hourly": "0 * * * *",
@@ -34,19 +34,19 @@ _UNITS = (86_400, 3600, 60, 1)
 
 
 class ScheduleError(ValueError):
-    """A schedule or zone that cannot be read, or an instant out of reach: why, and what would do."""
+    """A schedule or zone that cannot be read, or an instant out of range. Says why, and what to use instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A fixed interval in seconds; its instants are the multiples of it since 1970-01-01T00:00:00Z."""
+    """A fixed interval in seconds. Its instants are its multiples since 1970-01-01T00:00:00Z."""
 
     seconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """The values a cron expression allows: two expressions with the same meaning are equal."""
+    """The values that a cron expression allows. Two expressions with the same meaning are equal."""
 
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
@@ -55,10 +55,10 @@ class Cron:
     months: tuple[int, ...]
     weekdays: tuple[int, ...]  # 0 is Sunday
     last_day: bool  # L, besides `days`
-    nearest: int | None  # 15W: the Monday to Friday nearest to that day of the month
-    nth: tuple[tuple[int, int], ...]  # MON#2 is (1, 2), 5L is (5, LAST); empty when weekdays are not counted
+    nearest: int | None  # 15W: the weekday (Monday to Friday) nearest to that day of the month
+    nth: tuple[tuple[int, int], ...]  # MON#2 is (1, 2), 5L is (5, LAST); empty if weekdays are not counted
     fixed: bool  # neither minute nor hour starts with a star (Debian's cron(8))
-    both: bool  # a day must suit day-of-month and day-of-week; otherwise one of them is enough
+    both: bool  # a day must match day-of-month and day-of-week; otherwise one is enough
 
     @property
     def every_day(self) -> bool:
@@ -74,7 +74,7 @@ class Cron:
 
 
 def parse(expression: str) -> Cron | Every:
-    """What the expression means. Raises ScheduleError."""
+    """Return the meaning of the expression. Raises ScheduleError."""
     try:
         return _parse(expression)
     except Refused as refused:
@@ -83,7 +83,7 @@ def parse(expression: str) -> Cron | Every:
 
 
 def normalized(expression: str) -> str:
-    """A readable expression in one spelling: single spaces, nicknames in small letters, names in capitals."""
+    """Write a valid expression in one way: single spaces, nicknames in lower case, names in capitals."""
     text = " ".join(expression.split())
     return text.lower() if text.startswith("@") else text.upper()
 
@@ -143,13 +143,13 @@ def _cron(second: str, minute: str, hour: str, day: str, month: str, weekday: st
     days, last_day, nearest = _days(day)
     months = MONTH.values(month)
     weekdays, nth = _weekdays(weekday)
-    # croniter loses the other day field beside these.
+    # croniter ignores the other day field with these.
     if nearest is not None and weekday != "*":
         raise Refused(f"day-of-month {shown(day)} needs '*' in day-of-week, not {shown(weekday)}")
     if nth and day != "*":
         raise Refused(f"day-of-week {shown(weekday)} needs '*' in day-of-month, not {shown(day)}")
 
-    # vixie-cron: both day fields must match when one of them starts with a star, otherwise one is enough.
+    # vixie-cron: if one day field starts with a star, both must match; otherwise one is enough.
     both = day.startswith("*") or weekday.startswith("*")
     longest_month = max(monthrange(_LEAP_YEAR, m)[1] for m in months)
     if not both and (days == DAY.all or weekdays == WEEKDAY.all):
@@ -157,7 +157,7 @@ def _cron(second: str, minute: str, hour: str, day: str, month: str, weekday: st
     if not last_day and days[0] > longest_month:
         if both:
             raise Refused(f"it would never fire: no month of {shown(month)} has day-of-month {shown(day)}")
-        days, both = DAY.all, True  # a 31st adds nothing in April: the weekdays alone are left
+        days, both = DAY.all, True  # April has no 31st: only the weekdays matter
     return Cron(
         seconds=seconds,
         minutes=minutes,
@@ -174,7 +174,7 @@ def _cron(second: str, minute: str, hour: str, day: str, month: str, weekday: st
 
 
 def _days(text: str) -> tuple[tuple[int, ...], bool, int | None]:
-    """The days of the month: by number, whether the last one too, or the day whose nearest weekday it is."""
+    """Return the days of the month: their numbers, whether the last day is one, and the day of `15W`."""
     if text == "LW":
         return DAY.all, False, LAST_WEEKDAY
     if text.endswith("W"):
@@ -192,7 +192,7 @@ def _days(text: str) -> tuple[tuple[int, ...], bool, int | None]:
 
 
 def _weekdays(text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """The days of the week, and those counted within the month."""
+    """Return the days of the week, and those that are counted within the month."""
     items = text.split(",")
     counted = [item for item in items if "#" in item or item.endswith("L")]
     if not counted:

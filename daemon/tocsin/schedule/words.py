@@ -1,10 +1,10 @@
-"""A schedule in plain English, for the people who have to read it at night."""
+"""Describes a schedule in plain English, for people who read it at night."""
 
 from __future__ import annotations
 
 from tocsin.schedule.grammar import LAST, Cron, Every
 
-_MOST_TIMES = 6  # as many times of day are named one by one; more are described
+_MOST_TIMES = 6  # times of day that are named one by one; more are described
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December")  # fmt: skip
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -13,7 +13,7 @@ _UNITS = ((2 * 86_400, 86_400, "day"), (3600, 3600, "hour"), (60, 60, "minute"),
 
 
 def explain(plan: Cron | Every, timezone: str) -> str:
-    """The plan in words; the zone is named where it matters."""
+    """Describe the schedule. Names the zone if it matters."""
     if isinstance(plan, Every):
         return _interval(plan.seconds)
     days = _days(plan)
@@ -38,7 +38,7 @@ def _every(n: int, name: str) -> str:
 
 
 def _named_times(plan: Cron) -> list[str]:
-    """The times of day, when there are few enough of them to name."""
+    """Return the times of day, if there are few enough to name them."""
     if len(plan.hours) * len(plan.minutes) * len(plan.seconds) > _MOST_TIMES:
         return []
     return [
@@ -110,7 +110,7 @@ def _of_hours(hours: tuple[int, ...]) -> str:
 
 
 def _days(plan: Cron) -> str | None:
-    """On which days, or None when on all."""
+    """Say on which days, or None for all days."""
     if plan.every_day:
         return None
     months = _list(_grouped(plan.months, [_MONTHS[month - 1] for month in plan.months]))
@@ -123,7 +123,7 @@ def _days(plan: Cron) -> str | None:
         in_order = sorted(plan.nth, key=lambda day: (day[0] or 7, list(_COUNTS).index(day[1])))
         counted = [f"the {_COUNTS[n]} {_WEEKDAYS[weekday]}" for weekday, n in in_order]
         return f"on {_list(counted)} {of_month}"
-    order = tuple(sorted(weekday or 7 for weekday in plan.weekdays))  # in words a week begins on Monday
+    order = tuple(sorted(weekday or 7 for weekday in plan.weekdays))  # in words, the week begins on Monday
     names = [_WEEKDAYS[weekday] for weekday in order]
     weekday = _list(_grouped(order, names))
     if day is None:
@@ -146,7 +146,7 @@ def _day_of_month(plan: Cron) -> str:
 
 
 def _step(values: tuple[int, ...], size: int, low: int = 0) -> int | None:
-    """The n of `*/n` where it comes round evenly; days of the month never do, so there three values will."""
+    """Return the n of `*/n` if it divides the whole evenly. Days of the month never do: there three values suffice."""
     if len(values) < 2:
         return None
     step = values[1] - values[0]
@@ -156,7 +156,7 @@ def _step(values: tuple[int, ...], size: int, low: int = 0) -> int | None:
 
 
 def _runs(values: tuple[int, ...]) -> bool:
-    """At least three in a row."""
+    """Whether there are at least three values in a row."""
     return len(values) > 2 and values[-1] - values[0] == len(values) - 1
 
 
@@ -167,7 +167,7 @@ def _numbered(name: str, values: tuple[int, ...]) -> str:
 
 
 def _grouped(values: tuple[int, ...], names: list[str]) -> list[str]:
-    """The values' names, three and more in a row taken together."""
+    """Return the names of the values. Joins three or more in a row."""
     groups: list[str] = []
     first = 0
     for last, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Time zones: reading their names, and the stretches of time in which an offset stays the same."""
+"""Time zones: reads their names, and finds the spans of time in which an offset stays the same."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NO_DATA = (
     "(apt-get install tzdata, apk add tzdata, pip install tzdata)"
 )
 _DAY = 86_400
-_NOT_NAMES = {"localtime", "posixrules", "Factory"}  # files beside the zones
-_BLOCK = 25  # bits: offset changes are looked up for 2**25 s at a time, a little more than a year
-_PROBE = 1 << 17  # seconds (36 h) between looks at the offset: in tzdata no offset lasted less than 95 h
-_BLOCKS_KEPT = 512  # some 300 bytes each, shared by all schedules: three for a zone in use
+_NOT_NAMES = {"localtime", "posixrules", "Factory"}  # files next to the zones
+_BLOCK = 25  # bits: changes are looked up for 2**25 s at a time, a little more than a year
+_PROBE = 1 << 17  # seconds (36 h) between probes of the offset: in tzdata every offset lasted at least 95 h
+_BLOCKS_KEPT = 512  # about 300 bytes each, shared by all schedules: three for each zone in use
 
 
 def load_zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name. Raises ScheduleError, with the nearest names."""
+    """Return the zone of an IANA name. Raises ScheduleError, which suggests similar names."""
     try:
-        # Unix time has no leap seconds, which right/ counts; a machine's own zone is no answer on the next one.
+        # right/ counts leap seconds, which Unix time does not have. A machine's own zone differs on the next machine.
         if name.startswith(("right/", "posix/")) or name in _NOT_NAMES:
             raise ValueError
         return ZoneInfo(name)
@@ -34,7 +34,7 @@ def load_zone(name: str) -> ZoneInfo:
 
 
 def _nearest(name: object) -> str:
-    """Why there is no such zone, and what to write instead: the zones whose name, or whose city, looks like it."""
+    """Say why there is no such zone, and suggest zones with a similar name or city."""
     zones: dict[str, str] = {}
     names = available_timezones() - _NOT_NAMES
     if not names:
@@ -50,16 +50,16 @@ def _nearest(name: object) -> str:
 
 
 class Span(NamedTuple):
-    """A stretch of time, [start, end) in Unix seconds, in which the zone's offset stays the same."""
+    """A span of time, [start, end) in Unix seconds, in which the zone's offset stays the same."""
 
     start: int
     end: int
     offset: int  # local minus UTC, in seconds
-    before: int  # the offset until `start`; the same as `offset` where the view merely begins there
+    before: int  # the offset until `start`; equal to `offset` if only the lookup begins there
 
 
 def span_at(zone: ZoneInfo, instant: int) -> Span:
-    """The stretch around an instant: to the changes on both sides, or as far as the view reaches."""
+    """Return the span around an instant, up to the changes on both sides or the ends of the lookup."""
     block = instant >> _BLOCK
     start, end = (block - 1) << _BLOCK, (block + 2) << _BLOCK
     offset = _offset(zone, instant)
@@ -74,7 +74,7 @@ def span_at(zone: ZoneInfo, instant: int) -> Span:
 
 @lru_cache(maxsize=_BLOCKS_KEPT)
 def _changes(zone: ZoneInfo, block: int) -> tuple[tuple[int, int], ...]:
-    """The offset's changes after the block's start and up to its end: instant and offset until then."""
+    """Return the offset's changes after the block's start, up to its end: each instant, and the offset until then."""
     changes = []
     low = block << _BLOCK
     old = _offset(zone, low)
