@@ -22,9 +22,16 @@ from tocsin.config.ledger import Postgres, parse
 from tocsin.config.secrets import Secret
 from tocsin.ipc.history import OneRun
 from tocsin.ipc.job import Pause
+from tocsin.ipc.tried import Parts, Tried
 
 pytestmark = pytest.mark.system
 JOB_FILE = '[daemon]\nledger = "${DATABASE_URL}"\nledger_schema = "SCHEMA"\nnode = "here"\n[target]\nbase_url = "http://127.0.0.1:1"\n'
+TIMES = Parts(1, 2, 3, 4, None, True)
+TWICE: dict[str, Any] = {
+    "retries": 1,
+    "parts": TIMES,
+    "attempts": (Tried("timeout", "late", parts=TIMES), Tried("http_error")),
+}
 Copy = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -69,7 +76,7 @@ def filled(folder: Path, *, running: bool = True) -> Ledger:
     one = Ledger(folder)
     one.past()
     one.past("b", "*/5 * * * * UTC")
-    one.put(ask(), replace(finished(outcome="http_error"), reply="it said\0 no", reported={"x": 2.5}))
+    one.put(ask(), replace(finished(outcome="http_error"), reply="it said\0 no", reported={"x": 2.5}, **TWICE))
     one.put(skipped(T + 1, T + 50, 50, "missed", "it was away\0"), Pause("b", True, T + 51.0))
     one.put(ask(T + 52, job="b", trigger="manual"), finished(T + 52, job="b"))
     one.put(ask(T + 60), finished(T + 60, "lost"), ask(T + 60, attempt=1))
@@ -96,7 +103,9 @@ def test_all_of_it_arrives(site: Site) -> None:
     for row in rows:
         row["detail"] = row["detail"].replace("\0", "␀")
     assert found == rows
-    assert target.reader().find(OneRun(f"run-{T}-0")).rows[0].reply == "it said␀ no"
+    copied = target.reader().find(OneRun(f"run-{T}-0")).rows[0]
+    assert copied.reply == "it said␀ no"
+    assert (copied.tries, copied.parts, copied.attempts) == (2, TIMES, TWICE["attempts"])
     (lost,) = target.ledger.recover(T + 90.0)
     assert (lost.due, lost.attempt, lost.outcome) == (T + 60, 1, "lost"), "told, so that it may be delivered again"
     site.state.joinpath("ledger.sqlite.copied").rename(site.state / "ledger.sqlite")

@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from tocsin.config.ledger import Postgres
 from tocsin.ipc.job import Ask, Finished
-from tocsin.ledger import pg_schema, sqlite
+from tocsin.ledger import pg_schema, sqlite, times
 from tocsin.ledger.books import NEVER_ENDED, JobRow, SlotRow, storable
 from tocsin.ledger.files import what_to_do
 from tocsin.ledger.jobs_table import JobsTable
@@ -31,7 +31,7 @@ T = TypeVar("T")
 AT_ONCE = 2000  # rows in one statement: a few megabytes
 _SLOT = (
     "job, due, attempt, last, count, state, reason, trigger, run_id, started, finished, lateness, duration, outcome,"
-    " status, detail, reported"
+    f" status, detail, reported, {', '.join(times.COLUMNS)}"
 )
 
 
@@ -142,9 +142,10 @@ def _slots(source: sqlite3.Connection, under_way: list[Ask]) -> Iterator[SlotRow
 
 
 def _replies(source: sqlite3.Connection) -> Iterator[Finished]:
-    rows = source.execute("SELECT job, due, attempt, finished, reply FROM replies ORDER BY finished")
-    for job, due, attempt, finished, reply in rows:
-        yield Finished(job, due, "", "schedule", attempt, "success", finished=finished, reply=reply)
+    rows = source.execute("SELECT job, due, attempt, finished, reply, attempts FROM replies ORDER BY finished")
+    for job, due, attempt, finished, reply, attempts in rows:
+        kept = times.attempts(attempts)
+        yield Finished(job, due, "", "schedule", attempt, "success", finished=finished, reply=reply, attempts=kept)
 
 
 def _batches(rows: Iterator[T]) -> Iterator[list[T]]:

@@ -10,7 +10,7 @@ from tocsin.ipc.tried import Parts, Tried
 
 COLUMNS = ("lookup_us", "connect_us", "tls_us", "first_byte_us", "armed", "tries")
 _NONE = dict.fromkeys(COLUMNS)
-_attempts = msgspec.json.Decoder(tuple[Tried, ...]).decode
+_decode = msgspec.json.Decoder(tuple[Tried, ...]).decode
 
 
 def columns(run: Finished) -> dict[str, Any]:
@@ -22,15 +22,19 @@ def columns(run: Finished) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def attempts(text: str) -> tuple[Tried, ...]:
+    """Read a column `attempts`."""
+    return _decode(text) if text else ()
+
+
 def with_times(values: dict[str, Any], **more: Any) -> Row:
     """A row of what stands in the columns of `Row`, in those above, and as JSON in `attempts` and `reported`."""
     lookup, connect, tls, first_byte, armed, tries = (values.pop(name) for name in COLUMNS)
     parts = None if armed is None else Parts(lookup, connect, tls, first_byte, None, bool(armed))
-    attempts, reported = values.pop("attempts"), values.pop("reported")
+    reported = values.pop("reported")
     return Row(
-        **values | more,
+        **values | more | {"attempts": attempts(values["attempts"])},
         parts=parts,
         tries=tries or 0,
-        attempts=_attempts(attempts) if attempts else (),
         reported=msgspec.json.decode(reported) if isinstance(reported, str) else reported or {},
     )
