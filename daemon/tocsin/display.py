@@ -172,7 +172,11 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
     return "\n".join([whole, *([""] if lines else []), *lines])
 
 
-def history_table(rows: Sequence[dict[str, Any]]) -> str:
+HISTORY = ("JOB", "DUE", "OUTCOME", "STATUS", "LATENESS", "DURATION", "DETAIL")
+
+
+def history_table(rows: Sequence[dict[str, Any]], widths: list[int] | None = None) -> str:
+    """`widths` as of `table`, where these rows go on with others."""
     shown = []
     for row in rows:
         what = row["outcome"] or (row["reason"] if row["state"] != "started" else "started")
@@ -184,13 +188,22 @@ def history_table(rows: Sequence[dict[str, Any]]) -> str:
             detail = f"until {rfc3339(row['last'])} {detail}"
         lateness, took = duration(row["lateness"]), duration(row["duration"])
         shown.append([row["job"], rfc3339(row["due"]), what, str(row["status"] or "-"), lateness, took, detail])
-    return table(["JOB", "DUE", "OUTCOME", "STATUS", "LATENESS", "DURATION", "DETAIL"], shown, coloured=2)
+    return table(HISTORY, shown, coloured=2, widths=widths)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: int | None = None) -> str:
-    """Make columns as wide as their widest cell. One of them is coloured by its word."""
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    coloured: int | None = None,
+    widths: list[int] | None = None,
+) -> str:
+    """Make columns as wide as their widest cell. One of them is coloured by its word. `widths` has those of an earlier
+    part of the table, and grows with this one."""
     cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    least = widths or [0] * len(head)
+    least[:] = [max(0, width, *map(len, column)) for width, *column in zip(least, head, *cells, strict=True)]
+    widths = least
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -11,6 +11,11 @@ from harness import until
 from ledger_rig import FOR_EVER, Ledger, T, ask, finished
 from postgres_ledger import OnPostgres
 from postgres_rig import USER, Pooler, Server
+from test_following import (  # noqa: F401
+    busy,
+    test_slots_of_a_long_time_ago_that_are_recorded_now_are_new,
+    test_what_is_there_is_old_and_what_ends_is_new_once,
+)
 from test_kept import (  # noqa: F401
     test_a_ledger_gives_back_what_it_was_told_of_a_run,
     test_the_ledger_keeps_a_reply_for_a_shorter_time_than_its_slot,

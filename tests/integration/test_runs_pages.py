@@ -1,6 +1,8 @@
 """The history over HTTP from a real daemon: a failed run is found and opened, also after a restart of everything."""
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness import SECRET, Daemon, Endpoint, until
+from harness import SECRET, TOCSIN, Daemon, Endpoint, until
 
 Start = Callable[[str], Daemon]
 OPENAPI = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
@@ -105,3 +107,36 @@ def test_pages_are_there_while_the_ledger_is_not(running: Start) -> None:
     ledger = daemon.kill("ledger")
     daemon.child("ledger", other_than=ledger)
     until(lambda: found(daemon, "/api/runs?outcome=success")["runs"], "an answer of the next ledger")
+
+
+def test_a_follower_survives_a_restart_of_the_daemon(running: Start, endpoint: Endpoint, tmp_path: Path) -> None:
+    daemon = running(JOBS)
+    daemon.child("job bad")
+    out = tmp_path / "followed"
+    with out.open("wb") as stream:
+        follower = subprocess.Popen(
+            [TOCSIN, "history", "--follow", "--json"], env=daemon.environment, stdout=stream, stderr=stream
+        )
+    try:
+
+        def told() -> list[dict[str, Any]]:
+            return [json.loads(line) for line in out.read_text().splitlines()]
+
+        def goods() -> list[str]:
+            return [row["due"] for row in told() if row["job"] == "good" and row["outcome"] == "success"]
+
+        until(lambda: len(goods()) > 1, "runs as they end")
+        assert daemon.stop() == 0
+        daemon.start()
+        daemon.child("job bad")
+        endpoint.answer = lambda _: (500, {}, b"no")
+        assert daemon.run("fire", "bad").returncode == 1
+        [failed] = until(lambda: [row for row in told() if row["job"] == "bad"], "the failed run")
+        assert (failed["outcome"], failed["trigger"]) == ("http_error", "manual")
+        last = daemon.json("history", "good")[-1]
+        until(lambda: any(row["due"] == last["due"] for row in told()), "the runs of the next daemon")
+        keys = [(row["job"], row["due"], row["attempt"], row["count"]) for row in told()]
+        assert len(set(keys)) == len(keys), "each once"
+    finally:
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(30) == 0, out.read_text()

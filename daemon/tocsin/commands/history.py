@@ -1,14 +1,18 @@
 """`tocsin history`: shows the outcome of each slot."""
 
+import contextlib
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tocsin import config, display
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_argument, job_file_option, loaded
+from tocsin.ipc.history import FAILED as FAILED_FATES
 from tocsin.ipc.history import OneRun
 from tocsin.jobfile import values
 from tocsin.jobfile.faults import ConfigError
@@ -22,6 +26,7 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
         "tocsin history sla-check --since 1h",
         "tocsin history --failed -n 10",
         "tocsin history --json --since 1d",
+        "tocsin history --follow",
         "tocsin history 8ea8a43e-3e36-532b-a535-6ae3331c180e",
     )
 )
@@ -32,12 +37,17 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.option(
     "-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Show at most this many."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def history(file: Path, job: str | None, since: str | None, failed: bool, limit: int, as_json: bool) -> None:
+@click.option("-f", "--follow", is_flag=True, help="Then show each slot as it is recorded, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects; with --follow, one in each line.")
+def history(
+    file: Path, job: str | None, since: str | None, failed: bool, limit: int, follow: bool, as_json: bool
+) -> None:
     """Show slots and their outcomes. Reads the ledger; the daemon need not run.
 
-    With the id of a run instead of JOB, show everything about this run, including its reply if it was kept.
+    With the id of a run instead of JOB, show everything about this run: its attempts, where their time went, and what
+    was kept of requests and replies.
     """
+    from tocsin.commands import following
     from tocsin.exporter import runs
     from tocsin.ledger import stores
     from tocsin.ledger.store import Absent, Unreadable
@@ -60,6 +70,7 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
         if job is not None and RUN_ID.fullmatch(job) and (found := reader.find(OneRun(job)).rows):
             click.echo(json.dumps(runs.run_as_json(found), indent=2) if as_json else display.run_with_reply(found))
             return
+        follower = following.Follower(reader, job) if follow else None
         rows = reader.history(job=job, since=start, failed=failed, limit=limit)
     except Absent as error:
         if doubt:
@@ -70,7 +81,29 @@ def history(file: Path, job: str | None, since: str | None, failed: bool, limit:
         fail(f"cannot read the ledger {where}: {why}", FAILED)
     if not rows and job is not None and job not in loaded(file).jobs:
         fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
+    if follower is None:
+        as_list = [display.row_as_json(row) for row in rows]
+        click.echo(json.dumps(as_list, indent=2) if as_json else display.history_table(rows) if rows else "no slots")
+        return
+    rows = [row for row in rows if row["state"] != "started"]  # they come when they end
+    follower.saw(rows)
+    widths = [0] * len(display.HISTORY)
+    _show(rows, widths, as_json=as_json)
+    with contextlib.suppress(KeyboardInterrupt):
+        for news in following.followed(follower):
+            _show([row for row in news if not failed or _is_failed(row)], widths, as_json=as_json)
+
+
+def _show(rows: Sequence[dict[str, Any]], widths: list[int], *, as_json: bool) -> None:
+    """One line for each row. `widths` are those of the columns so far."""
     if as_json:
-        click.echo(json.dumps([display.row_as_json(row) for row in rows], indent=2))
-    else:
-        click.echo(display.history_table(rows) if rows else "no slots")
+        for row in rows:
+            click.echo(json.dumps(display.row_as_json(row)))
+    elif rows:
+        is_first = not any(widths)
+        lines = display.history_table(rows, widths).splitlines()
+        click.echo("\n".join(lines if is_first else lines[1:]))
+
+
+def _is_failed(row: dict[str, Any]) -> bool:
+    return (row["outcome"] or row["reason"]) in FAILED_FATES

@@ -1,5 +1,6 @@
 """Finds slots in a ledger on PostgreSQL, newest first, unfinished runs included."""
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from psycopg import Connection
@@ -32,6 +33,31 @@ def rows(db: Connection[Any], schema: str, wanted: list[str], values: dict[str, 
         f" AS under_way WHERE {where}"
     )
     found = db.execute(f"({slots}) UNION ALL ({under_way}) {_ORDER}", values).fetchall()
+    return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+
+
+def places(db: Connection[Any], schema: str) -> dict[str, float]:
+    """Return the due instant of the latest slot of each job."""
+    s = f'"{schema}"'
+    latest = (
+        f"SELECT job, coalesce((SELECT max(due) FROM {s}.slots WHERE slots.job = jobs.job), open_due) FROM {s}.jobs"
+    )
+    return {job: due for job, due in db.execute(latest).fetchall() if due is not None}
+
+
+def after(
+    db: Connection[Any], schema: str, known: Mapping[str, float], since: float, limit: int
+) -> list[dict[str, Any]]:
+    """Return the rows of each job from its place on, else from `since`, oldest first. Runs that are under way are not
+    among them."""
+    s = f'"{schema}"'
+    names = sorted({*known, *(job for (job,) in db.execute(f"SELECT job FROM {s}.jobs").fetchall())})
+    found = db.execute(
+        f"SELECT {_NAMES} FROM unnest(%s::text[], %s::float8[]) AS place (of, at) CROSS JOIN LATERAL"
+        f" (SELECT *, NULL AS owner FROM {s}.slots WHERE job = place.of AND due >= place.at) AS slots"
+        " ORDER BY due, job, attempt LIMIT %s",
+        (names, [float(known.get(name, since)) for name in names], limit),
+    ).fetchall()
     return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
 

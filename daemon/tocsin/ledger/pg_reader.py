@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -39,6 +39,17 @@ class PostgresReader:
         for one in found:
             one["reported"] = one["reported"] or {}
         return found[::-1]
+
+    def places(self) -> dict[str, float]:
+        with self._read() as db:
+            return pg_find.places(db, self._ledger.schema)
+
+    def after(self, places: Mapping[str, float], since: float, limit: int) -> list[dict[str, Any]]:
+        with self._read() as db:
+            found = pg_find.after(db, self._ledger.schema, places, since, limit)
+        for one in found:
+            one["reported"] = one["reported"] or {}
+        return found
 
     def find(self, question: Question) -> Found:
         with self._read() as db:

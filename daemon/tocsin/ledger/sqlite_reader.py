@@ -4,7 +4,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ _COLUMNS = (
     "job, due, attempt, last, count, state, reason, trigger, run_id, owner, started, finished, lateness, duration,"
     " outcome, status, detail, reported"
 )
+_AFTER = f"""
+WITH place (of, at) AS (SELECT key, value FROM json_each(:places)
+    UNION ALL SELECT job, :since FROM jobs WHERE job NOT IN (SELECT key FROM json_each(:places)))
+SELECT {_COLUMNS} FROM place CROSS JOIN slots WHERE job = of AND due >= at ORDER BY due, job, attempt LIMIT :limit
+"""
 
 
 class SqliteReader:
@@ -35,8 +40,6 @@ class SqliteReader:
     def history(
         self, *, job: str | None = None, since: float | None = None, failed: bool = False, limit: int = 50
     ) -> list[dict[str, Any]]:
-        if not self._file.exists():
-            raise Absent(str(self._file))
         wanted = ["1"]
         if job is not None:
             wanted.append("job = :job")
@@ -44,20 +47,35 @@ class SqliteReader:
             wanted.append("last >= :since")
         if failed:
             wanted.append("(outcome != 'success' OR state = 'missed')")
-        try:
-            with self._opened() as db:
-                db.row_factory = sqlite3.Row
-                rows = db.execute(
-                    f"SELECT {_COLUMNS} FROM slots WHERE {' AND '.join(wanted)}"
-                    " ORDER BY due DESC, attempt DESC LIMIT :limit",
-                    {"job": job, "since": since, "limit": limit},
-                ).fetchall()
-        except sqlite3.Error as error:
-            raise Unreadable(str(error)) from error
-        found = [dict(row) for row in reversed(rows)]
+        return self._rows(
+            f"SELECT {_COLUMNS} FROM slots WHERE {' AND '.join(wanted)} ORDER BY due DESC, attempt DESC LIMIT :limit",
+            {"job": job, "since": since, "limit": limit},
+        )[::-1]
+
+    def places(self) -> dict[str, float]:
+        found = self._fetched(
+            "SELECT job, (SELECT max(due) FROM slots WHERE slots.job = jobs.job) AS due FROM jobs", {}
+        )
+        return {row["job"]: row["due"] for row in found if row["due"] is not None}
+
+    def after(self, places: Mapping[str, float], since: float, limit: int) -> list[dict[str, Any]]:
+        return self._rows(_AFTER, {"places": json.dumps(places), "since": since, "limit": limit})
+
+    def _rows(self, sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        found = [dict(row) for row in self._fetched(sql, values)]
         for row in found:
             row["reported"] = json.loads(row["reported"]) if row["reported"] else {}
         return found
+
+    def _fetched(self, sql: str, values: dict[str, Any]) -> list[sqlite3.Row]:
+        if not self._file.exists():
+            raise Absent(str(self._file))
+        try:
+            with self._opened() as db:
+                db.row_factory = sqlite3.Row
+                return db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise Unreadable(str(error)) from error
 
     def find(self, question: Question) -> Found:
         if not self._file.exists():

@@ -3,7 +3,7 @@
 A new store needs a class that implements `Store`, one that implements `Reader`, and a line in `stores.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -105,6 +105,13 @@ class Reader(Protocol):
         self, *, job: str | None = None, since: float | None = None, failed: bool = False, limit: int = 50
     ) -> list[dict[str, Any]]:
         """Return the latest rows, oldest first, as dicts with the columns of `slots`. Raises Absent and Unreadable."""
+
+    def places(self) -> dict[str, float]:
+        """Return the due instant of the latest slot of each job. Raises Absent and Unreadable."""
+
+    def after(self, places: Mapping[str, float], since: float, limit: int) -> list[dict[str, Any]]:
+        """Return the rows of each job from its place on, that one included, and of other jobs those due at `since` or
+        later. At most `limit`, oldest first, as dicts like those of `history`. Raises Absent and Unreadable."""
 
     def find(self, question: Question) -> Found:
         """Find slots for the pages, within a limited time. Raises Absent, Unreadable and OSError."""

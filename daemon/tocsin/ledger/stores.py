@@ -4,7 +4,7 @@ It imports psycopg only when it is used, in the ledger's process and in commands
 takes memory that the other processes do not need.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -69,6 +69,12 @@ class _NoReader:
     why: str
 
     def history(self, **_: object) -> list[dict[str, Any]]:
+        raise Unreadable(self.why)
+
+    def places(self) -> dict[str, float]:
+        raise Unreadable(self.why)
+
+    def after(self, places: Mapping[str, float], since: float, limit: int) -> list[dict[str, Any]]:  # noqa: ARG002
         raise Unreadable(self.why)
 
     def find(self, question: Question) -> Found:  # noqa: ARG002
