@@ -65,7 +65,7 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
         yield warning("state.daemon", str(config.state_dir), why, "run: tocsin run")
     if not config.state_dir.is_dir():
         return
-    yield ledger(_reader(config), state)
+    yield from ledger(_reader(config), state)
     if holder is not None:
         yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
         if process := processes.daemon_of(holder):
@@ -77,20 +77,22 @@ def _reader(config: Config) -> Reader:
     return stores.reader(config.ledger, config.state_dir)
 
 
-def ledger(reader: Reader, state: State) -> Finding:
+def ledger(reader: Reader, state: State) -> Iterator[Finding]:
     """Look for damage while a daemon may be writing."""
     found = reader.examine(LEDGER)
     state.succeeded = set(found.succeeded)
     match found.verdict:
         case "absent":
-            return ok("state.ledger", reader.name, found.detail)
+            yield ok("state.ledger", reader.name, found.detail)
         case "sound":
             how_big = "" if found.size is None else f"{size(found.size)}, "
-            return ok("state.ledger", reader.name, how_big + found.detail)
+            yield ok("state.ledger", reader.name, how_big + found.detail)
         case "busy":
-            return warning("state.ledger", reader.name, found.detail, found.advice)
+            yield warning("state.ledger", reader.name, found.detail, found.advice)
         case "unusable":
-            return fail("state.ledger", reader.name, found.detail, found.advice)
+            yield fail("state.ledger", reader.name, found.detail, found.advice)
+    for concern in found.concerns:
+        yield warning("state.ledger", reader.name, concern.detail, concern.advice)
 
 
 def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:
