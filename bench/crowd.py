@@ -28,7 +28,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
 
 from tocsin.commands.asking import ask
-from tocsin.ipc.control import FireJob, ListJobs, ReloadConfig
+from tocsin.ipc.actions import FireJob, ReloadConfig
+from tocsin.ipc.control import ListJobs
 from tocsin.ipc.exporter import JobStatus
 from tocsin.linux import resident_memory
 

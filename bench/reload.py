@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout
 
 from tocsin import config
 from tocsin.commands.asking import ask
-from tocsin.ipc.control import ListJobs, ReloadConfig
+from tocsin.ipc.actions import ReloadConfig
+from tocsin.ipc.control import ListJobs
 from tocsin.ipc.exporter import JobStatus
 from tocsin.linux import resident_memory
 

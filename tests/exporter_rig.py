@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,8 +23,10 @@ from harness import free_port, until
 from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.render import render
-from tocsin.exporter.routes import Reply, Request, Routes, Wanted
+from tocsin.exporter.replies import ReadBody, Reply, Request, Wanted
+from tocsin.exporter.routes import Routes
 from tocsin.exporter.state import State
+from tocsin.ipc.actions import Action, Answered, FireJob, PauseJob, ReloadConfig, Requested
 from tocsin.ipc.channel import Channel, pair
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, LedgerState, ProcessUp, ToExporter, decode_from_exporter
 from tocsin.ipc.history import Answer, NoAnswer, Question
@@ -55,7 +57,8 @@ if files:
 log.set_up("debug")
 try:
     channel = Channel(socket.socket(fileno=int(descriptor)), decode_to_exporter, blocking=False)
-    main(channel, bind(*settings.listen), socket.socket(fileno=int(past)), settings.listen[0], settings.access)
+    host, access = settings.listen[0], settings.access
+    main(channel, bind(*settings.listen), socket.socket(fileno=int(past)), host, access, b"key")
 except ChannelClosed:
     print("the parent is gone")
 """
@@ -154,10 +157,12 @@ class Asked:
     def __init__(self, *history: ToExporter, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
         self.clock, self.now = 100.0, NOON
         self.asked: list[Question] = []  # about the past
+        self.acted: list[Action] = []  # what the parent was asked for
+        self.parent = Answered(1, "done", "it is done")  # what it answers
         self.past: Answer = NoAnswer(1, "nobody is there")  # what is answered
         self.state = State(NOON, self.clock)
         self.metrics = Metrics()
-        self.routes = Routes(self.state, self.metrics, host, access, lambda: self.now, lambda: self.clock)
+        self.routes = Routes(self.state, self.metrics, host, access, lambda: self.now, lambda: self.clock, b"key")
         self.tell(*history)
 
     def tell(self, *history: ToExporter) -> None:
@@ -173,13 +178,24 @@ class Asked:
         authorization: str = "",
         has: str = "",
         takes_parts: bool = False,
+        body: bytes = b"",
+        **more: Any,
     ) -> Reply:
         """`has` is the tag of the page that the browser has."""
         path, _, query = path.partition("?")
-        reply = self.routes.answer(Request(method, path, query, host, accept, authorization, has, takes_parts))
-        if isinstance(reply, Wanted):
-            self.asked.append(reply.question)
-            return reply.then(self.past)
+        more.setdefault("peer", "127.0.0.1")
+        more |= {"if_none_match": has, "takes_parts": takes_parts}
+        reply = self.routes.answer(Request(method, path, query, host, accept, authorization, **more))
+        while isinstance(reply, Wanted):
+            match reply.question:
+                case ReadBody():
+                    reply = reply.then(body)
+                case FireJob() | PauseJob() | ReloadConfig() as action:
+                    self.acted.append(action)
+                    reply = reply.then(self.parent)
+                case question:
+                    self.asked.append(question)
+                    reply = reply.then(self.past)
         return reply
 
     def json(self, path: str) -> tuple[int, Any]:
@@ -196,10 +212,13 @@ class Client:
         self.port = port
         self.tls = tls
 
-    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = self.connection()
         try:
-            connection.request(method, path, headers=headers)
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, headers=named)
             reply = connection.getresponse()
             return reply.status, {key.lower(): value for key, value in reply.getheaders()}, reply.read()
         finally:
@@ -243,7 +262,7 @@ class Exporter(Client):
         self.stopped = False
         ours, theirs = pair()
         asked, self.asked = pair()  # its questions about the past come to the second
-        self.channel: Channel[ToExporter, Never] = Channel(ours, decode_from_exporter, blocking=True)
+        self.channel: Channel[ToExporter, Requested] = Channel(ours, decode_from_exporter, blocking=True)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", CHILD, str(theirs.fileno()), str(job_file), str(files), str(asked.fileno())],
@@ -317,7 +336,7 @@ def crowd(one: Exporter, size: int, first_words: bytes = b"", buffer: int = 0) -
 
 
 def scrape(one: Exporter, **headers: str) -> None:
-    status, _, body = one.ask("/metrics", **headers)
+    status, _, body = one.ask("/metrics", "GET", None, **headers)
     assert status == 200
     assert body.count(b"tocsin_job_running{") > 0
 

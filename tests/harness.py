@@ -22,6 +22,7 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
+from tocsin.ipc.actions import Requested
 from tocsin.ipc.channel import AnyChannel
 from tocsin.ipc.control import Answer, Request
 from tocsin.ipc.exporter import ToExporter
@@ -33,7 +34,7 @@ TOCSIN = Path(sys.executable).parent / "tocsin"
 PATIENCE = 30.0  # seconds until a test gives up: a bound against hanging, not an expectation
 T = TypeVar("T")
 ANYTHING: Callable[[bytes], Any] = msgspec.json.Decoder(
-    FromJob | ToJob | FromLedger | ToLedger | ToExporter | Request | Answer
+    FromJob | ToJob | FromLedger | ToLedger | ToExporter | Requested | Request | Answer
 ).decode
 Ends = tuple[AnyChannel, AnyChannel]
 STARTED: "set[Daemon]" = set()  # and not waited for: one that dies meanwhile ends every waiting

@@ -10,8 +10,9 @@ import pytest
 
 from harness import PATIENCE, TOCSIN, Daemon, Endpoint, Held, sla_checked, until
 from tocsin.ipc import channel
+from tocsin.ipc.actions import FireJob
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.control import Answer, FireJob, Note, Refused, Request, decode_answer
+from tocsin.ipc.control import Answer, Note, Refused, Request, decode_answer
 from tocsin.ipc.job import Finished
 from tocsin.parent.control import NAME
 

@@ -124,6 +124,8 @@ OWN_TESTS = (
     *("retention", "allow_insecure", "secret_file", "ca_file", "client_cert", "client_key"),
     *("ledger_password_env", "ledger_password_file", "ledger_schema"),  # in test_config_ledger.py
     *("listen_cert", "listen_key", "listen_client_ca"),  # and these, in test_access.py
+    *("listen_actions", "listen_actor_bearer_env", "listen_actor_bearer_file", "listen_actor_user"),
+    *("listen_actor_password_env", "listen_actor_password_file"),
     *("listen_bearer_env", "listen_bearer_file", "listen_user", "listen_password_env", "listen_password_file"),
 )
 

@@ -8,8 +8,9 @@ import pytest
 
 from daemon_rig import FakeLoop
 from tocsin.ipc import channel as channels
+from tocsin.ipc.actions import FireJob
 from tocsin.ipc.channel import Channel, ChannelClosed
-from tocsin.ipc.control import Answer, Done, FireJob, ListJobs, Request, decode_answer
+from tocsin.ipc.control import Answer, Done, ListJobs, Request, decode_answer
 from tocsin.parent import control as module
 from tocsin.parent.control import NAME, Client, Control
 

@@ -11,14 +11,15 @@ import pytest
 from config_rig import Load
 from daemon_rig import CLEAN, CRASH, Parent, T, Waiting
 from tocsin.config import Config
-from tocsin.ipc.actions import Acted, Actor
-from tocsin.ipc.control import Done, FireJob, ListJobs, Note, PauseJob, Refused, ReloadConfig
+from tocsin.ipc.actions import Acted, Action, Actor, Answered, FireJob, PauseJob, ReloadConfig, Requested
+from tocsin.ipc.control import Done, ListJobs, Note, Refused
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, ProcessUp, Started
 from tocsin.ipc.job import CANCEL, Ask, Deny, Finished, Fire, Grant, Pause, Release, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Entry, LedgerTrouble, LedgerUnusable
 from tocsin.ipc.record import JobRecord
 from tocsin.jobfile.faults import ConfigError, Fault
 from tocsin.parent.lifecycle import ExitStatus
+from tocsin.parent.remote import BURST, Remote
 from tocsin.parent.requests import Commands
 
 DUE = T + 60
@@ -449,6 +450,76 @@ def test_what_is_done_is_written_with_who_and_why(parent: Parent, ask: Asked) ->
     )
     assert fire.run_id == parent.sent("job tick", Fire)[-1].run_id
     assert (reload.what, reload.job, reload.by) == ("reload", "", Actor("bob"))
+
+
+# ---- what the exporter asks for
+
+
+@pytest.fixture
+def remote(parent: Parent) -> Callable[..., list[Answered]]:
+    """Has the exporter ask for actions; what it is answered."""
+    commands = Commands(parent.daemon, lambda: Done("reloaded"))
+    parent.daemon.on_request = Remote(commands, parent.loop).heard
+
+    def asked(*actions: Action) -> list[Answered]:
+        before = len(parent.sent("exporter", Answered))
+        parent.says("exporter", *(Requested(number, action) for number, action in enumerate(actions, 1)))
+        return parent.sent("exporter", Answered)[before:]
+
+    return asked
+
+
+ANN = Actor("ann", "page", "10.0.0.3")
+
+
+def test_the_exporter_asks_and_the_parent_decides(parent: Parent, remote: Callable[..., list[Answered]]) -> None:
+    fire, pause, reload = remote(FireJob("tick", ANN), PauseJob("tick", True, T + 60, ANN, "why"), ReloadConfig(ANN))
+    (sent,) = parent.sent("job tick", Fire)
+    assert fire == Answered(1, "done", "", sent.run_id)
+    assert pause == Answered(2, "done", "tick is paused until 2027-01-15T08:01:00Z")
+    assert reload == Answered(3, "done", "reloaded")
+    assert [(one.what, one.by) for one in bodies(parent, Acted)] == [("fire", ANN), ("pause", ANN), ("reload", ANN)]
+    (again,) = remote(FireJob("tick", ANN))
+    assert (again.result, "already requested" in again.text) == ("refused", True)
+
+
+def test_refusals_say_why(parent: Parent, remote: Callable[..., list[Answered]]) -> None:
+    unknown, off = remote(FireJob("tock", ANN), PauseJob("off", True, None, ANN))
+    assert (unknown.result, "there is no job 'tock'" in unknown.text) == ("unknown", True)
+    assert (off.result, off.text) == ("refused", "off is disabled in the job file")
+    parent.says("ledger", LedgerTrouble("disk full"))
+    (no_ledger,) = remote(FireJob("tick", ANN))
+    assert "the ledger does not commit" in no_ledger.text
+    parent.says("ledger", LedgerTrouble(None))
+    granted(parent)
+    parent.later(61.0)
+    (running,) = remote(FireJob("tick", ANN))
+    assert "already running" in running.text
+    parent.daemon.stop("SIGTERM")
+    assert [one.text for one in remote(FireJob("tick", ANN), ReloadConfig(ANN))] == ["the daemon is stopping"] * 2
+
+
+@pytest.mark.parametrize("way", ["command", "signal", "daemon"])
+def test_an_exporter_that_pretends_to_be_somebody_else_is_killed(
+    parent: Parent, remote: Callable[..., list[Answered]], way: Any
+) -> None:
+    remote(FireJob("tick", Actor("root", way)))
+    assert parent.child("exporter").signals == [signal.SIGKILL]
+    assert bodies(parent, Acted) == []
+
+
+def test_an_exporter_that_asks_too_often_is_killed(parent: Parent, remote: Callable[..., list[Answered]]) -> None:
+    for _ in range(BURST):
+        assert remote(PauseJob("tick", True, None, ANN))
+    parent.later(10.0)
+    for _ in range(20):
+        assert remote(PauseJob("tick", True, None, ANN)), "one each half second"
+    assert parent.child("exporter").signals == []
+    assert remote(PauseJob("tick", True, None, ANN)) == []
+    assert parent.child("exporter").signals == [signal.SIGKILL]
+    parent.dies("exporter")
+    parent.later(1.0)
+    assert remote(PauseJob("tick", True, None, ANN)), "the next one begins anew"
 
 
 def test_a_daemon_that_stops_starts_nothing_more(parent: Parent, ask: Asked) -> None:

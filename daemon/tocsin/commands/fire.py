@@ -8,7 +8,7 @@ from tocsin import display
 from tocsin.commands.acting import actor, why_option
 from tocsin.commands.asking import ask
 from tocsin.commands.common import FAILED, examples, fail, job_argument, job_file_option
-from tocsin.ipc.control import FireJob
+from tocsin.ipc.actions import FireJob
 from tocsin.ipc.job import Finished
 
 

@@ -8,7 +8,7 @@ import click
 from tocsin.commands.acting import actor, why_option
 from tocsin.commands.asking import carried_out
 from tocsin.commands.common import USAGE, examples, fail, job_argument, job_file_option
-from tocsin.ipc.control import PauseJob
+from tocsin.ipc.actions import PauseJob
 from tocsin.jobfile import ends
 
 

@@ -7,7 +7,7 @@ import click
 from tocsin.commands.acting import actor, why_option
 from tocsin.commands.asking import carried_out
 from tocsin.commands.common import examples, job_file_option
-from tocsin.ipc.control import ReloadConfig
+from tocsin.ipc.actions import ReloadConfig
 
 
 @click.command(epilog=examples("tocsin check && tocsin reload"))

@@ -1,5 +1,6 @@
 """`tocsin run`: the daemon. Connects the four processes."""
 
+import secrets
 import signal
 import sysconfig
 from pathlib import Path
@@ -33,6 +34,7 @@ def run(file: Path) -> None:
     from tocsin.parent import main as parent
     from tocsin.parent.programs import Programs
 
+    key = secrets.token_bytes(32)  # signs the forms of the pages, so that they hold when the exporter is started again
     programs = Programs(
         job=job.program,
         ledger=lambda ch, conf, session, asked: ledger.main(
@@ -40,7 +42,7 @@ def run(file: Path) -> None:
             stores.opener(conf, session),
             Answers(asked, lambda: stores.reader(conf.ledger, conf.state_dir, conf.node)),
         ),
-        exporter=lambda ch, conf, listener, past: exporter.main(ch, listener, past, conf.listen[0], conf.access),
+        exporter=lambda ch, conf, listener, past: exporter.main(ch, listener, past, conf.listen[0], conf.access, key),
         rehearse=rehearse,
     )
     try:

@@ -1,7 +1,5 @@
 """Who may use the exporter: TLS, client certificates, tokens, passwords, and host names."""
 
-import base64
-import hmac
 import os
 import re
 from collections.abc import Iterator
@@ -9,12 +7,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from tocsin.config import secrets
+from tocsin.config.credentials import Credentials
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.tls import ServerTls, TlsError
 from tocsin.jobfile.reader import Reader
 from tocsin.jobfile.tables import DaemonTable
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[^\]]*)?\]|[^\[\]:/?#@]*)(?::[0-9]*)?")  # RFC 9110, 7.2
+NONE = Credentials()
 LONGEST = 1024  # characters of a token or password: much less than the exporter's limit on a header
 
 
@@ -27,39 +27,40 @@ class Access:
     user: str = ""
     password: Secret | None = None
     hosts: frozenset[str] = frozenset()  # names that a request may use, in lower case
+    actors: Credentials = NONE  # of those who may fire, pause, resume and reload
+    open_actions: bool = False  # whether a client on loopback that may read may do so too
+
+    @property
+    def readers(self) -> Credentials:
+        return Credentials(self.bearer, self.user, self.password)
 
     @property
     def challenge(self) -> str:
-        """The WWW-Authenticate header of a 401, or "" if no credentials are required."""
-        basic = 'Basic realm="Tocsin", charset="UTF-8"' if self.password else ""
-        bearer = 'Bearer realm="Tocsin"' if self.bearer else ""
-        return ", ".join(filter(None, (basic, bearer)))
+        """The WWW-Authenticate header of a 401, or "" if no credentials are required to read."""
+        readers, actors = self.readers, self.actors
+        if not readers:
+            return ""
+        return Credentials(readers.bearer or actors.bearer, "", readers.password or actors.password).challenge
 
     @property
     def secrets(self) -> Iterator[Secret]:
         """Texts that must never be shown, also in the form in which they are sent."""
-        if self.bearer:
-            yield self.bearer
-        if self.password:
-            yield self.password
-            sent = base64.b64encode(_pair(self.user, self.password)).decode()
-            yield Secret(sent, "authorization", self.password.source)
+        yield from self.readers.secrets
+        yield from self.actors.secrets
 
     def admits(self, authorization: str) -> bool:
-        """Whether the Authorization header is right, or none is required."""
-        if not self.bearer and not self.password:
-            return True
-        scheme, _, shown = authorization.partition(" ")
-        match scheme.lower():
-            case "bearer" if self.bearer:
-                return hmac.compare_digest(_octets(shown), _octets(self.bearer.value))
-            case "basic" if self.password:
-                try:
-                    pair = base64.b64decode(_octets(shown), validate=True)
-                except ValueError:
-                    return False
-                return hmac.compare_digest(pair, _pair(self.user, self.password))
-        return False
+        """Whether the Authorization header is right, or none is required to read."""
+        readers = self.readers
+        return not readers or (readers.name(authorization) or self.actors.name(authorization)) is not None
+
+    def actor(self, authorization: str, peer: str, *, by_proxy: bool) -> str | None:
+        """The name of whoever may act, for the log; None if this client may not.
+
+        Without credentials, only a client on loopback may, and none that a proxy passes on.
+        """
+        if self.open_actions and is_loopback(peer) and not by_proxy and self.admits(authorization):
+            return self.readers.name(authorization) or "somebody"
+        return self.actors.name(authorization)
 
     def answers_as(self, host: str, listen: str) -> bool:
         """Whether a listener on `listen` answers a request with this Host header.
@@ -81,18 +82,38 @@ class Access:
 
 def read(daemon: DaemonTable, faulty: frozenset[str], reader: Reader) -> Access:
     """Read the access rules in [daemon], of which some keys may be faulty. Adds the faults to the reader."""
-    has_password = bool(daemon.listen_password_env or daemon.listen_password_file)
-    if daemon.listen_user and not has_password and faulty.isdisjoint(("listen_password_env", "listen_password_file")):
-        reader.fault("daemon", "listen_user", "needs listen_password_env or listen_password_file")
-    if has_password and not daemon.listen_user and "listen_user" not in faulty:
-        key = "listen_password_env" if daemon.listen_password_env else "listen_password_file"
-        reader.fault("daemon", key, "needs listen_user")
+    if daemon.listen_actions == "loopback":
+        if not is_loopback(daemon.listen[0]) and "listen" not in faulty:
+            why = "needs a `listen` on loopback; beyond it, set listen_actor_bearer_env or listen_actor_user"
+            reader.fault("daemon", "listen_actions", why, daemon.listen_actions)
+        for key in ("listen_actor_bearer_env", "listen_actor_bearer_file", "listen_actor_user"):
+            if getattr(daemon, key):
+                reader.fault("daemon", key, 'cannot be combined with listen_actions = "loopback"')
+    readers = _credentials(daemon, faulty, reader, "listen")
     return Access(
         _tls(daemon, faulty, reader),
-        _secret(daemon, reader, "listen_bearer", "bearer"),
-        daemon.listen_user,
-        _secret(daemon, reader, "listen_password", "authorization"),
+        readers.bearer,
+        readers.user,
+        readers.password,
         frozenset(map(_plain, daemon.listen_hosts)),
+        _credentials(daemon, faulty, reader, "listen_actor"),
+        daemon.listen_actions == "loopback",
+    )
+
+
+def _credentials(daemon: DaemonTable, faulty: frozenset[str], reader: Reader, whose: str) -> Credentials:
+    """Read the keys that begin with `whose`."""
+    user, by_env, by_file = f"{whose}_user", f"{whose}_password_env", f"{whose}_password_file"
+    named = getattr(daemon, user)
+    key = by_env if getattr(daemon, by_env) else by_file if getattr(daemon, by_file) else ""
+    if named and not key and faulty.isdisjoint((by_env, by_file)):
+        reader.fault("daemon", user, f"needs {by_env} or {by_file}")
+    if key and not named and user not in faulty:
+        reader.fault("daemon", key, f"needs {user}")
+    return Credentials(
+        _secret(daemon, reader, f"{whose}_bearer", "bearer"),
+        named,
+        _secret(daemon, reader, f"{whose}_password", "authorization"),
     )
 
 
@@ -161,11 +182,3 @@ def _secret(daemon: DaemonTable, reader: Reader, what: str, sent: str) -> Secret
         reader.fault("daemon", f"{what}_{'file' if file else 'env'}", str(error))
         return None
     return found
-
-
-def _pair(user: str, password: Secret) -> bytes:
-    return f"{user}:{password.value}".encode()
-
-
-def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # the reverse of aiohttp's decoding

@@ -8,18 +8,21 @@ from typing import Never
 
 from tocsin import log
 from tocsin.config.access import Access
+from tocsin.exporter.asking import Asking
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.past import Past
 from tocsin.exporter.refusals import Refusals
 from tocsin.exporter.routes import Routes
 from tocsin.exporter.server import SEND_BUFFER, serve
 from tocsin.exporter.state import SLOTS_KEPT, State
+from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.history import NoAnswer, Slots
 from tocsin.ipc.job import Stop
 
 MESSAGES_AT_ONCE = 16  # read before requests have their turn again: a new job takes a millisecond
+LAST_WORDS = 0.5  # seconds to answer an action when told to stop: a reload may have been the reason
 GATHER = 0.01  # seconds between reads, so that the messages that arrive meanwhile share one wake-up
 
 
@@ -27,27 +30,39 @@ RECALL_AGAIN = 1.0  # seconds until it asks again for a job's slots when the led
 
 
 def main(
-    channel: Channel[Never, ToExporter], listener: socket.socket, past: socket.socket, host: str, access: Access
+    channel: Channel[Requested, ToExporter],
+    listener: socket.socket,
+    past: socket.socket,
+    host: str,
+    access: Access,
+    key: bytes,
 ) -> None:
     """Run in the forked child until the parent sends Stop. `listener` is already bound to `host`. `past` is the channel
-    to the ledger for questions about the past. The parent keeps both for the next exporter.
+    to the ledger for questions about the past. `key` signs the forms. The parent keeps all three for the
+    next exporter.
 
     Raises ChannelClosed when the parent is gone, and ChannelGarbage when it sends something invalid.
     """
     gc.enable()  # the parent has it off
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # the kernel doubles it
-    asyncio.run(_run(channel, listener, past, host, access))
+    asyncio.run(_run(channel, listener, past, host, access, key))
 
 
 async def _run(
-    channel: Channel[Never, ToExporter], listener: socket.socket, past_end: socket.socket, host: str, access: Access
+    channel: Channel[Requested, ToExporter],
+    listener: socket.socket,
+    past_end: socket.socket,
+    host: str,
+    access: Access,
+    key: bytes,
 ) -> None:
     loop = asyncio.get_running_loop()
     state = State(time.time(), time.monotonic())
     metrics = Metrics()
     past = Past(past_end)
+    asking = Asking(channel)
     news = asyncio.Event()  # set when there are jobs whose past has not been read yet
-    routes = Routes(state, metrics, host, access, time.time, time.monotonic)
+    routes = Routes(state, metrics, host, access, time.time, time.monotonic, key)
     refusals = Refusals(metrics.refused, loop.call_later, time.monotonic)
     stopped: asyncio.Future[None] = loop.create_future()
 
@@ -56,8 +71,10 @@ async def _run(
         try:
             for message in channel.waiting(MESSAGES_AT_ONCE):
                 heard += 1
-                if isinstance(message, Stop):
-                    stopped.cancel()
+                if isinstance(message, Answered):
+                    asking.heard(message)
+                elif isinstance(message, Stop):
+                    loop.call_later(LAST_WORDS if asking.waits else 0, stopped.cancel)
                 metrics.hear(message, state.hear(message, time.monotonic()), time.time())
             if state.unread:
                 news.set()
@@ -76,7 +93,7 @@ async def _run(
     measuring = asyncio.create_task(_measure(state))
     recalling = asyncio.create_task(_recall(state, past, news))
     server = asyncio.create_task(
-        serve(listener, routes.answer, past.ask, access.tls.context if access.tls else None, refusals)
+        serve(listener, routes.answer, past.ask, asking.ask, access.tls.context if access.tls else None, refusals)
     )
     await asyncio.wait((stopped, server, recalling, measuring), return_when=asyncio.FIRST_COMPLETED)
     if not stopped.cancelled():

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from tocsin import __version__
 from tocsin.exporter import charts, runs
+from tocsin.exporter.acts import DONE, Act, Viewer
 from tocsin.exporter.state import SLOTS_KEPT, KnownJob, State
 from tocsin.exporter.tags import NOTHING, Had, Tag, digest
 from tocsin.exporter.views import SORTS, View
@@ -26,6 +27,7 @@ from tocsin.units import size
 
 NEAREST, NEAR = 5, 0.5  # similar names offered for an unknown one, and how similar they must be
 HISTORY_KEPT = 15.0  # seconds for which a page of the history counts as new though nothing was committed here
+NOBODY = Viewer()
 LONGEST_NAME = 63  # characters: no job's name is longer
 
 
@@ -60,7 +62,7 @@ class Pages:
     def __init__(self, state: State) -> None:
         self._state = state
         self.static = _static()
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[tuple[str, bool], _Row] = {}
         self._boot = os.urandom(6).hex()
         self._serial = 0  # of the row that was rendered last
         self._templates = Environment(
@@ -81,14 +83,16 @@ class Pages:
         )
         self._row = self._templates.get_template("row.html")
 
-    def overview(self, view: View, now: float, clock: float, had: Had = NOTHING) -> Page:
+    def overview(
+        self, view: View, now: float, clock: float, had: Had = NOTHING, viewer: Viewer = NOBODY, did: str = ""
+    ) -> Page:
         """Render the page `/`. `now` is Unix time, `clock` is monotonic seconds.
 
         A browser that `had` an earlier state of it gets only the rows that changed since. Where also other rows come
         or the order is another, it gets a row without content for each row that it has.
         """
         jobs, judged = self._state.jobs, self._state.judged(now, clock)
-        self._rows = {name: row for name, row in self._rows.items() if name in jobs}
+        self._rows = {key: row for key, row in self._rows.items() if key[0] in jobs}
         fires = [job.status.next_fire for job in jobs.values() if job.status.enabled and job.status.next_fire]
         fitting = [(name, job) for name, job in jobs.items() if view.fits(job)]
         shown = [row for row in fitting if view.health in ("", judged[row[0]].health)]
@@ -96,9 +100,9 @@ class Pages:
         if why_none := held(troubles):  # the page says it once, above the table
             judged = {name: Judged(one.health) if one.why == why_none else one for name, one in judged.items()}
         words, number = headline(troubles, Counter(one.health for one in judged.values()))
-        rows = self._rendered(view.ordered(shown, judged), judged)
+        rows = self._rendered(view.ordered(shown, judged), judged, viewer.may_act)
         order = digest(view, [row.name for row in rows])
-        base = had.base(self._boot)
+        base = had.base(self._boot_of(viewer))
         is_same_order = base is not None and base.order == order
         if base:
             whole = [row for row in rows if row.serial > base.serial or not is_same_order]
@@ -111,38 +115,49 @@ class Pages:
             "labels": sorted({f"{name}:{value}" for job in jobs.values() for name, value in job.status.labels}),
             "counts": Counter(judged[name].health for name, _ in fitting),
             "total": len(jobs),
+            "viewer": viewer,
+            "said": DONE.get(did),
             "next_fire": min((fire for fire in fires if fire > now), default=None),
         }
         key = order, [row.serial for row in rows], facts
         rest = {"view": view, "sorts": SORTS, "rows": sent, "shown": len(rows), "is_same_order": is_same_order}
-        return self._page("overview.html", now, clock, had, key, order=order, **facts, **rest)
+        boot = self._boot_of(viewer)
+        return self._page("overview.html", now, clock, had, key, order=order, boot=boot, **facts, **rest)
 
-    def _rendered(self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged]) -> "list[_Row]":
+    def _rendered(
+        self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged], may_act: bool
+    ) -> "list[_Row]":
         """Render the rows of the table. The row of a job to which nothing happened is reused."""
         rows = []
         for name, job in jobs:
             key = job.changes, judged[name]
-            row = self._rows.get(name)
+            row = self._rows.get((name, may_act))
             if row is None or row.job is not job or row.key != key:
-                html = self._row.render(job=job, status=job.status, judged=judged[name], bars=charts.bars(job.slots))
+                html = self._row.render(
+                    job=job, status=job.status, judged=judged[name], bars=charts.bars(job.slots), may_act=may_act
+                )
                 self._serial += 1
-                row = self._rows[name] = _Row(name, job, key, Markup(html), self._serial)
+                row = self._rows[name, may_act] = _Row(name, job, key, Markup(html), self._serial)
             rows.append(row)
         return rows
 
-    def job(self, job: KnownJob, now: float, clock: float, had: Had = NOTHING) -> Page:
+    def job(
+        self, job: KnownJob, now: float, clock: float, had: Had = NOTHING, viewer: Viewer = NOBODY, did: str = ""
+    ) -> Page:
         self._state.want_memory(clock)
         name, next_fire = job.status.name, self._next_fire(job, now)
         judged = self._state.judged(now, clock)[name]
         return self._page(
             *("job.html", now, clock, had),
-            key=(name, job.changes, judged, next_fire, size(job.memory)),
+            key=(name, job.changes, judged, next_fire, size(job.memory), viewer, did),
             job=job,
             status=job.status,
             next_fire=next_fire,
             judged=judged,
             bars=charts.bars(job.slots, apart=True),
             plot=charts.durations(job.slots),
+            viewer=viewer,
+            said=DONE.get(did),
         )
 
     def _next_fire(self, job: KnownJob, now: float) -> float | None:
@@ -186,6 +201,14 @@ class Pages:
         """What decides on a page of the history: it changes with a commit, or on PostgreSQL by those of others."""
         return question, self._state.commits, int(clock / HISTORY_KEPT), sorted(self._state.jobs)
 
+    def not_done(self, act: Act, why: str, now: float, clock: float) -> bytes:
+        """Render the page that says why an action was not carried out."""
+        return self._page("not_done.html", now, clock, act=act, why=why).body or b""
+
+    def _boot_of(self, viewer: Viewer) -> str:
+        """Rows with buttons are others than those without."""
+        return self._boot[:-1] + str(int(viewer.may_act))
+
     def nothing_here(self, path: str, now: float, clock: float) -> bytes:
         kind, _, name = path.removeprefix("/").partition("/")
         names = self._state.jobs if kind == "jobs" else ()
@@ -200,10 +223,11 @@ class Pages:
         had: Had = NOTHING,
         key: object = None,
         order: str = "0" * 12,
+        boot: str = "",
         **values: object,
     ) -> Page:
         """`key` decides on what the page says, apart from the times that a browser counts."""
-        tag = self._tag(key, clock, order)
+        tag = self._tag(key, clock, order, boot)
         if had.has(tag):
             return Page(tag, None)
         troubles = self._state.troubles(clock)
@@ -212,10 +236,10 @@ class Pages:
         )
         return Page(tag, html.encode())
 
-    def _tag(self, key: object, clock: float, order: str = "0" * 12) -> Tag:
+    def _tag(self, key: object, clock: float, order: str = "0" * 12, boot: str = "") -> Tag:
         state = self._state
         whole = digest(key, state.troubles(clock), state.config, state.ledger)
-        return Tag(self._boot, self._serial, order, whole)
+        return Tag(boot or self._boot, self._serial, order, whole)
 
 
 @dataclass(frozen=True, slots=True)

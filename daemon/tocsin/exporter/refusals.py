@@ -7,7 +7,9 @@ from typing import Literal, get_args
 
 from tocsin import log
 
-Refusal = Literal["no_credentials", "wrong_credentials", "host", "malformed", "tls"]
+Refusal = Literal[
+    "no_credentials", "wrong_credentials", "host", "malformed", "tls", "not_allowed", "forged", "too_many"
+]
 REFUSALS: tuple[Refusal, ...] = get_args(Refusal)
 IN_WORDS: dict[Refusal, str] = {
     "no_credentials": "it has no credentials",
@@ -15,6 +17,9 @@ IN_WORDS: dict[Refusal, str] = {
     "host": "it uses a host name that is not in listen_hosts",
     "malformed": "it is not HTTP",
     "tls": "its TLS handshake failed",
+    "not_allowed": "its credentials may not act",
+    "forged": "it would act for a page of another site, or by a form that is not ours",
+    "too_many": "there are too many actions",
 }
 QUIET = 60.0  # seconds between two lines with the same reason: somebody who guesses must not fill the log
 FREE = 5  # wrong credentials of a peer that are answered at once: a typing error, or a rotated token

@@ -1,27 +1,23 @@
 """The paths. Pure: takes a request and returns a reply. The server does the rest."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from tocsin.config.access import Access
-from tocsin.exporter import api, runs, tags, views
+from tocsin.exporter import api, runs, views
 from tocsin.exporter.accept import wants
+from tocsin.exporter.acts import Acts, read_path
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.metrics import TEXT as METRICS_TEXT
 from tocsin.exporter.pages import Page, Pages
-from tocsin.exporter.refusals import Refusal
+from tocsin.exporter.replies import HTML, JSON, NOT_KEPT, TEXT, Reply, Request, Wanted
 from tocsin.exporter.state import State
-from tocsin.exporter.tags import Had
 from tocsin.ipc.history import Answer, NoAnswer, OneRun, Question, Rows, Slots
 from tocsin.jobfile.values import JOB_NAME
 
 SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: many of them need only one rendering
-JSON = "application/json; charset=utf-8"
-HTML = "text/html; charset=utf-8"
-TEXT = "text/plain; charset=utf-8"
 OPEN = ("/healthz", "/readyz")  # for everybody: load balancers and container engines send no credentials
 
 SECURITY_HEADERS = {
@@ -30,50 +26,14 @@ SECURITY_HEADERS = {
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, a browser sends Origin: null with our own forms
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 NOT_OUR_NAME = b"""this listener does not answer to the name in the Host header
 ask by IP address or as localhost, or add the name to listen_hosts in [daemon] (or TOCSIN_LISTEN_HOSTS)
 """
-NOT_KEPT = {"Cache-Control": "no-store"}
 KEPT = {"Cache-Control": "public, max-age=86400, immutable"}  # the URL changes with the content
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    method: str
-    path: str
-    query: str = ""
-    host: str = ""  # the Host header
-    accept: str = ""
-    authorization: str = field(default="", repr=False)
-    if_none_match: str = ""
-    takes_parts: bool = False  # of a page, the changed rows alone: page.js asks so
-
-    @property
-    def had(self) -> Had:
-        return tags.read(self.if_none_match, takes_parts=self.takes_parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """`refused` is the reason if the reply is a refusal."""
-
-    status: int
-    content_type: str
-    body: bytes
-    headers: dict[str, str] = field(default_factory=lambda: NOT_KEPT)
-    refused: Refusal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The reply needs an answer from the ledger's process."""
-
-    question: Question
-    then: Callable[[Answer], Reply]
 
 
 class Routes:
@@ -85,8 +45,9 @@ class Routes:
         access: Access,
         now: Callable[[], float],
         clock: Callable[[], float],
+        key: bytes,
     ) -> None:
-        """`now` returns Unix time, `clock` monotonic seconds."""
+        """`now` returns Unix time, `clock` monotonic seconds. `key` signs the forms."""
         self._state = state
         self._metrics = metrics
         self._pages = Pages(state)
@@ -94,6 +55,7 @@ class Routes:
         self._access = access
         self._now = now
         self._clock = clock
+        self._acts = Acts(access, key, now, clock, lambda act, why: self._pages.not_done(act, why, now(), clock()))
         self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format, of which there are two
 
     def answer(self, request: Request) -> Reply | Wanted:
@@ -106,12 +68,18 @@ class Routes:
                 *(401, TEXT, b"credentials required\n", headers),
                 refused="wrong_credentials" if request.authorization else "no_credentials",
             )
+        if act := read_path(request.path):
+            if request.method == "POST":
+                return self._acts.answer(request, act)
+            return _json(405, {"error": "only POST is allowed"}, {"Allow": "POST", **NOT_KEPT})
         if request.method not in ("GET", "HEAD"):
             return _json(405, {"error": "only GET and HEAD are allowed"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match request.path.split("/"):
             case ["", ""]:
                 view = views.read(request.query)
-                return _page(self._pages.overview(view, self._now(), self._clock(), request.had))
+                return _page(
+                    self._pages.overview(view, self._now(), self._clock(), request.had, *self._acts.shown(request))
+                )
             case ["", "metrics"]:
                 return self._scrape(format_for(request.accept))
             case ["", "healthz"]:
@@ -124,7 +92,10 @@ class Routes:
             case ["", "api", "jobs", name] if job := self._state.jobs.get(name):
                 return _json(200, api.one_job(self._state, job, self._now(), self._clock()))
             case ["", "jobs", name] if job := self._state.jobs.get(name):
-                return _page(self._pages.job(job, self._now(), self._clock(), request.had))
+                page = self._pages.job(job, self._now(), self._clock(), request.had, *self._acts.shown(request))
+                return _page(page)
+            case ["", "sign-in"]:
+                return self._acts.sign_in(request)
             case ["", "api", "runs"]:
                 return self._runs(request, None, as_json=True)
             case ["", "runs"]:

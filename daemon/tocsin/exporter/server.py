@@ -17,8 +17,11 @@ from aiohttp import HttpVersion10, web
 from aiohttp.web_protocol import RequestHandler
 
 from tocsin import log
+from tocsin.exporter import reading
 from tocsin.exporter.refusals import LATE_AT_ONCE, Refusal, Refusals
-from tocsin.exporter.routes import SECURITY_HEADERS, TEXT, Reply, Request, Wanted
+from tocsin.exporter.replies import TEXT, ReadBody, Reply, Request, Wanted
+from tocsin.exporter.routes import SECURITY_HEADERS
+from tocsin.ipc.actions import Action, Answered, FireJob, PauseJob, ReloadConfig
 from tocsin.ipc.history import Answer, Question
 
 CONNECTIONS = 64  # at once; one more drops another
@@ -165,15 +168,16 @@ async def serve(
     listener: socket.socket,
     answer: Callable[[Request], Reply | Wanted],
     ask: Callable[[Question], Awaitable[Answer]],
+    act: Callable[[Action], Awaitable[Answered]],
     tls: ssl.SSLContext | None,
     refusals: Refusals,
 ) -> None:
-    """Answer requests until cancelled. `ask` asks about the past, and answers within a limited time."""
+    """Answer requests until cancelled. `ask` asks about the past and `act` acts; both answer within a limited time."""
     loop = asyncio.get_running_loop()
     guard = Guard()
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        reply = await _reply(request, answer, ask) if request.version >= HttpVersion10 else TOO_OLD
+        reply = await _reply(request, answer, ask, act) if request.version >= HttpVersion10 else TOO_OLD
         if reply.refused:
             await guard.refuse(request, reply.refused, refusals)
         guard.answering(request.protocol)
@@ -214,24 +218,24 @@ async def _reply(
     request: web.BaseRequest,
     answer: Callable[[Request], Reply | Wanted],
     ask: Callable[[Question], Awaitable[Answer]],
+    act: Callable[[Action], Awaitable[Answered]],
 ) -> Reply:
-    headers = request.headers
-    asked = Request(
-        request.method,
-        request.path,
-        request.query_string,
-        headers.get("Host", ""),
-        ", ".join(headers.getall("Accept", [])),  # RFC 9110, 5.3: several lines are one list
-        headers.get("Authorization", ""),
-        headers.get("If-None-Match", ""),
-        "Tocsin-Parts" in headers,
-    )
+    assert isinstance(request.protocol, Http)
+    asked = reading.request_of(request, request.protocol.peer)
     try:
         reply = answer(asked)
-        return reply.then(await ask(reply.question)) if isinstance(reply, Wanted) else reply
+        while isinstance(reply, Wanted):
+            match reply.question:
+                case ReadBody() as wanted:
+                    reply = reply.then(await reading.body_of(request, wanted))
+                case FireJob() | PauseJob() | ReloadConfig() as action:
+                    reply = reply.then(await act(action))
+                case question:
+                    reply = reply.then(await ask(question))
     except Exception:  # noqa: BLE001 - a fault in one page must not affect the others
         log.logger.error("cannot answer %s", asked.path[:200], exc_info=True)
         return Reply(500, TEXT, b"cannot answer: see the log\n")
+    return reply
 
 
 async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:

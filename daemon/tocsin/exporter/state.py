@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tocsin.exporter.processes import Processes, Seen
 from tocsin.health import Health, Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
+from tocsin.ipc.actions import Answered
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     DaemonStops,
@@ -159,7 +160,7 @@ class State:
                     return job
             case Committed() | EventsDropped():
                 self.commits += 1
-            case LogLinesDropped() | Stop():
+            case LogLinesDropped() | Answered() | Stop():
                 pass
             case _:
                 assert_never(message)

@@ -62,6 +62,14 @@ class View:
 PLAIN = View()
 
 
+def did(query: str) -> str:
+    """The action after which the address was opened, for a message; "" if there was none."""
+    try:
+        return parse_qs(query, max_num_fields=KEYS).get("did", [""])[0][:LONGEST]
+    except ValueError:
+        return ""
+
+
 def read(query: str) -> View:
     """Read the view in a URL. Invalid values are ignored."""
     try:

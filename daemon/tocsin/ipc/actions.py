@@ -1,8 +1,11 @@
-"""What people do to jobs: who asks for it, and what the ledger remembers of it."""
+"""What people do to jobs: the requests of commands and of the exporter, who makes them, and what the ledger records."""
 
+from typing import Annotated, Literal
+
+import msgspec
 from msgspec import Struct
 
-from tocsin.ipc.types import Instant, Message, Name, Verb, Way, Why
+from tocsin.ipc.types import Count, Instant, Message, Name, Verb, Way, Why
 
 
 class Actor(Struct, frozen=True):
@@ -20,6 +23,46 @@ class Actor(Struct, frozen=True):
 def plain(text: str) -> str:
     """A reason, or a name, as one line that can be shown anywhere and stored in any ledger."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+class FireJob(Message, frozen=True):
+    job: Name
+    by: Actor = Actor()
+    why: Why = ""
+
+
+class PauseJob(Message, frozen=True):
+    """Pause the job until `until` (None: until it is resumed), or resume it."""
+
+    job: Name
+    paused: bool
+    until: Instant | None = None
+    by: Actor = Actor()
+    why: Why = ""
+
+
+class ReloadConfig(Message, frozen=True):
+    by: Actor = Actor()
+    why: Why = ""
+
+
+Action = FireJob | PauseJob | ReloadConfig
+
+
+class Requested(Message, frozen=True):
+    """Exporter to parent: somebody who may act asks for this. It is all that an exporter can ask for."""
+
+    number: Count
+    action: Action
+
+
+class Answered(Message, frozen=True):
+    """Parent to exporter: what became of a request, in words."""
+
+    number: Count
+    result: Literal["done", "unknown", "refused"]
+    text: Annotated[str, msgspec.Meta(max_length=4000)] = ""
+    run_id: str | None = None  # of a fire
 
 
 class Acted(Message, frozen=True):

@@ -4,35 +4,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from tocsin.ipc.actions import Actor
+from tocsin.ipc.actions import Action
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
 from tocsin.ipc.job import Finished
-from tocsin.ipc.types import Instant, Message, Why
+from tocsin.ipc.types import Message
 
 
 class ListJobs(Message, frozen=True):
     """Answered by the state of the daemon, then a JobStatus for each job, then Done."""
-
-
-class FireJob(Message, frozen=True):
-    job: str
-    by: Actor = Actor()
-    why: Why = ""
-
-
-class PauseJob(Message, frozen=True):
-    """Pause the job until `until` (None: until it is resumed), or resume it."""
-
-    job: str
-    paused: bool
-    until: Instant | None = None
-    by: Actor = Actor()
-    why: Why = ""
-
-
-class ReloadConfig(Message, frozen=True):
-    by: Actor = Actor()
-    why: Why = ""
 
 
 class Note(Message, frozen=True):
@@ -54,7 +33,7 @@ class Refused(Message, frozen=True):
     code: int
 
 
-Request = ListJobs | FireJob | PauseJob | ReloadConfig
+Request = ListJobs | Action
 Answer = (
     JobStatus | ConfigLoaded | LedgerState | DaemonStops | Note | Finished | Done | Refused
 )  # the last three end the answer

@@ -1,10 +1,10 @@
 """The messages from the parent to the exporter, which sends none."""
 
 from collections.abc import Callable
-from typing import Never
 
 import msgspec
 
+from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
@@ -139,11 +139,11 @@ ToExporter = (
     | LogLinesDropped
     | EventsDropped
     | Heartbeat
+    | Answered
     | Stop
 )
 
 decode_to_exporter: Callable[[bytes], ToExporter] = msgspec.json.Decoder(ToExporter).decode
 
 
-def decode_from_exporter(_: bytes) -> Never:
-    raise msgspec.ValidationError("the exporter must not send messages")
+decode_from_exporter: Callable[[bytes], Requested] = msgspec.json.Decoder(Requested).decode

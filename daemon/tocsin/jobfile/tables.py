@@ -65,6 +65,20 @@ class DaemonTable(Table):
     listen_user: User = Field("", max_length=100, description="User name for clients; also set a password below.")
     listen_password_env: Variable = Field("", description="Environment variable that holds that user's password.")
     listen_password_file: File = Field("", description="File that holds that user's password.")
+    listen_actions: Literal["credentials", "loopback"] = Field(
+        "credentials",
+        description="Who may fire, pause, resume and reload on the listener: clients with the credentials below, or, "
+        'with "loopback", any client on this machine that may read the pages.',
+    )
+    listen_actor_bearer_env: Variable = Field(
+        "", description="Environment variable that holds the bearer token of clients that may act."
+    )
+    listen_actor_bearer_file: File = Field("", description="File that holds that token.")
+    listen_actor_user: User = Field(
+        "", max_length=100, description="User name of people who may act; also set a password below."
+    )
+    listen_actor_password_env: Variable = Field("", description="Environment variable that holds that user's password.")
+    listen_actor_password_file: File = Field("", description="File that holds that user's password.")
     ledger: str = Field(
         "sqlite",
         description='Where slots are recorded: "sqlite", a file in the state folder, or a PostgreSQL server, as '

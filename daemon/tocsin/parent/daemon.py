@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tocsin import log
 from tocsin.config import Config
 from tocsin.ipc import channel as channels
+from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started, ToExporter
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped, Sleeping
@@ -51,6 +52,7 @@ class Daemon:
         self.exit_code = 0
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
+        self.on_request: Callable[[Process, Requested], Answered | None] = lambda *_: None
         self.feed = StatusFeed(self._to_exporter, loop.wall)
         self.clock = self._loop = loop
         self._programs = programs
@@ -209,6 +211,9 @@ class Daemon:
         """The channel has already checked that a child of this kind may send this message."""
         if process.child.process == LEDGER:
             self._from_ledger(message)
+        elif process.child.process == EXPORTER:
+            if answer := self.on_request(process, message):
+                self._children.send(process, answer)
         else:
             self._from_job(process, message)
 

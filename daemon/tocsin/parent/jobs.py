@@ -255,6 +255,11 @@ class Jobs:
         self._pauses.watch(event.job)
         return self.acted(acted)
 
+    @property
+    def ledger_writes(self) -> bool:
+        """Whether new entries will soon be committed, as far as is known."""
+        return self._ledger.writes
+
     def acted(self, acted: Acted) -> bool:
         """Log and record an action. Returns whether the ledger can store that, as far as is known."""
         self._ledger.put(acted)

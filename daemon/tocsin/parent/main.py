@@ -22,6 +22,7 @@ from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.process import reap_adopted
 from tocsin.parent.programs import Programs
+from tocsin.parent.remote import Remote
 from tocsin.parent.requests import LONGEST_ANSWER, UNUSABLE, Commands
 from tocsin.parent.state_folder import StateFolder
 from tocsin.redact import redact
@@ -84,6 +85,7 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
         return Done(changes.in_words(old, read))
 
     commands = Commands(daemon, reload)
+    daemon.on_request = Remote(commands, loop).heard
     control = Control(config.state_dir, loop, commands.handle)
 
     told = -math.inf  # when the last SIGTERM that counted came

@@ -3,9 +3,9 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Never
 
 from tocsin.config import Config
+from tocsin.ipc.actions import Requested
 from tocsin.ipc.channel import AnyChannel, Channel
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.ledger import FromLedger, ToLedger
@@ -18,7 +18,7 @@ LEDGER, EXPORTER = "ledger", "exporter"
 class Programs:
     job: Program
     ledger: Callable[[Channel[FromLedger, ToLedger], Config, str, socket.socket], None]
-    exporter: Callable[[Channel[Never, ToExporter], Config, socket.socket, socket.socket], None]
+    exporter: Callable[[Channel[Requested, ToExporter], Config, socket.socket, socket.socket], None]
     rehearse: Callable[[Config], None]  # runs once in the parent, so that no child does anything for the first time
 
     def of_service(

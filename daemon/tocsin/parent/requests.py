@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Callable
 from typing import assert_never
 
-from tocsin.ipc.actions import Acted, Actor, plain
-from tocsin.ipc.control import Done, FireJob, ListJobs, Note, PauseJob, Refused, ReloadConfig, Request
+from tocsin.ipc.actions import Acted, Action, Actor, FireJob, PauseJob, ReloadConfig, plain
+from tocsin.ipc.control import Done, ListJobs, Note, Refused, Request
 from tocsin.ipc.job import Deny, Finished, Fire, Pause, Skipped
 from tocsin.jobfile.faults import nearest
 from tocsin.parent.changes import named
@@ -23,7 +23,7 @@ class Commands:
     def __init__(self, daemon: Daemon, reload: Callable[[], Done | Refused]) -> None:
         self._daemon = daemon
         self._reload = reload
-        self._waiting: dict[tuple[str, float], Client] = {}  # clients that wait for the end of their manual run
+        self._waiting: dict[tuple[str, float], Client | None] = {}  # who waits for the end of a manual run
         daemon.on_run_over = self._run_over
         daemon.on_job_exit = self._job_exited
 
@@ -32,17 +32,28 @@ class Commands:
             case ListJobs():
                 listed = sorted(self._daemon.feed.statuses.values(), key=lambda one: one.name)
                 client.say_all([*self._daemon.feed.of_the_daemon(), *listed, Done()])
-            case FireJob() | ReloadConfig() if self._daemon.stopping:
-                client.say(Refused("the daemon is stopping", FAILED))
-            case FireJob():
-                if refused := self._fire(client, request):
-                    client.say(refused)
-            case PauseJob():
-                client.say(self._pause(request))
-            case ReloadConfig(by=by, why=why):
-                client.say(self.reload(by, why))
             case _:
-                assert_never(request)
+                answer = self.act(request, client)
+                if not isinstance(answer, Fire):
+                    client.say(answer)
+
+    def act(self, action: Action, client: Client | None = None) -> Done | Refused | Fire:
+        """Carry out an action. The result of a fire follows at the end of the run, for `client`."""
+        match action:
+            case FireJob() | ReloadConfig() if self._daemon.stopping:
+                return Refused("the daemon is stopping", FAILED)
+            case FireJob():
+                return self._fire(action, client)
+            case PauseJob():
+                return self._pause(action)
+            case ReloadConfig(by=by, why=why):
+                return self.reload(by, why)
+            case _:
+                assert_never(action)
+
+    def knows(self, action: Action) -> bool:
+        """Whether the job that it is about, if any, is in the job file."""
+        return isinstance(action, ReloadConfig) or action.job in self._daemon.config.jobs
 
     def reload(self, by: Actor, why: str = "") -> Done | Refused:
         answer = self._reload()
@@ -50,8 +61,8 @@ class Commands:
             self._daemon.jobs.acted(Acted(self._daemon.clock.wall(), "reload", "", by, plain(why)))
         return answer
 
-    def _fire(self, client: Client, request: FireJob) -> Refused | None:
-        """Make the job run now. Returns None when the answer follows at the end of the run."""
+    def _fire(self, request: FireJob, client: Client | None) -> Refused | Fire:
+        """Make the job run now."""
         job = request.job
         if job not in self._daemon.config.enabled_jobs:
             return self._unknown(job)
@@ -59,6 +70,8 @@ class Commands:
         if slot and jobs.is_running(job):
             since = rfc3339(slot.ask.due)
             return Refused(f"{job} is already running, since {since}; a job never runs twice at once", FAILED)
+        if not jobs.ledger_writes:
+            return Refused(f"the ledger does not commit at the moment, so {job} cannot run; see: tocsin jobs", FAILED)
         if any(name == job for name, _ in self._waiting):
             return Refused(f"a manual run of {job} was already requested and is about to start", FAILED)
         now = round(self._daemon.clock.wall(), 3)
@@ -69,9 +82,9 @@ class Commands:
             return Refused(f"{job} has no running process at the moment ({state}); see: tocsin jobs", FAILED)
         jobs.acted(Acted(due, "fire", job, request.by, plain(request.why), run_id=fire.run_id))
         self._waiting[job, due] = client
-        if slot:
+        if slot and client:
             client.say(Note(f"the run due at {rfc3339(slot.ask.due)} comes first"))
-        return None
+        return fire
 
     def _pause(self, request: PauseJob) -> Done | Refused:
         """Of a paused job, a pause sets another end and reason."""
@@ -113,4 +126,5 @@ class Commands:
     def _job_exited(self, job: str) -> None:
         """The process died before it asked for the slots of manual runs: tell their clients."""
         for key in [key for key in self._waiting if key[0] == job]:
-            self._waiting.pop(key).say(Refused(f"{job} did not run: its process died", FAILED))
+            if client := self._waiting.pop(key):
+                client.say(Refused(f"{job} did not run: its process died", FAILED))

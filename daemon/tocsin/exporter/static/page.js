@@ -192,6 +192,7 @@ async function keepFresh() {
 }
 
 document.documentElement.classList.add("live");
+if (new URLSearchParams(location.search).has("did")) history.replaceState(null, "", location.pathname); // said once
 const main = find("#live");
 setClock(main);
 sent = written(main);

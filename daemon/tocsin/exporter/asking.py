@@ -1,0 +1,45 @@
+"""Asks the parent to act. Few requests are open at once, and no caller waits longer than a few seconds."""
+
+import asyncio
+import itertools
+
+from tocsin.ipc.actions import Action, Answered, Requested
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.exporter import ToExporter
+
+AT_ONCE = 8  # requests: further callers are refused, so that those of a parent that hangs cannot fill the channel
+PATIENCE = 5.0  # seconds until a caller is told that the daemon does not answer
+
+
+class Asking:
+    """Used inside the event loop of its process, which passes on what the parent answers."""
+
+    def __init__(self, channel: Channel[Requested, ToExporter]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._channel = channel
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Answered]] = {}  # until answered, also if nobody waits any more
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return any(not one.done() for one in self._open.values())
+
+    async def ask(self, action: Action) -> Answered:
+        number = next(self._numbers)
+        if len(self._open) >= AT_ONCE:
+            return Answered(number, "refused", "the daemon does not answer: it may be stopped or overloaded")
+        waiting: asyncio.Future[Answered] = self._loop.create_future()
+        self._open[number] = waiting
+        self._channel.send(Requested(number, action))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await waiting
+        except TimeoutError:
+            why = f"the daemon did not answer within {PATIENCE:g} s; the action may still be carried out"
+            return Answered(number, "refused", why)
+
+    def heard(self, answer: Answered) -> None:
+        waiting = self._open.pop(answer.number, None)
+        if waiting and not waiting.done():
+            waiting.set_result(answer)
