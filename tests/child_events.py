@@ -13,6 +13,7 @@ DUE = 1_800_000_000.0
 LONGEST = 300.0
 ASK = Ask("a", DUE, "run", owner="session/1")
 MANUAL = Ask("a", DUE + 0.5, "manual-run", "manual", owner="session/1")
+AGAIN = Ask("a", DUE, "run", owner="session/1", retry=True)
 GRANT = Grant("a", DUE)
 RUN = Finished("a", DUE, "run", "schedule", 0, "success")
 MISSED = Skipped("a", DUE, DUE, 1, "missed", "why")

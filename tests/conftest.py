@@ -18,9 +18,11 @@ from doctor_rig import App, Site
 from harness import ANYTHING, Daemon, Endpoint, Ends
 from job_world import Event, Make, MakeJob, T, World
 from ledger_rig import Ledger
-from postgres_rig import USER, Server
+from postgres_rig import USER, Pooler, Server
 from tocsin import config
 from tocsin.config import Config, Job
+from tocsin.config.ledger import Postgres, parse
+from tocsin.config.secrets import Secret
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import AnyChannel, Channel
 from tocsin.ipc.job import Beginning
@@ -226,3 +228,30 @@ def new_schema(postgres_server: Server) -> Iterator[Callable[[], str]]:
     yield make
     for schema in made:
         postgres_server.do(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def pooler(postgres_server: Server) -> Iterator[Pooler]:
+    one = Pooler(postgres_server)
+    yield one
+    one.remove()
+
+
+@pytest.fixture(params=["direct", "pooled"])
+def make_ledger(
+    request: pytest.FixtureRequest, postgres_server: Server, new_schema: Callable[[], str]
+) -> Iterator[Callable[[Path], Any]]:
+    from postgres_ledger import OnPostgres  # which needs psycopg, an extra
+
+    port = request.getfixturevalue("pooler").port if request.param == "pooled" else postgres_server.port
+    parameters, password, _ = parse(postgres_server.url_of(USER, port))
+    made = []
+
+    def make(folder: Path) -> Any:
+        kept = Postgres(tuple(parameters.items()), new_schema(), Secret(password, "password", "a test"), password)
+        made.append(OnPostgres(folder, "s1", kept))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tocsin.call.request import NotSent
 from tocsin.config import Job
 from tocsin.ipc import channel as channels
 from tocsin.ipc.channel import Channel, Readable
@@ -29,7 +30,7 @@ from tocsin.ipc.job import (
     decode_from_job,
     decode_to_job,
 )
-from tocsin.ipc.types import Message
+from tocsin.ipc.types import Message, NotRunReason
 from tocsin.job.clock import Woken
 from tocsin.job.main import JobProcess, lead
 
@@ -56,8 +57,11 @@ class World:
         self.parent: Channel[ToJob, FromJob] = Channel(a, decode_from_job, blocking=False)
         self.child: Channel[FromJob, ToJob] = Channel(b, decode_to_job, blocking=True)
         self.ledger: Literal["grant", "deny", "silent"] = "grant"
+        self.lease: float | None = None  # seconds from a grant to its end; None: it has none
+        self.reason: NotRunReason | None = None  # of a denial
         self.answer_after = 0.0
         self.call_takes = 0.0
+        self.connect_takes = 0.0  # between the instant and the send
         self.granted: set[tuple[float, int]] = set()
         self.said: list[Message] = []
         self.armed: Ask | None = None
@@ -123,11 +127,12 @@ class World:
     def _answer(self, ask: Ask) -> None:
         slot = (ask.due, ask.attempt)
         answer: Grant | Deny
-        if self.ledger == "deny" or slot in self.granted:
-            answer = Deny(ask.job, ask.due, ask.attempt, "the slot is already finished")
+        if self.ledger == "deny" or (slot in self.granted and self.lease is None):
+            answer = Deny(ask.job, ask.due, ask.attempt, "the slot is already finished", self.reason)
         else:
             self.granted.add(slot)
-            answer = Grant(ask.job, ask.due, ask.attempt)
+            until = None if self.lease is None else self.real + self.lease
+            answer = Grant(ask.job, ask.due, ask.attempt, until)
         heapq.heappush(self.events, (self.real + self.answer_after, next(self._order), ("send", answer)))
 
     # ---- as the endpoint
@@ -154,8 +159,11 @@ class World:
         self.fired_at = self.wall
         return self.sends
 
-    def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
+    def call(self, ask: Ask, until: float, rest: Callable[[float], bool], may: Callable[[], bool]) -> Finished:
         self._hear()
+        self._pass(self.connect_takes)
+        if not may():
+            raise NotSent
         assert (ask.due, ask.attempt) in self.granted, "no committed start, no call"
         assert self.armed == ask
         self.armed = None

@@ -183,6 +183,8 @@ def judge(status: JobStatus, now: float, deadline: float | None, process: str = 
 def _stalled(status: JobStatus, now: float, process: str, held: str | None) -> str | None:
     if held:
         return held
+    if status.state == "elsewhere":
+        return None
     if status.pid is None:
         return _NO_PROCESS.get(status.state, "it has no process")
     if why := stands_still(status.pid, process):

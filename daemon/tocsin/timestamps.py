@@ -23,7 +23,12 @@ def from_http(date: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def boottime() -> float:
+    """Seconds since this machine was started, those in which it slept among them: no clock that is set changes them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def began() -> float:
     """Return the Unix time of this machine's start, by its current clock. It changes with a restart of the machine, and
     when the clock is set (CLOCK_BOOTTIME of clock_gettime(2) does not change then)."""
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - boottime()

@@ -131,7 +131,7 @@ def test_name_and_handshake_have_their_own_times_and_were_before(
         endpoint.prepare(due)
         endpoint.arm(ask, due)
         assert endpoint.fire()
-        parts = endpoint.call(ask, due + 100, lambda _: True).parts
+        parts = endpoint.call(ask, due + 100, lambda _: True, lambda: True).parts
         assert parts is not None
         assert parts.ahead
         assert (parts.lookup is None) == (name == "127.0.0.1")

@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 from harness import until
 from ledger_rig import FOR_EVER, Ledger, T, ask, finished
-from postgres_ledger import OnPostgres
-from postgres_rig import USER, Pooler, Server
+from postgres_ledger import Make, OnPostgres
+from postgres_rig import USER, Server
 from test_following import (  # noqa: F401
     busy,
     test_slots_of_a_long_time_ago_that_are_recorded_now_are_new,
@@ -32,38 +33,12 @@ from test_ledger_find import (  # noqa: F401
 from tocsin.config.ledger import Postgres, parse
 from tocsin.config.secrets import Secret
 from tocsin.ipc.job import Grant
-from tocsin.ledger import postgres
+from tocsin.ledger import opening, postgres
+from tocsin.ledger.opening import Opener
 from tocsin.ledger.place import place_of
-from tocsin.ledger.postgres import Opener
 from tocsin.ledger.store import Held, Passing, Unusable
 
 pytestmark = pytest.mark.system
-Make = Callable[[Path], OnPostgres]
-
-
-@pytest.fixture(scope="module")
-def pooler(postgres_server: Server) -> Iterator[Pooler]:
-    one = Pooler(postgres_server)
-    yield one
-    one.remove()
-
-
-@pytest.fixture(params=["direct", "pooled"])
-def make_ledger(
-    request: pytest.FixtureRequest, postgres_server: Server, new_schema: Callable[[], str]
-) -> Iterator[Make]:
-    port = request.getfixturevalue("pooler").port if request.param == "pooled" else postgres_server.port
-    parameters, password, _ = parse(postgres_server.url_of(USER, port))
-    made = []
-
-    def make(folder: Path) -> OnPostgres:
-        kept = Postgres(tuple(parameters.items()), new_schema(), Secret(password, "password", "a test"), password)
-        made.append(OnPostgres(folder, "s1", kept))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 @pytest.fixture
@@ -82,30 +57,29 @@ def set_began(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda at: monkeypatch.setattr(postgres, "began", lambda: at)
 
 
-def test_a_daemon_that_was_given_up_writes_nothing(make_ledger: Make, tmp_path: Path) -> None:
+def test_a_daemon_whose_successor_has_its_folder_writes_nothing(make_ledger: Make, tmp_path: Path) -> None:
     one = make_ledger(tmp_path)
     one.past()
     other = one.reopened("s2")  # at the same place: the first is over for sure
-    with pytest.raises(Held, match="another one has taken over"):
+    with pytest.raises(Held, match="another one has taken over the node's name here"):
         one.put(ask())
     with pytest.raises(Held):
-        one.ledger.idle(one.ledger._next_prune)
+        one.ledger.beat(time.time())
     assert other.rows() == []
     other.close()
 
 
-def test_a_live_daemon_elsewhere_is_not_given_up(
+def test_a_live_daemon_of_the_same_name_is_not_buried(
     make_ledger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = make_ledger(tmp_path)
     (tmp_path / "other").mkdir()
-    opener = Opener(one.kept, "other", place_of(tmp_path / "other"), "s2", FOR_EVER)
-    with pytest.raises(Passing, match="is held by the daemon on node here; waiting for it to end"):
+    opener = Opener(one.kept, "here", place_of(tmp_path / "other"), "s2", FOR_EVER)
+    with pytest.raises(Passing, match="has the node's name here; waiting for it to end"):
         opener()
-    monkeypatch.setattr(postgres, "ANOTHER", -1.0)
-    one.ledger._renewed = 0.0
-    one.ledger.idle(one.ledger._next_prune - 1)
-    with pytest.raises(Held, match="is held by the daemon on node here; one daemon at a time"):
+    monkeypatch.setattr(opening, "ANOTHER", -1.0)
+    one.ledger.beat(time.time())
+    with pytest.raises(Held, match="give each daemon a name of its own"):
         opener()
     one.ledger.stopped(0.0)
     two = opener()
@@ -113,13 +87,14 @@ def test_a_live_daemon_elsewhere_is_not_given_up(
     two.close()
 
 
-def test_a_run_of_a_daemon_elsewhere_is_lost_though_its_instant_is_to_come(make_ledger: Make, tmp_path: Path) -> None:
-    """It may be about to call."""
+def test_a_silent_daemon_of_the_same_name_is_buried(make_ledger: Make, tmp_path: Path) -> None:
+    """After a death of all nobody else would do it. Its run is lost, though its instant is to come: it may be about
+    to call."""
     one = make_ledger(tmp_path)
     one.past(now=T - 60)
     one.put(ask(T + 60))
     (tmp_path / "other").mkdir()
-    opener = Opener(one.kept, "other", place_of(tmp_path / "other"), "s2", FOR_EVER)
+    opener = Opener(one.kept, "here", place_of(tmp_path / "other"), "s2", FOR_EVER)
 
     def opened() -> postgres.PostgresLedger | None:
         try:

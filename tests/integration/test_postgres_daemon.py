@@ -1,8 +1,6 @@
 """The daemon with its ledger on PostgreSQL: a real server, killed, restarted, away and silent."""
 
-import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -168,13 +166,15 @@ def test_a_silent_wire(kept: Start, server: Server, endpoint: Endpoint) -> None:
     wire.close()
 
 
-def test_a_second_daemon_is_refused(kept: Start, server: Server, tmp_path: Path, endpoint: Endpoint) -> None:
+def test_a_second_daemon_of_one_name_is_refused(
+    kept: Start, server: Server, tmp_path: Path, endpoint: Endpoint
+) -> None:
     first = kept()
     until(lambda: runs(first) >= 1, "a run")
     (tmp_path / "second").mkdir()
     second = Daemon(tmp_path / "second", endpoint)
     on(second, server)
-    second.write(TWO, 'ledger = "${DATABASE_URL}"\nnode = "two"')
+    second.write(TWO, 'ledger = "${DATABASE_URL}"\nnode = "one"')
     try:
         second.start()
         assert second.process
@@ -182,7 +182,7 @@ def test_a_second_daemon_is_refused(kept: Start, server: Server, tmp_path: Path,
         second.wait()
     finally:
         second.cleanup()
-    assert "is held by the daemon on node one" in second.log()
+    assert "has the node's name one: give each daemon a name of its own" in second.log()
     assert first.stop() == 0
     account(first, endpoint)
 
@@ -199,7 +199,7 @@ def test_the_next_of_the_same_name_waits_for_the_one_before(
     second.write(TWO, 'ledger = "${DATABASE_URL}"\nnode = "one"')
     try:
         second.start()
-        second.said("is held by the daemon on node one")
+        second.said("has the node's name one; waiting for it to end")
         assert first.stop() == 0
         second.said("the ledger can write again")
         count = runs(second)
@@ -208,31 +208,3 @@ def test_the_next_of_the_same_name_waits_for_the_one_before(
     finally:
         second.cleanup()
     account(second, endpoint)
-
-
-def test_a_daemon_that_was_stopped_for_too_long_is_over(
-    kept: Start, server: Server, tmp_path: Path, endpoint: Endpoint
-) -> None:
-    first = kept(EACH_SECOND)
-    until(lambda: runs(first) >= 1, "a run")
-    pids = [first.pid, *first.children().values()]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    (tmp_path / "second").mkdir()
-    second = Daemon(tmp_path / "second", endpoint)
-    on(second, server)
-    second.write(EACH_SECOND, 'ledger = "${DATABASE_URL}"\nnode = "two"')
-    try:
-        second.start()
-        count = runs(second)
-        until(lambda: runs(second) > count, "a run of the second")
-        for pid in reversed(pids):
-            os.kill(pid, signal.SIGCONT)
-        assert first.wait() == 3
-        assert "another one has taken over" in first.log()
-        assert second.stop() == 0
-    finally:
-        subprocess.run(["kill", "-CONT", *map(str, pids)], check=False, capture_output=True)
-        second.cleanup()
-    called = Counter(call.headers["idempotency-key"] for call in endpoint.of("a"))
-    assert [key for key, many in called.items() if many > 1] == []

@@ -20,6 +20,7 @@ from harness import ANYTHING
 from tocsin.ipc import channel as channels
 from tocsin.ipc.actions import Acted, Actor, Answered, FireJob, PauseJob, ReloadConfig, Requested
 from tocsin.ipc.channel import MESSAGE_SIZE, AnyChannel, Channel, ChannelClosed, ChannelGarbage
+from tocsin.ipc.cluster import GivenUp, Leave, Member, Members, Roster, RosterPart, Yield
 from tocsin.ipc.control import Answer, Done, ListJobs, Note, Refused, Request, decode_answer, decode_request
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -116,6 +117,9 @@ BODIES: list[Body] = [
     Acted(60.0, "pause", "a", Actor("ann", "page", "10.0.0.3"), "deploy", 120.0),
     Enroll("a", "* * * * * UTC", 7, 60.5),
     Enrolled(7),
+    Roster("hash", {"a": "1", "b": ""}, last=True),
+    Yield("a"),
+    Leave(),
 ]
 SAMPLES: list[Message] = [
     Sleeping("a", 60.0),
@@ -127,6 +131,9 @@ SAMPLES: list[Message] = [
     Release("a", 60.0, 0, ""),
     Fire(60.001, "run"),
     Pause("a", False, 60.0),
+    Members("s1", 1, (Member("s1", "one", 1, "live", "1.0", "hash", -0.5),)),
+    RosterPart("hash", {"a": "1"}, last=True),
+    GivenUp(2),
     Stop(),
     JobHistory("a", JobRecord(60, 30.0, True, "lost", "why", 1.0, None, 3)),
     *[Entry(seq, body) for seq, body in enumerate(BODIES)],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from job_world import LATENCY, LEAD, Make, T, World, fates, send
 from tocsin import linux
 from tocsin.ipc.job import Deny, Finished, Fire, Pause, Sleeping, scheduled_run_id
+from tocsin.job import main
 from tocsin.job.main import ARMED_BY, LEADS, lead
 
 # ---- on time
@@ -231,3 +232,60 @@ def test_a_manual_run_overlaps_too(world: Make) -> None:
     assert one.skips == [(60, 60, 1, "overlap")]
     assert (one.asks[0].trigger, one.asks[0].run_id) == ("manual", "manual-run")
     fates(one)
+
+
+# ---- grants that end, as on PostgreSQL
+
+
+@pytest.fixture
+def leased(monkeypatch: pytest.MonkeyPatch, world: Make) -> Make:
+    """A world whose grants end 2.5 seconds after they are given."""
+
+    def make(*events: object, **options: object) -> World:
+        one = world(*events, **options)
+        one.lease = 2.5
+        monkeypatch.setattr(main, "boottime", lambda: one.real)
+        return one
+
+    return make
+
+
+def test_a_grant_that_has_not_ended_is_enough(leased: Make) -> None:
+    one = leased().run(T + 65)
+    assert (one.runs, len(one.asks)) == ([60], 1)
+
+
+def test_who_wakes_after_the_end_of_its_grant_asks_again_before_it_calls(leased: Make) -> None:
+    one = leased((55 - LEAD / 2, ("suspend", 10.0))).run(T + 100)
+    assert one.runs == [60]
+    assert [ask.retry for ask in one.asks] == [False, False]
+    assert one.called[0][1] - T == pytest.approx(70 - LEAD / 2, abs=0.01)
+
+
+def test_who_wakes_after_the_end_of_its_grant_and_is_denied_does_not_call(leased: Make) -> None:
+    one = leased((55 - LEAD / 2, ("suspend", 10.0)), (55 - LEAD / 2, ("ledger", "deny"))).run(T + 100)
+    assert (one.called, one.runs, one.skips) == ([], [], [])
+
+
+def test_without_the_comparison_it_would_call(leased: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the one above."""
+    one = leased((55 - LEAD / 2, ("suspend", 10.0)), (55 - LEAD / 2, ("ledger", "deny")))
+    monkeypatch.setattr(main, "boottime", lambda: 0.0)
+    assert one.run(T + 100).runs == [60]
+
+
+@pytest.mark.parametrize("grants", [True, False])
+def test_a_connection_that_takes_longer_than_the_grant_is_asked_for_again(leased: Make, grants: bool) -> None:
+    one = leased(
+        (0, ("sends", False)), (0, ("connect_takes", 5.0)), (55 - LEAD / 2, ("ledger", "grant" if grants else "deny"))
+    )
+    one.run(T + 100)
+    assert [ask.retry for ask in one.asks] == [False, True]
+    assert one.runs == [60] * grants
+    assert one.skips == [] if grants else [(60, 60, 1, "missed")]
+    fates(one)
+
+
+def test_a_denial_may_say_what_to_report(world: Make) -> None:
+    one = world((0, ("ledger", "deny")), (0, ("reason", "paused"))).run(T + 65)
+    assert one.skips == [(60, 60, 1, "paused")]

@@ -69,9 +69,9 @@ def test_a_run_is_kept_with_all_that_is_known(ledger: Ledger) -> None:
 
 
 def test_a_run_ends_once(ledger: Ledger) -> None:
-    ledger.put(ask(), finished(outcome="lost"))
+    ledger.put(ask(), finished(outcome="timeout"))
     ledger.put(finished(outcome="success"))
-    assert ledger.brief() == [(0, "finished", "lost", 1)]
+    assert ledger.brief() == [(0, "finished", "timeout", 1)]
 
 
 def test_a_run_without_a_row_is_kept_all_the_same(ledger: Ledger) -> None:

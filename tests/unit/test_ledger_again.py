@@ -20,7 +20,7 @@ def test_entries_that_come_again_change_nothing(ledger: Ledger, again: Callable[
     entries, kept, past = ledger.last, ledger.rows(), ledger.past()
     for session in ("s1", "s1"):
         ledger = again(session)
-        assert ledger.ledger.commit(entries)[1:] == answers[1:], "who still waits for an answer gets it"
+        assert ledger.commit(entries)[1:] == answers[1:], "who still waits for an answer gets it"
         assert ledger.rows() == kept
     ledger._seq = itertools.count(100)
     assert ledger.past() == past
@@ -32,7 +32,7 @@ def test_what_counts_up_is_counted_once(ledger: Ledger, again: Callable[[str], L
     entries, kept, past = ledger.last, ledger.rows(), ledger.past()
     assert past.consecutive_failures == 1
     ledger = again("s1")
-    ledger.ledger.commit(entries)
+    ledger.commit(entries)
     assert ledger.rows() == kept
     ledger._seq = itertools.count(100)
     assert ledger.past() == past
@@ -42,7 +42,7 @@ def test_a_release_that_comes_again_leaves_no_open_slot(ledger: Ledger, again: C
     ledger.put(ask(), Release("a", T, 0, "s1/1"))
     entries = ledger.last
     ledger = again("s1")
-    answers = ledger.ledger.commit(entries)
+    answers = ledger.commit(entries)
     assert ledger.rows() == []
     assert not any(isinstance(answer, Grant) for answer in answers)
     ledger._seq = itertools.count(100)
@@ -53,7 +53,7 @@ def test_part_known_part_new(ledger: Ledger, again: Callable[[str], Ledger]) -> 
     ledger.put(skipped(T, T, 1))
     entries = [*ledger.last, Entry(2, skipped(T + 60, T + 60, 1))]
     ledger = again("s1")
-    ledger.ledger.commit(entries)
+    ledger.commit(entries)
     assert ledger.brief() == [(0, "missed", "missed", 2)]
 
 
@@ -96,12 +96,12 @@ def test_any_entries_that_come_again_leave_the_same_books(
         whole.put(*bodies)
         entries = whole.last
         if committed:
-            broken.ledger.commit(entries[:committed])
+            broken.commit(entries[:committed])
         broken.close()
         broken = broken.reopened("s1")
         opened.callback(broken.close)
         if entries[said:]:
-            broken.ledger.commit(entries[said:])
+            broken.commit(entries[said:])
         assert broken.rows() == whole.rows()
         for ledger in (whole, broken):
             ledger._seq = itertools.count(100)

@@ -7,7 +7,7 @@ import pytest
 
 from ledger_rig import ask
 from tocsin.ipc.record import JobRecord
-from tocsin.ledger.books import JobRow
+from tocsin.ledger.rows import JobRow
 from tocsin.ledger.statements import _JOB, _job_values, job_row
 
 VALUES = (True, 7, 7.5, "timeout", {"success": 7}, "text")  # of which each field takes one
@@ -28,7 +28,7 @@ def a_value(name: str) -> object:
 @pytest.mark.parametrize("under_way", [False, True])
 def test_a_record_comes_back_with_every_field(under_way: bool) -> None:
     record = msgspec.convert({name: a_value(name) for name in JobRecord.__struct_fields__}, JobRecord)
-    job = JobRow("* * * * * UTC", 7, "s1:1", record, ask() if under_way else None, stored=True)
+    job = JobRow("* * * * * UTC", 7, "s1:1", record, ask() if under_way else None, "why")
     values = dict(zip(_JOB, _job_values("a", job), strict=True))
     read = tuple(json.loads(one) if _JOB[name] == "jsonb" else one for name, one in values.items())
     assert job_row(read) == ("a", job)

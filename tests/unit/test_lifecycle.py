@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from child_events import (
+    AGAIN,
     ASK,
     CRASH,
     DUE,
@@ -101,7 +102,9 @@ def test_an_answer_that_nobody_waits_for_needs_nothing(before: list[Happening], 
 
 OUT_OF_STEP: list[tuple[list[Happening], Happening]] = [
     ([start, asked], asked),
-    ([start, asked, granted], asked),
+    ([start, asked, granted], lambda one: lifecycle.asked(one, MANUAL)),
+    ([start], lambda one: lifecycle.asked(one, AGAIN)),
+    ([start, asked], lambda one: lifecycle.asked(one, AGAIN)),
     ([start], finished),
     ([start, asked], finished),
     ([start, lambda one: lifecycle.asked(one, MANUAL), granted], finished),
@@ -112,6 +115,32 @@ OUT_OF_STEP: list[tuple[list[Happening], Happening]] = [
 def test_a_child_that_is_out_of_step_is_killed(before: list[Happening], happening: Happening) -> None:
     child, _ = told(JOB, *before)
     assert happening(child) == (child, [Kill(signal.SIGKILL)])
+
+
+def test_a_grant_that_has_ended_is_asked_for_again() -> None:
+    child, actions = told(JOB, start, asked, granted, asked)
+    assert child.slot == Slot(ASK)
+    assert actions == [Record(ASK)]
+    _, actions = told(child, exited(CRASH))
+    assert isinstance(actions[0], Record)
+    assert isinstance(actions[0].body, Release), "it was not called"
+    child, actions = told(child, granted)
+    assert child.slot
+    assert child.slot.granted
+    assert actions == [Send(GRANT)]
+
+
+@pytest.mark.parametrize("answer", [granted, denied])
+def test_a_request_that_went_out_is_asked_for_again(answer: Happening) -> None:
+    """Whatever the answer, its run ends in what the job reports."""
+    child, actions = told(JOB, start, asked, granted, lambda one: lifecycle.asked(one, AGAIN))
+    assert actions == [Record(AGAIN)]
+    _, died = told(child, exited(CRASH))
+    assert isinstance(died[0], Record)
+    assert isinstance(died[0].body, Finished), "it may have been called"
+    child, actions = told(child, answer)
+    assert len(actions) == 1
+    assert told(child, finished)[1] == [Record(RUN)]
 
 
 # ---- death

@@ -13,7 +13,7 @@ from tocsin.call.deadline import Cancelled, DeadlinePassed, deadline
 from tocsin.call.failures import proxy_note
 from tocsin.call.kept import told, tried
 from tocsin.call.line import Took
-from tocsin.call.request import Attempt, Caller, Progress
+from tocsin.call.request import Attempt, Caller, NotSent, Progress
 from tocsin.call.verdict import Verdict, status_class
 from tocsin.config import Job
 from tocsin.config.secrets import SecretError
@@ -41,6 +41,7 @@ class _Record(msgspec.Struct):
     responses: list[StatusClass] = []
     errors: list[ErrorKind] = []
     tried: list[Tried] = []  # the finished attempts
+    verdict: Verdict | None = None  # of the last of them
 
     def begin(self) -> Progress:
         self.under_way = Progress()
@@ -50,7 +51,7 @@ class _Record(msgspec.Struct):
         """The current attempt ended or was interrupted."""
         progress, took = (self.under_way, caller.took) if self.under_way else (Progress(), Took())
         self.tried.append(tried(caller.job, caller.secret, verdict, progress, took))
-        self.under_way = None
+        self.under_way, self.verdict = None, verdict
         if self.first is None and progress.sent is not None:
             self.first = progress
         self.status = progress.status
@@ -124,17 +125,23 @@ class Endpoint:
         """The instant has come: send the armed request. Returns whether there was one."""
         return self._caller.fire()
 
-    def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished:
-        """Do the rest of the run, or all of it if nothing was armed."""
-        return perform(self._caller, ask, until, rest)
+    def call(self, ask: Ask, until: float, rest: Callable[[float], bool], may: Callable[[], bool]) -> Finished:
+        """Do the rest of the run, or all of it if nothing was armed. Raises NotSent."""
+        return perform(self._caller, ask, until, rest, may=may)
 
 
 def perform(
-    caller: Caller, ask: Ask, until: float, rest: Callable[[float], bool], now: Callable[[], float] = time.time
+    caller: Caller,
+    ask: Ask,
+    until: float,
+    rest: Callable[[float], bool],
+    now: Callable[[], float] = time.time,
+    may: Callable[[], bool] = lambda: True,
 ) -> Finished:
     """Call the endpoint. After Unix time `until` (the next due instant) no retry starts.
 
-    `rest` waits for some seconds before a retry. It returns False if there must be none.
+    `rest` waits for some seconds before a retry. It returns False if there must be none. `may` is called just before
+    each send, and returns whether the request may still go out. Raises NotSent if the first one may not.
     """
     record = _Record(number=ask.attempt)
     verdict = None
@@ -142,7 +149,7 @@ def perform(
         ends = now() + caller.job.timeout
         try:
             with deadline(caller.job.timeout):
-                verdict = _attempts(caller, ask, min(until, ends), rest, now, record)
+                verdict = _attempts(caller, ask, min(until, ends), rest, now, may, record)
         except DeadlinePassed:
             timed_out = Verdict("timeout", _timeout_detail(caller, record.under_way or Progress()))
             record.end(caller, timed_out)
@@ -151,6 +158,11 @@ def perform(
                 record.number, record.retried = record.number + 1, record.retried + 1
             else:
                 verdict = timed_out
+        except NotSent:
+            record.under_way = None
+            if record.verdict is None:
+                raise
+            verdict = record.verdict
         except Cancelled:
             verdict = Verdict("cancelled", "the daemon stopped before the reply came")
             if record.under_way:  # else it was waiting for a retry
@@ -186,10 +198,11 @@ def _attempts(
     until: float,
     rest: Callable[[float], bool],
     now: Callable[[], float],
+    may: Callable[[], bool],
     record: _Record,
 ) -> Verdict:
     while True:
-        one = caller.attempt(ask, record.number, record.begin())
+        one = caller.attempt(ask, record.number, record.begin(), may)
         record.end(caller, one.verdict, one.error)
         if one.verdict.outcome == "unauthorized" and not record.reread and _rotated(caller):
             record.reread = True

@@ -5,6 +5,7 @@ The library follows no redirects and makes no retries: `tocsin.call.attempts` de
 
 import contextlib
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +23,10 @@ from tocsin.config.secrets import Secret
 from tocsin.ipc.job import Ask
 from tocsin.ipc.types import ErrorKind
 from tocsin.redact import redact
+
+
+class NotSent(Exception):
+    """The request was ready, but must not go out any more."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -109,8 +114,9 @@ class Caller:
             self.disarm()
         return False
 
-    def attempt(self, ask: Ask, number: int, progress: Progress) -> Attempt:
-        """Make one request and judge it. Raises only the exceptions of the `deadline` around it."""
+    def attempt(self, ask: Ask, number: int, progress: Progress, may: Callable[[], bool] = lambda: True) -> Attempt:
+        """Make one request and judge it. `may` is called just before the send, and returns whether the request may go
+        out. Raises NotSent, and the exceptions of the `deadline` around it."""
         try:
             if self._fired and self.armed:
                 progress.sent, progress.clock = self._fired.sent, self._fired.clock
@@ -120,6 +126,8 @@ class Caller:
                     return self._answered(connection, progress)
             with self._connected(self.job.connect_timeout) as connection:
                 self._write(connection, ask, number, time.time())
+                if not may():
+                    raise NotSent
                 progress.connection = connection
                 progress.sent, progress.clock = time.time(), time.monotonic()
                 connection.send()  # even if that fails, there may be a reply

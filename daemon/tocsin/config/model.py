@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from tocsin.config.secrets import Secret
 from tocsin.config.tls import TlsFiles
 from tocsin.ipc.types import Keep
 from tocsin.schedule import Schedule
+
+_PRIVATE = ("secret", "signing_secret", "hidden", "source")  # what is not part of a job's fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,14 @@ class Job:
         start, host, rest = re.split(r"(?<=//)([^/]*)", self.url.partition("?")[0], maxsplit=1)
         labels = ("…" if label in self.hidden else label for label in host.split("."))
         return f"{start}{'.'.join(labels)}{self.without_hidden(rest)}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for two definitions that mean the same, whatever their secrets are: nodes compare their files by
+        it."""
+        public = {name: getattr(self, name) for name in self.__slots__ if name not in _PRIVATE}
+        text = self.without_hidden(repr({**public, "schedule": self.schedule.text}))
+        return blake2b(text.encode(), digest_size=6).hexdigest()
 
     def without_hidden(self, text: str) -> str:
         for value in self.hidden:

@@ -12,6 +12,7 @@ from tocsin.exporter.processes import Processes, Seen
 from tocsin.health import Health, Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
 from tocsin.ipc.actions import Answered
+from tocsin.ipc.cluster import Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     DaemonStops,
@@ -126,6 +127,7 @@ class State:
         self.jobs: dict[str, KnownJob] = {}
         self.ledger: LedgerState | None = None
         self.config: ConfigLoaded | None = None
+        self.members: Members | None = None  # the nodes that share the ledger; None where it is one daemon's
         self._stops: DaemonStops | None = None
         self._heard = clock  # the fork counts as a sign of life
         self._heartbeat = clock
@@ -158,6 +160,8 @@ class State:
                     job.follow()
                     self._remember(job, message)
                     return job
+            case Members():
+                self.members = message
             case Committed() | EventsDropped():
                 self.commits += 1
             case LogLinesDropped() | Answered() | Stop():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from tocsin.ipc.actions import Answered, Requested
+from tocsin.ipc.cluster import Members
 from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
@@ -136,6 +137,7 @@ ToExporter = (
     | DaemonStops
     | LedgerState
     | Committed
+    | Members
     | LogLinesDropped
     | EventsDropped
     | Heartbeat

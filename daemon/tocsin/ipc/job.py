@@ -57,23 +57,30 @@ class Ask(Message, frozen=True):
     trigger: Trigger = "schedule"
     attempt: Count = 0
     owner: str = ""  # filled in by the parent: the process that asks
+    retry: bool = False  # the request was already sent once, and the job wants to send it again
 
 
 class Grant(Message, frozen=True):
-    """Ledger to parent to job: the start is committed, the job may call."""
+    """Ledger to parent to job: the start is committed, the job may call.
+
+    `until`, in seconds of CLOCK_BOOTTIME, is the last moment to send the request: after that another node may own the
+    job. The job then asks again. None: the grant does not end.
+    """
 
     job: str
     due: Instant
     attempt: Count = 0
+    until: float | None = None
 
 
 class Deny(Message, frozen=True):
-    """Ledger to parent to job: the slot is already taken."""
+    """Ledger to parent to job: the slot is already taken. With a `reason`, the job reports that as the slot's fate."""
 
     job: str
     due: Instant
     attempt: Count
     why: str
+    reason: NotRunReason | None = None
 
 
 class Finished(Message, frozen=True):

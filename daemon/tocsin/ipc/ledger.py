@@ -5,14 +5,16 @@ from collections.abc import Callable
 import msgspec
 
 from tocsin.ipc.actions import Acted
+from tocsin.ipc.cluster import GivenUp, Leave, Members, Roster, RosterPart, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped, Stop
 from tocsin.ipc.record import JobRecord
-from tocsin.ipc.types import Instant, Message
+from tocsin.ipc.types import Count, Instant, Message
 
 
 class Enroll(Message, frozen=True):
-    """Enrol a job with its schedule, which is empty while the job is disabled. Answered by its `JobHistory`.
-    `generation` is the number of the last load of the job file that enrolled all jobs."""
+    """Enrol a job with its schedule, which is empty while the job is disabled. Answered by its `JobHistory`: where
+    several nodes share the ledger, once this node owns the job. `generation` is the number of the last load of the job
+    file that enrolled all jobs."""
 
     job: str
     schedule: str
@@ -21,26 +23,33 @@ class Enroll(Message, frozen=True):
 
 
 class Enrolled(Message, frozen=True):
-    """Every job of this generation is enrolled: the ledger forgets the records of the others."""
+    """Every job of this generation is enrolled: the ledger forgets the records of the others, except those in the job
+    file of another node."""
 
     generation: int
 
 
 class JobHistory(Message, frozen=True):
-    """Ledger to parent: the record of a job."""
+    """Ledger to parent: the record of a job. `why_missed` says why no slots ran before, if that is special to this job.
+    `again` is a run that was lost on another node, as the ask for its next delivery."""
 
     job: str
     record: JobRecord
+    why_missed: str | None = None
+    again: Ask | None = None
 
 
-Body = Ask | Finished | Skipped | Release | Pause | Acted | Enroll | Enrolled  # the entries of the ledger
+OnNodes = Roster | Yield | Leave  # entries that matter only where several nodes share the ledger
+Body = Ask | Finished | Skipped | Release | Pause | Acted | Enroll | Enrolled | OnNodes  # the entries of the ledger
 
 
 class Entry(Message, frozen=True):
-    """Parent to ledger. Entries are numbered, and the parent keeps them until they are committed."""
+    """Parent to ledger. Entries are numbered, and the parent keeps them until they are committed. `epoch` is the one
+    that the parent knew at that time; 0 if it knew none."""
 
     seq: int
     body: Body
+    epoch: Count = 0
 
 
 class Committed(Message, frozen=True):
@@ -52,10 +61,11 @@ class Committed(Message, frozen=True):
 
 class LedgerReady(Message, frozen=True):
     """Ledger to parent: the ledger is open. `before` says why no slots ran before this daemon. Its entries up to `seq`
-    are committed."""
+    are committed. `epoch` counts how often this daemon has joined the nodes that share the ledger; 0 in SQLite."""
 
     before: str | None = None
     seq: int = 0
+    epoch: Count = 0
 
 
 class LedgerTrouble(Message, frozen=True):
@@ -72,7 +82,8 @@ class LedgerUnusable(Message, frozen=True):
 
 
 ToLedger = Entry | Stop
-FromLedger = Grant | Deny | JobHistory | Finished | Committed | LedgerReady | LedgerTrouble | LedgerUnusable
+Told = Grant | Deny | JobHistory | Finished | Pause | Members | RosterPart | GivenUp  # what a store has to say
+FromLedger = Told | Committed | LedgerReady | LedgerTrouble | LedgerUnusable
 
 decode_to_ledger: Callable[[bytes], ToLedger] = msgspec.json.Decoder(ToLedger).decode
 decode_from_ledger: Callable[[bytes], FromLedger] = msgspec.json.Decoder(FromLedger).decode

@@ -6,6 +6,7 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from tocsin.ipc import record as records
+from tocsin.ipc.cluster import Elsewhere
 from tocsin.ipc.exporter import JobStatus, ProcessExited, ProcessUp, Started
 from tocsin.ipc.job import Finished, Pause, Skipped, Sleeping
 from tocsin.ipc.ledger import JobHistory
@@ -49,7 +50,12 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
         case Pause():
             return _recorded(status, event)
         case JobHistory(record=record):
-            return with_record(status, record)
+            owned = replace(status, state="starting") if status.state == "elsewhere" else status
+            return with_record(owned, record)
+        case Elsewhere():
+            return replace(
+                status, state="elsewhere", pid=None, process_started=None, running_since=None, next_fire=None, missing=0
+            )
         case Skipped():
             if event.reason != "paused" and event.trigger != "manual":
                 status = replace(status, missing=status.missing + event.count)

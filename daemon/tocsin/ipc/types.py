@@ -29,7 +29,7 @@ Trigger = Literal["schedule", "manual", "catch-up"]
 Verb = Literal["fire", "pause", "resume", "reload"]
 Way = Literal["command", "page", "api", "signal", "daemon"]  # how an action was asked for
 Keep = Literal["failures", "all", "none"]  # the runs whose reply is kept
-JobState = Literal["disabled", "starting", "sleeping", "running", "backing off", "stopped"]
+JobState = Literal["disabled", "elsewhere", "starting", "sleeping", "running", "backing off", "stopped"]
 
 Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # up to the year 9999, which is datetime's limit
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # a float holds larger ones only roughly

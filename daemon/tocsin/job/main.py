@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tocsin import immortal, linux, log
 from tocsin.call import deadline
 from tocsin.call.attempts import Endpoint
+from tocsin.call.request import NotSent
 from tocsin.config import Job
 from tocsin.ipc.channel import Channel, Readable
 from tocsin.ipc.job import (
@@ -33,7 +34,7 @@ from tocsin.ipc.job import (
 from tocsin.ipc.types import NotRunReason, Trigger
 from tocsin.job.clock import Clock
 from tocsin.job.plan import before, passed_between, plan
-from tocsin.timestamps import rfc3339
+from tocsin.timestamps import boottime, rfc3339
 
 # Seconds before the instant at which a job asks for its slot and, if there are many jobs, arms its request: time for
 # the commit, DNS and TLS. The job's name picks one. So a thousand jobs of one minute do not connect all at once (Node
@@ -46,6 +47,7 @@ ARMED_BY_IN_A_CROWD = 0.1  # seconds: a thousand processes also read their grant
 OVERSLEPT = 1.0  # seconds: a process that wakes later plans again; slots are at least a second apart
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, even if grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended or overloaded?)"
+NOT_OURS = "the ledger did not confirm in time that this node still owns the job"
 GARBAGE = 5_000  # new objects since the last garbage collection before the next one, which is never before a call
 
 
@@ -65,7 +67,7 @@ class Calls(Protocol):
     def look(self, ask: Ask, until: float) -> None: ...
     def disarm(self) -> None: ...
     def fire(self) -> bool: ...
-    def call(self, ask: Ask, until: float, rest: Callable[[float], bool]) -> Finished: ...
+    def call(self, ask: Ask, until: float, rest: Callable[[float], bool], may: Callable[[], bool]) -> Finished: ...
 
 
 class JobProcess:
@@ -167,8 +169,7 @@ class JobProcess:
     # ---- one slot
 
     def ask_and_run(self, ask: Ask) -> None:
-        self.answer = None
-        self.channel.send(ask)
+        self.ask(ask)
         log.debug("asked", job=ask.job, due=ask.due, run_id=ask.run_id)
         # All that can be done before the instant is done here, while the ledger commits.
         next_due = self.job.schedule.next_due(max(self.accounted, int(ask.due), int(self.clock.now())))
@@ -178,7 +179,11 @@ class JobProcess:
         if why_not is None:
             if self.endpoint.fire() and self.gives_way:  # until the next plan, jobs that have not sent go first
                 linux.give_way(True)
-            finished = self.endpoint.call(ask, next_due, self.rest)
+            try:
+                finished = self.endpoint.call(ask, next_due, self.rest, lambda: self.may_send(ask))
+            except NotSent:
+                self.not_called(ask, self.withdrawn(ask) if self.stopping else self.unrun(ask, "missed", NOT_OURS))
+                return
             self.told = self.job.schedule.next_due(max(self.accounted, int(self.clock.now())))
             self.channel.send(replace(finished, next_due=self.told))
             if self.told != self.job.schedule.next_due(self.accounted):
@@ -187,10 +192,17 @@ class JobProcess:
                 gc.collect()
             return
         self.endpoint.disarm()
-        if isinstance(why_not, Skipped) and ask.trigger != "manual":
+        self.not_called(ask, why_not)
+
+    def ask(self, ask: Ask) -> None:
+        self.answer = None
+        self.channel.send(ask)
+
+    def not_called(self, ask: Ask, why: Deny | Release | Skipped) -> None:
+        if isinstance(why, Skipped) and ask.trigger != "manual":
             self.accounted = max(self.accounted, int(ask.due))
-        if not isinstance(why_not, Deny):
-            self.channel.send(why_not)
+        if not isinstance(why, Deny):
+            self.channel.send(why)
 
     def wait_for_due(self, ask: Ask, next_due: float) -> Deny | Release | Skipped | None:
         """Wait until the slot is granted and its instant has come. Returns None, or why there is no call."""
@@ -214,6 +226,8 @@ class JobProcess:
             answer = self.answer
             if self.stopping:
                 return self.withdrawn(ask)
+            if isinstance(answer, Deny) and answer.reason and ask.trigger != "manual":
+                return self.unrun(ask, answer.reason, answer.why)
             if isinstance(answer, Deny):
                 log.warning("slot denied", job=ask.job, due=rfc3339(ask.due), why=answer.why)
                 return answer
@@ -221,8 +235,11 @@ class JobProcess:
                 return self.unrun(ask, "missed", "the clock was set back before the call")
             if not is_armed:
                 continue
-            if woken == "due" and answer:
+            if woken == "due" and answer and self.holds(answer):
                 break
+            if woken == "due" and answer:  # later another node may own the job
+                self.ask(ask)
+                answer = None
             if woken == "due" and until == give_up:
                 return self.unrun(ask, "missed", "the ledger did not answer in time")
             until = ask.due if answer or woken != "due" else give_up
@@ -243,6 +260,22 @@ class JobProcess:
         if ask.trigger == "manual":
             return self.unrun(ask, "missed", "its process was told to stop before the call")
         return Release(self.job.name, ask.due, ask.attempt, ask.owner)
+
+    def holds(self, grant: Grant) -> bool:
+        """Whether this node owns the job for sure."""
+        return grant.until is None or boottime() < grant.until
+
+    def may_send(self, ask: Ask) -> bool:
+        """Whether a request of this granted slot may go out now: where its grant has ended, another one is asked for.
+        The call's deadline ends the wait."""
+        if isinstance(self.answer, Grant) and self.holds(self.answer):
+            return True
+        again = replace(ask, retry=True)
+        self.ask(again)
+        while self.answer is None and not self.stopping:
+            if self.clock.wait(self.clock.now() + SHORTEST_WAIT, self.channel) == "message":
+                self.hear(again)
+        return isinstance(self.answer, Grant) and self.holds(self.answer)
 
     def account_for_overlap(self) -> None:
         """Skip the slots that came due while the call ran. Slots from before this process began are left to be caught

@@ -4,102 +4,75 @@ The rules are those of the SQLite store, but a thousand entries need only a few 
 decides what a result means for a job.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import assert_never
+from collections.abc import Collection, Iterable, Mapping
+from typing import assert_never, cast
 
 from msgspec.json import encode
 
 from tocsin.ipc import record as records
 from tocsin.ipc.actions import Acted
+from tocsin.ipc.cluster import Leave, Roster, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, JobHistory
-from tocsin.ipc.record import JobRecord
+from tocsin.ipc.types import NotRunReason, Trigger
+from tocsin.ledger.rows import JobRow, Key, SlotRow, Taken, lost, storable
 from tocsin.ledger.times import columns
 from tocsin.schedule import same
+from tocsin.timestamps import rfc3339
 
 NEVER_ENDED = (
     "another run of the job was asked for before its end was reported; whether the app did the work is unknown"
 )
 
-Key = tuple[str, float, int]  # job, due, attempt
-
-
-@dataclass(slots=True)
-class JobRow:
-    schedule: str | None = None  # None: not enrolled, the row is only kept for an unfinished run
-    generation: int = 0
-    owner: str | None = None
-    record: JobRecord | None = None
-    open: Ask | None = None  # the unfinished run
-    stored: bool = False
-    forgotten: bool = False
-
-
-@dataclass(slots=True)
-class SlotRow:
-    job: str
-    due: float
-    attempt: int
-    last: float
-    count: int
-    state: str
-    reason: str | None = None
-    trigger: str | None = None
-    run_id: str | None = None
-    started: float | None = None
-    finished: float | None = None
-    lateness: float | None = None
-    duration: float | None = None
-    outcome: str | None = None
-    status: int | None = None
-    detail: str = ""
-    reported: str | None = None
-    lookup_us: int | None = None
-    connect_us: int | None = None
-    tls_us: int | None = None
-    first_byte_us: int | None = None
-    armed: int | None = None
-    tries: int | None = None
-
-    @property
-    def key(self) -> Key:
-        return self.job, self.due, self.attempt
+MOVED = "the job was moving to another node"
+NOT_CALLED = "its node was given up by the others before it could call"
 
 
 class Books:
-    """`taken`: the state of each slot that the entries name and that has a row. `newest`: the latest row of each job
-    with skipped slots. `jobs`: the row of each job that the entries name, or of all jobs if they include an Enrolled.
-    `owner`: the session that owns the enrolled jobs."""
+    """`taken` has what is known of each slot that the entries name and that has a row; `newest` the latest row of each
+    job of which slots are skipped or that is enrolled; `jobs` the rows of every job they name, and those in `unnamed`:
+    jobs that no node's job file has, as far as rosters tell. `owner` is who answers for the jobs that are enrolled:
+    this session and its epoch."""
 
     def __init__(
-        self, owner: str, jobs: dict[str, JobRow], taken: Mapping[Key, str], newest: Mapping[str, SlotRow]
+        self,
+        owner: str,
+        jobs: dict[str, JobRow],
+        taken: Mapping[Key, Taken],
+        newest: Mapping[str, SlotRow],
+        unnamed: Collection[str] = (),
     ) -> None:
         self._owner = owner
+        self._session = owner.rpartition(":")[0]
         self.jobs = jobs
         self._taken = dict(taken)
         self._newest = dict(newest)
+        self._unnamed = unnamed
         self._changed: set[str] = set()
         self.new: dict[Key, SlotRow] = {}
+        self.replaced: dict[Key, SlotRow] = {}
         self.continued: dict[Key, SlotRow] = {}
         self.acted: list[Acted] = []
+        self.wanted: dict[str, Enroll] = {}  # claims of jobs that another session still owns
+        self.unwanted: set[str] = set()  # jobs that are not claimed any more
 
     @property
     def changed(self) -> Iterable[tuple[str, JobRow]]:
         return ((name, self.jobs[name]) for name in sorted(self._changed))
 
-    def apply(self, body: Body, *, new: bool) -> Grant | Deny | JobHistory | None:
+    def apply(self, body: Body, *, new: bool, late: bool = False) -> Grant | Deny | JobHistory | None:
+        """`new`: it was not committed before. `late`: it is from before this node was given up."""
         match body:
             case Ask():
-                return self._ask(body, new=new)
+                return self._ask(body, new=new, late=late)
             case Enroll():
-                return JobHistory(body.job, self._enroll(body))
+                return None if late else self.enroll(body)
             case _ if not new:
                 return None
             case Finished():
                 self.finish(body)
             case Skipped():
-                self._skip(body)
+                self._skip(body, late=late)
             case Release():
                 self.release(body)
             case Pause():
@@ -108,63 +81,103 @@ class Books:
                 self.acted.append(body)
             case Enrolled(generation=generation):
                 self._forget_others(generation)
+            case Yield(job=job):
+                self._yield(job, late=late)
+            case Roster() | Leave():
+                pass  # of the node, not of a job
             case _:
                 assert_never(body)
         return None
 
     # ---- slots
 
-    def _ask(self, ask: Ask, *, new: bool) -> Grant | Deny:
-        """Grant or deny a slot. An entry that was applied before is only answered: its slot may be free again."""
+    def _ask(self, ask: Ask, *, new: bool, late: bool) -> Grant | Deny:
+        """One that came before is only answered again: its slot may have been released since."""
         job, key = self._job(ask.job), _key(ask)
         mine = job.open is not None and _key(job.open) == key
-        if new and not mine and key not in self._taken:
-            if job.open:  # its end was dropped, because the parent's outbox was full
-                run = job.open
-                self.finish(lost(run, NEVER_ENDED, ask.due))
+        scheduled = ask.trigger != "manual"
+
+        def denied(why: str, reason: NotRunReason | None = None) -> Deny:
+            return Deny(ask.job, ask.due, ask.attempt, why, reason)
+
+        if late:
+            return denied("the other nodes gave this one up")
+        if scheduled and not self._may_own(job):
+            return denied("the job moved to another node")
+        if job.record and job.record.paused and scheduled and new and not (ask.attempt or ask.retry):
+            return denied("", "paused")
+        if new and not mine and key not in self._taken and not ask.retry:
+            if job.open and not job.open.owner.startswith(f"{self._session}/"):
+                why = f"the run due at {rfc3339(job.open.due)} is still running on another node"
+                return denied(why, "overlap" if scheduled else None)
+            if job.open:  # its end found no room in the parent's outbox
+                self.finish(lost(job.open, NEVER_ENDED, ask.due))
             job.open, job.forgotten = ask, False
             self._touch(ask.job)
             self._follow(ask)
         elif not (mine and job.open and job.open.owner == ask.owner):
-            state = "started" if mine else self._taken.get(key, "released")
-            return Deny(ask.job, ask.due, ask.attempt, f"the slot is already {state}")
+            return denied(f"the slot is already {self._state(key, mine=mine)}")
         return Grant(ask.job, ask.due, ask.attempt)
 
+    def _state(self, key: Key, *, mine: bool) -> str:
+        if mine:
+            return "started"
+        return self._taken[key].state if key in self._taken else "released"
+
+    def _may_own(self, job: JobRow) -> bool:
+        """Whether no other session owns it."""
+        return job.owner in (None, self._owner)
+
     def release(self, body: Release) -> None:
+        key = body.job, body.due, body.attempt
         run = self._job(body.job).open
-        if run and (_key(run), run.owner) == ((body.job, body.due, body.attempt), body.owner):
+        if run and (_key(run), run.owner) == (key, body.owner):
             self._close(body.job)
             self._follow(body)
+        elif self._is_lost(key):  # it was given up meanwhile
+            self._replace(SlotRow(*key, body.due, 1, "missed", "missed", detail=NOT_CALLED))
 
     def finish(self, run: Finished) -> None:
         self._end(_key(run))
-        self._insert(
-            SlotRow(
-                job=run.job,
-                due=run.due,
-                attempt=run.attempt,
-                last=run.due,
-                count=1,
-                state="finished",
-                trigger=run.trigger,
-                run_id=run.run_id,
-                started=run.started,
-                finished=run.finished,
-                lateness=run.lateness,
-                duration=run.duration,
-                outcome=run.outcome,
-                status=run.status,
-                detail=storable(run.detail),
-                reported=encode(run.reported).decode() if run.reported else None,
-                **columns(run),
-            )
+        row = SlotRow(
+            job=run.job,
+            due=run.due,
+            attempt=run.attempt,
+            last=run.due,
+            count=1,
+            state="finished",
+            trigger=run.trigger,
+            run_id=run.run_id,
+            started=run.started,
+            finished=run.finished,
+            lateness=run.lateness,
+            duration=run.duration,
+            outcome=run.outcome,
+            status=run.status,
+            detail=storable(run.detail),
+            reported=encode(run.reported).decode() if run.reported else None,
+            **columns(run),
         )
+        if run.outcome != "lost" and self._is_lost(row.key) and self._taken[row.key].run_id == run.run_id:
+            self._replace(row)  # the late word of a node that was given up
+            known = self._job(run.job).record
+            if known and known.last_run and known.last_run > run.finished:
+                return  # there were runs since
+        else:
+            self._insert(row)
         self._follow(run)
 
-    def _skip(self, body: Skipped) -> None:
+    def _skip(self, body: Skipped, *, late: bool) -> None:
         state, detail = "missed" if body.reason == "missed" else "skipped", storable(body.detail)
-        run = self._job(body.job).open
-        if run and run.due == body.first:  # the job asked for this slot, but did not call
+        job = self._job(body.job)
+        run = job.open
+        first = body.job, body.first, 0
+        if body.count == 1 and self._is_lost(first) and not (run and run.due == body.first):
+            self._replace(SlotRow(*first, body.last, 1, state, body.reason, body.trigger, detail=detail))
+            return  # it was given up meanwhile
+        if late or (body.trigger != "manual" and not self._may_own(job)):
+            return  # who owns the job now says what became of these slots
+        if run and run.due == body.first:  # asked for, but not called after all
             self._close(body.job)
             self._insert(
                 SlotRow(
@@ -201,13 +214,32 @@ class Books:
         """Add a row, unless the slot has one."""
         if row.key in self._taken:
             return
-        self._taken[row.key] = row.state
+        self._taken[row.key] = Taken(row.state, row.outcome, row.run_id)
         self.new[row.key] = row
         newest = self._newest.get(row.job)
         if newest is None or (row.due, row.attempt) > (newest.due, newest.attempt):
             self._newest[row.job] = row
 
+    def _is_lost(self, key: Key) -> bool:
+        return key in self._taken and self._taken[key].outcome == "lost"
+
+    def _replace(self, row: SlotRow) -> None:
+        """The row of a run that was taken for lost."""
+        before = self._taken[row.key]
+        row.run_id, row.trigger = before.run_id, row.trigger or "schedule"
+        self._taken[row.key] = Taken(row.state, row.outcome, row.run_id)
+        if row.key in self.new:
+            self.new[row.key] = row
+        else:
+            self.replaced[row.key] = row
+
     # ---- jobs
+
+    def made(self, names: Iterable[str]) -> None:
+        """These have new rows, which go again unless something happens to them."""
+        for name in names:
+            self.jobs[name].forgotten = True
+            self._touch(name)
 
     def _job(self, name: str) -> JobRow:
         return self.jobs.setdefault(name, JobRow())
@@ -234,32 +266,52 @@ class Books:
                 job.record = after
                 self._touch(event.job)
 
-    def _enroll(self, body: Enroll) -> JobRecord:
+    def enroll(self, body: Enroll) -> JobHistory | None:
+        """None where another owns the job: it is claimed later."""
         job = self._job(body.job)
+        if not self._may_own(job):
+            self.wanted[body.job] = body
+            return None
         kept = job.record is not None and same(job.schedule or "", body.schedule)
         record = records.enrolled(job.record, body.now, same_schedule=kept)
-        after = body.schedule, body.generation, self._owner, record
-        if (job.schedule, job.generation, job.owner, job.record) != after or job.forgotten:
-            job.schedule, job.generation, job.owner, job.record = after
+        why, again = job.why, self._again(body.job)
+        after = body.schedule, body.generation, self._owner, record, None
+        if (job.schedule, job.generation, job.owner, job.record, job.why) != after or job.forgotten:
+            job.schedule, job.generation, job.owner, job.record, job.why = after
             job.forgotten = False
             self._touch(body.job)
-        return record
+        return JobHistory(body.job, record, why, again if why else None)
+
+    def _again(self, name: str) -> Ask | None:
+        """The job's last run as it would be delivered once more, where that was lost."""
+        newest = self._newest.get(name)
+        if newest is None or newest.outcome != "lost" or newest.trigger == "manual" or not newest.run_id:
+            return None
+        trigger = cast(Trigger, newest.trigger or "schedule")
+        return Ask(name, newest.due, newest.run_id, trigger, newest.attempt + 1)
+
+    def _yield(self, name: str, *, late: bool) -> None:
+        self.unwanted.add(name)
+        self.wanted.pop(name, None)
+        job = self._job(name)
+        if job.owner == self._owner and not late:
+            job.owner, job.why = None, MOVED
+            self._touch(name)
+
+    def disown(self, name: str, why: str) -> None:
+        """Its owner is over."""
+        job = self.jobs[name]
+        job.owner, job.why = None, why
+        self._touch(name)
 
     def _forget_others(self, generation: int) -> None:
-        """Forget the jobs that this generation did not name. The row of an unfinished run stays until the run ends."""
-        for name, job in self.jobs.items():
+        """Those that this generation did not name, nor the job file of another node. A run that is under way keeps its
+        row until it ends."""
+        for name in self._unnamed:
+            job = self.jobs[name]
             if job.schedule is not None and job.generation != generation:
-                job.schedule, job.record, job.forgotten = None, None, job.open is None
+                job.schedule, job.record, job.owner, job.forgotten = None, None, None, job.open is None
                 self._touch(name)
-
-
-def lost(run: Ask, detail: str, now: float) -> Finished:
-    return Finished(run.job, run.due, run.run_id, run.trigger, run.attempt, "lost", detail, finished=now)
-
-
-def storable(text: str) -> str:
-    """Replace what PostgreSQL cannot store as text: NUL and lone surrogates."""
-    return text.replace("\0", "␀").encode(errors="replace").decode()
 
 
 def _key(run: Ask | Finished) -> Key:

@@ -17,12 +17,13 @@ from psycopg import Connection
 from tocsin.config.ledger import Postgres
 from tocsin.ipc.job import Ask, Finished
 from tocsin.ledger import pg_schema, sqlite, times
-from tocsin.ledger.books import NEVER_ENDED, JobRow, SlotRow, storable
+from tocsin.ledger.books import NEVER_ENDED
 from tocsin.ledger.files import what_to_do
 from tocsin.ledger.jobs_table import JobsTable
 from tocsin.ledger.link import Link
 from tocsin.ledger.pg_replies import Replies
 from tocsin.ledger.place import place_of
+from tocsin.ledger.rows import JobRow, SlotRow, storable
 from tocsin.ledger.statements import Statements
 from tocsin.ledger.store import Absent, Held, Unusable
 
@@ -85,9 +86,10 @@ def _copied(source: sqlite3.Connection, target: Connection[Any], ledger: Postgre
     sql = Statements(ledger.schema)
     under_way = _under_way(source)
     jobs = _jobs(source, {run.job: run for run in under_way})
+    sql.make_jobs(target, [name for name, _ in jobs])
     sql.write_jobs(target, jobs)
     for rows in _batches(_slots(source, under_way)):
-        sql.write_slots(target, node, rows, [])
+        sql.write_slots(target, node, rows)
     replies = Replies(ledger.schema)
     for kept in _batches(_replies(source)):
         replies.keep(target, kept)

@@ -8,15 +8,15 @@ from typing import TypeVar, assert_never
 
 from tocsin import log
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.job import Deny, Finished, Grant, Stop
+from tocsin.ipc.job import Finished, Stop
 from tocsin.ipc.ledger import (
     Committed,
     Entry,
     FromLedger,
-    JobHistory,
     LedgerReady,
     LedgerTrouble,
     LedgerUnusable,
+    Told,
     ToLedger,
 )
 from tocsin.ledger.answers import Answers
@@ -39,7 +39,7 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
         store, lost = _patiently(channel, lambda: _open(open_store))
         for one in lost:
             channel.send(one)
-        channel.send(LedgerReady(store.before, store.seq))
+        channel.send(LedgerReady(store.before, store.seq, store.epoch))
         _serve(channel, store)
         store.stopped(time.time())
     except Unusable as error:
@@ -56,14 +56,21 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
 
 def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
     """Commit and answer entries until Stop."""
-    next_idle = time.monotonic()
+    next_idle = next_beat = time.monotonic()
     committed = -GATHER
     stopping = False
     spoken = select.poll()
     spoken.register(channel, select.POLLIN)
     while not stopping:
-        if not spoken.poll(max(0.0, next_idle - time.monotonic()) * 1000):
-            next_idle = time.monotonic() + _patiently(channel, lambda: store.idle(time.time()))
+        heard = spoken.poll(max(0.0, min(next_idle, next_beat) - time.monotonic()) * 1000)
+        if time.monotonic() >= next_beat:
+            told, seconds = _patiently(channel, lambda: store.beat(time.time()))
+            for one in told:
+                channel.send(one)
+            next_beat = time.monotonic() + seconds
+        if not heard:
+            if time.monotonic() >= next_idle:
+                next_idle = time.monotonic() + _patiently(channel, lambda: store.idle(time.time()))
             continue
         gather = committed + GATHER - time.monotonic()
         if gather > 0:
@@ -92,7 +99,7 @@ def _open(open_store: Callable[[], Store]) -> tuple[Store, list[Finished]]:
 
 
 def _commit(store: Store, entries: list[Entry], channel: Channel[FromLedger, ToLedger]) -> None:
-    def commit() -> tuple[list[Grant | Deny | JobHistory], float]:
+    def commit() -> tuple[list[Told], float]:
         began = time.perf_counter()
         return store.commit(entries), time.perf_counter() - began
 

@@ -7,7 +7,7 @@ from msgspec.json import encode
 from psycopg import Connection
 
 from tocsin.ipc.job import Finished
-from tocsin.ledger.books import storable
+from tocsin.ledger.rows import storable
 
 
 class Replies:

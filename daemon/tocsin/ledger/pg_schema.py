@@ -1,4 +1,4 @@
-"""The tables of the ledger on PostgreSQL. They are designed for several nodes, but only one daemon uses them so far.
+"""The tables of the ledger on PostgreSQL, which several nodes share.
 
 An unfinished run is kept in its job's row. Its row in `slots` is written once, when it ends. Statements name the schema
 of each table, because a pooler in transaction mode keeps no search_path. A change only adds to the tables, and is a new
@@ -60,7 +60,7 @@ CREATE TABLE {s}.nodes (
     state text NOT NULL CHECK (state IN ('live', 'leaving', 'left', 'dead')),
     lease_until timestamptz NOT NULL,       -- by this server's clock
     seq bigint NOT NULL DEFAULT 0,          -- entries of this session up to here are applied
-    roster text,
+    roster text,                            -- the `rosters` of its job file
     version text NOT NULL DEFAULT '',
     clock_off double precision,
     place text NOT NULL DEFAULT '',         -- the boot and the state folder, which one daemon at a time locks
@@ -79,6 +79,7 @@ CREATE TABLE {s}.jobs (
     since double precision NOT NULL DEFAULT 0,
     open_by text,                           -- session/child that was granted the unfinished run
     open_due double precision, open_attempt integer, open_run text, open_trigger text,
+    why text,                               -- what keeps its slots from running while it has no owner
     last_outcome text, last_detail text NOT NULL DEFAULT '',
     last_run double precision, last_success double precision,
     failures integer NOT NULL DEFAULT 0,
@@ -105,11 +106,20 @@ CREATE TABLE {s}.slots (
     "CREATE INDEX slots_trouble ON {s}.slots (due, job, attempt) WHERE outcome IS DISTINCT FROM 'success'",
     *_REPLIES,
     *_ACTIONS,
-    "CREATE TABLE {s}.rosters (hash text PRIMARY KEY, jobs jsonb NOT NULL)",
+    """
+CREATE TABLE {s}.rosters (
+    hash text NOT NULL,                     -- of a job file: of the names and definitions of its jobs
+    job text NOT NULL,
+    definition text NOT NULL,               -- its hash; '' if the job is disabled
+    told timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (hash, job)
+)""",
     """
 CREATE TABLE {s}.news (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at timestamptz NOT NULL DEFAULT clock_timestamp(), job text NOT NULL, what text NOT NULL
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    session text NOT NULL,                  -- who told it
+    what jsonb NOT NULL                     -- a message to the others: a job was paused or resumed
 )""",
     "INSERT INTO {s}.meta (schema, oldest_reader) VALUES (2, 1)",
 )

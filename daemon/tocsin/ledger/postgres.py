@@ -1,112 +1,81 @@
-"""The ledger on PostgreSQL. One daemon at a time uses a schema: it holds a lease, by the server's clock.
+"""The ledger on PostgreSQL, which several nodes share: each owns some of the jobs, and holds a lease on the server's
+clock.
 
-Each transaction first locks the daemon's own row in `nodes`. A session that gives up a daemon changes that row. So a
-daemon that was given up no longer finds its row, and its transaction writes nothing. The row also counts the applied
-entries: if the connection breaks at COMMIT, the entries are sent again, and the count tells which were committed.
+Each transaction first locks the node's own row in `nodes`, the fence, and renews its lease. Who gives a node up changes
+that row, so a transaction of a node that was given up finds none, and nothing of it is written. The entries that are in
+are counted in the same row: after a connection that broke at COMMIT the same entries are sent again, and what was
+committed is known by it.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from msgspec import convert
+from msgspec.structs import replace
 from psycopg import Connection
 
-from tocsin import __version__, log
+from tocsin import log
 from tocsin.config.ledger import Postgres
 from tocsin.ipc.actions import Acted
-from tocsin.ipc.job import Ask, Deny, Finished, Grant, Release, Skipped
-from tocsin.ipc.ledger import Enrolled, Entry, JobHistory
-from tocsin.ledger import pg_schema
-from tocsin.ledger.books import Books, SlotRow, lost
+from tocsin.ipc.cluster import NAMES_AT_ONCE, GivenUp, Leave, Members, Roster, RosterPart
+from tocsin.ipc.job import Ask, Finished, Grant, Pause, Release, Skipped
+from tocsin.ipc.ledger import Enroll, Enrolled, Entry, JobHistory, Told
+from tocsin.ledger import peers, pg_schema
+from tocsin.ledger.books import Books
 from tocsin.ledger.link import Link
+from tocsin.ledger.peers import LEASE, MARGIN, Contact, Peer
 from tocsin.ledger.pg_replies import Replies
-from tocsin.ledger.statements import Statements, job_row
+from tocsin.ledger.rows import Key, SlotRow, lost
+from tocsin.ledger.statements import Statements, job_row, taken
 from tocsin.ledger.store import Held, Passing
-from tocsin.timestamps import began
+from tocsin.timestamps import began, boottime
 
-BEAT = 1.0  # seconds without a transaction before the lease is renewed; it lasts three
-STEP = 0.05  # seconds: if `began` differs by more, the clock was set
+STEP = 0.05  # seconds between two readings of `began` from which on the clock was set
 PRUNE_AT_ONCE = 2000  # rows deleted in one transaction
-PRUNE_EVERY = 600.0  # seconds between deletions of rows older than `retention`
-CONTACT = 3.0  # seconds of contact before another daemon is given up: after an outage it needs time to renew its lease
-ANOTHER = 10.0  # seconds to wait for a daemon on another node, which may be stopping
-WEEK = 7 * 86400.0
-NAMESAKE = 300.0  # seconds to wait for a daemon with this node's name: an overlapping deploy takes that long
+PRUNE_EVERY = 600.0  # seconds between looks for rows older than `retention`
+CLAIM_AT_ONCE = 1000  # jobs claimed in one transaction
+NEWS_KEPT = 1000  # numbers of news that are remembered as read
 T = TypeVar("T")
 DIED = "the daemon died while it ran; whether the app did the work is unknown"
+STOPPED = "the daemon was stopped"
 
 
-class Waiting(Passing):
-    """Another daemon holds the schema."""
+class _GivenUp(Passing):
+    """The others gave this node up: nothing was written."""
 
 
-class Opener:
-    """Opens the ledger for one session. It is called until that works. `node` is this machine's name.
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This node, as it joins."""
 
-    `place` names the state folder, which one daemon at a time holds: an earlier session at the same place has ended.
-    """
+    session: str
+    node: str
+    place: str
+    version: str
 
-    def __init__(
-        self, ledger: Postgres, node: str, place: str, session: str, retention: float, replies: float = WEEK
-    ) -> None:
-        self._ledger, self._node, self._place = ledger, node, place
-        self._session, self._retention, self._replies = session, retention, replies
-        self._since: float | None = None  # monotonic: when it first found that another daemon holds the schema
-        self._seen: tuple[str, float] | None = None  # a session whose lease had expired, and since when it is watched
+    def joining(self, epoch: int) -> dict[str, Any]:
+        return {**asdict(self), "epoch": epoch, "began": began()}
 
-    def __call__(self) -> "PostgresLedger":
-        """Raises Passing and Unusable."""
-        link = Link(self._ledger)
-        try:
-            return self._open(link)
-        except BaseException as error:
-            link.close()
-            if not isinstance(error, Waiting):
-                self._seen = None  # contact was lost, perhaps for the other daemon too
-            raise
 
-    def _open(self, link: Link) -> "PostgresLedger":
-        sql = Statements(self._ledger.schema)
-        epoch, seq = 1, 0
-        before: str | None = None
-        with link.transaction() as db:
-            db.execute("SELECT pg_advisory_xact_lock(%s)", (pg_schema.LOCK,))
-            pg_schema.set_up(db, self._ledger.schema)
-            found = False
-            for session, node, its_epoch, state, place, _, its_seq, lapsed in db.execute(sql.nodes).fetchall():
-                if session == self._session:
-                    if state == "dead":
-                        raise Held(given_up(self._ledger))
-                    found, epoch, seq, before = True, its_epoch, its_seq, None
-                    continue
-                if state in ("live", "leaving"):
-                    if place != self._place and not self._is_over(session, lapsed):
-                        self._wait_for(node)
-                    db.execute(sql.give_up, (session,))
-                if not found:
-                    before = "the daemon was stopped" if state == "left" else "the daemon had died"
-            if not found:
-                db.execute(sql.join, (self._session, self._node, __version__, self._place, began()))
-        kept = self._retention, min(self._retention, self._replies)
-        return PostgresLedger(link, sql, self._node, self._place, self._session, epoch, seq, before, *kept)
+class Fence:
+    """The node's own row, locked: whoever gives the node up waits, and what follows is nobody else's to write."""
 
-    def _is_over(self, session: str, lapsed: bool) -> bool:
-        """Whether its lease has expired, and it has not renewed it though it had the time to."""
-        if not lapsed:
-            self._seen = None
-            return False
-        if self._seen is None or self._seen[0] != session:
-            self._seen = session, time.monotonic()
-        return time.monotonic() - self._seen[1] >= CONTACT
+    def __init__(self, row: Callable[[], tuple[Any, ...] | None] = lambda: None) -> None:
+        self._row = row
+        self._seq: int | None = None
 
-    def _wait_for(self, node: str) -> None:
-        now = time.monotonic()
-        self._since = self._since or now
-        held = f"schema {self._ledger.schema} of {self._ledger} is held by the daemon on node {node}"
-        patience = NAMESAKE if node == self._node else ANOTHER
-        if not self._seen and now - self._since > patience:
-            raise Held(f"{held}; one daemon at a time can have it (another ledger_schema makes another ledger)")
-        raise Waiting(f"{held}; waiting for it to end")
+    @property
+    def seq(self) -> int:
+        """The last entry that is in. Raises _GivenUp where there is no such row any more."""
+        if self._seq is None:
+            row = self._row()
+            if row is None:
+                raise _GivenUp("this node was given up by the others")
+            self._seq = int(row[0])
+        return self._seq
 
 
 class PostgresLedger:
@@ -116,155 +85,327 @@ class PostgresLedger:
         self,
         link: Link,
         sql: Statements,
-        node: str,
-        place: str,
-        session: str,
+        me: Node,
         epoch: int,
         seq: int,
         before: str | None,
         retention: float,
         replies: float,
     ) -> None:
-        self.session, self.seq, self.before = session, seq, before
-        self._link, self._sql = link, sql
-        self._node, self._place, self._epoch = node, place, epoch
+        self.session, self.seq, self.before, self.epoch = me.session, seq, before, epoch
+        self._link, self._sql, self._me = link, sql, me
         self._retention, self._keep_replies = retention, replies
         self._replies = Replies(link.ledger.schema)
         self._next_prune = 0.0
-        self._renewed = time.monotonic()
+        self._prunes = False
+        self._contact = Contact()
+        self._untold: list[Told] = []
+        self._wanted: dict[str, Enroll] = {}  # claims that another owner stood in the way of
+        self._members: Members | None = None  # as told last
+        self._rosters: set[str] = set()  # hashes of those that were told
+        self._roster = ""  # the hash of one's own
+        self._clock_off = 0.0
+        self._news_from: float | None = None  # the server's clock at the last look
+        self._news_read: dict[int, None] = {}
+        self._fence = Fence()
 
     @property
     def name(self) -> str:
         return str(self._link.ledger)
 
-    def stopped(self, now: float) -> None:  # noqa: ARG002  the lease uses the server's clock
-        with self._link.transaction() as db:
-            db.execute(self._sql.leave, (self.session,))
-
     def close(self) -> None:
         self._link.close()
 
-    # ---- while there is nothing to commit
+    # ---- while nothing is to be committed
 
     def idle(self, now: float) -> float:
         if now >= self._next_prune or now < self._next_prune - PRUNE_EVERY:  # the clock was set back
-            pruned = self._anew(lambda: self._prune(now))
-            self._next_prune = now if pruned == PRUNE_AT_ONCE else now + PRUNE_EVERY
-            if pruned == PRUNE_AT_ONCE:
+            pruned = self._alive(lambda: self._prune(now))
+            self._prunes = pruned == PRUNE_AT_ONCE
+            self._next_prune = now if self._prunes else now + PRUNE_EVERY
+            if self._prunes:
                 return 0.0
-        elif time.monotonic() - self._renewed >= BEAT:
-            self._anew(self._beat)
-        return max(0.0, min(self._renewed + BEAT - time.monotonic(), self._next_prune - now))
-
-    def _beat(self) -> None:
-        with self._link.transaction() as db:
-            if db.execute(self._sql.beat, (self.session, self._epoch)).fetchone() is None:
-                raise Held(given_up(self._link.ledger))
-        self._renewed = time.monotonic()
+        return max(0.0, self._next_prune - now)
 
     def _prune(self, now: float) -> int:
-        with self._link.transaction() as db:
-            self._fence(db)
+        """Delete old rows, unless another node did so a moment ago. Returns how many of one table."""
+        with self._transaction() as db:
+            if not self._sql.may_prune(db, PRUNE_EVERY, going_on=self._prunes):
+                return 0
             slots = self._sql.prune(db, now - self._retention, PRUNE_AT_ONCE)
-            replies = self._replies.prune(db, now - self._keep_replies, PRUNE_AT_ONCE)
-            self._renew(db, self.seq)
-        self._renewed = time.monotonic()
-        return max(slots, replies)
+            return max(slots, self._replies.prune(db, now - self._keep_replies, PRUNE_AT_ONCE))
 
-    # ---- writing
+    # ---- the other nodes
 
-    def recover(self, now: float) -> list[Finished]:
-        """Record unfinished runs as lost. But if the instant of a slot is still to come, no call was made, and the slot
-        is free again: provided that the earlier daemon has ended, and that the clock was not set meanwhile."""
+    def beat(self, now: float) -> tuple[list[Told], float]:
+        found, news, claimable = self._alive(self._look)
+        told: list[Told] = [*news]
+        for peer in peers.silent(found, self.session, self._contact.unbroken(boottime())):
+            told += self._alive(lambda peer=peer: self._give_up(peer, now))  # type: ignore[misc]
+        told += self._alive(lambda: self._claim(claimable)) if claimable else []
+        told += self._changed(found)
+        return [*self._take(), *told], peers.next_beat(found, self.session, claims=bool(self._wanted))
+
+    def _look(self) -> tuple[list[Peer], list[Pause], list[str]]:
+        before = time.time()
+        with self._transaction(clock_off=self._clock_off) as db:
+            at = db.execute(self._sql.clock)
+            rows = db.execute(self._sql.nodes)
+            news = db.execute(self._sql.news, (self.session, self._news_from))
+            names = db.execute(self._sql.claimable, (list(self._wanted), self._owner)) if self._wanted else None
+            (clock,) = at.fetchone() or (before,)
+            middle = (before + time.time()) / 2
+            found = [Peer(*row) for row in rows.fetchall()]
+            unread = {number: _pause(what) for number, what in news.fetchall() if number not in self._news_read}
+            last = {one.job: one for one in unread.values()}
+            paused = dict(db.execute(self._sql.paused, (list(last),)).fetchall()) if last else {}
+            claimable = [name for (name,) in names.fetchall()] if names else []
+        self._clock_off = middle - float(clock)
+        self._news_read.update(dict.fromkeys(unread))
+        while len(self._news_read) > NEWS_KEPT:
+            del self._news_read[next(iter(self._news_read))]
+        self._news_from = float(clock)
+        return found, [one for name, one in last.items() if paused.get(name) == one.paused], claimable
+
+    def _give_up(self, peer: Peer, now: float) -> list[Told]:
+        """The open runs of a node that is silent are lost, and its jobs anybody's."""
+        with self._transaction() as db:
+            if db.execute(self._sql.give_up, (peer.session, peer.epoch)).fetchone() is None:
+                return []  # it renewed its lease meanwhile, or another node was faster
+            gone = self._settle(db, f"node {peer.node} had died or was cut off", now)
+        log.warning("gave up a node", node=peer.node, lost_runs=len(gone))
+        return [*gone]
+
+    def _settle(
+        self, db: Connection[Any], why: str, now: float, free: Callable[[Ask], bool] = lambda _: False
+    ) -> list[Finished]:
+        """What sessions that are over have left behind: runs end as lost, or are free, and jobs have no owner."""
+        found = [
+            (*job_row(tuple(row)), owner_over, run_over)
+            for *row, owner_over, run_over in self._sql.orphans(db).fetchall()
+        ]
+        books = Books(self._owner, {name: job for name, job, _, _ in found}, {}, {})
         gone = []
-        with self._link.transaction() as db:
-            self._fence(db)
-            sessions = {row[0]: (row[4], row[5]) for row in db.execute(self._sql.nodes).fetchall()}
-            books = Books(self._owner, dict(map(job_row, self._sql.open_jobs(db).fetchall())), {}, {})
-            for run in [job.open for job in books.jobs.values() if job.open]:
-                session = run.owner.partition("/")[0]
-                if session == self.session:
-                    continue
-                place, its_began = sessions.get(session, ("", None))
-                same_clock = place == self._place and its_began is not None and abs(its_began - began()) < STEP
-                if run.due > now and same_clock and run.trigger == "schedule" and not run.attempt:
+        for name, job, owner_is_over, run_is_over in found:
+            if (run := job.open) and run_is_over:
+                if free(run):
                     books.release(Release(run.job, run.due, run.attempt, run.owner))
                 else:
                     gone.append(lost(run, DIED, now))
                     books.finish(gone[-1])
-            self._write(db, books)
-            db.execute(self._sql.bury)
-            self._renew(db, self.seq)
-        self._renewed = time.monotonic()
+            if owner_is_over:
+                books.disown(name, why)
+        self._write(db, books)
         return gone
 
-    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
-        return self._anew(lambda: self._commit(entries))
+    def _claim(self, names: Iterable[str]) -> list[Told]:
+        claims = [replace(self._wanted[name], now=time.time()) for name in names][:CLAIM_AT_ONCE]
+        with self._transaction() as db:
+            books = self._read(db, [Entry(0, claim) for claim in claims])
+            told = [past for claim in claims if (past := books.enroll(claim))]
+            self._write(db, books)
+        for past in told:
+            self._wanted.pop(past.job, None)
+        return [*told]
+
+    def _changed(self, found: Sequence[Peer]) -> list[Told]:
+        """The nodes, if they are not as they were told last; each roster before it is named."""
+        new = Members(self.session, self.epoch, peers.members(found))
+        if new == self._members:
+            return []
+        told: list[Told] = []
+        for hash_ in {one.roster for one in new.nodes} - self._rosters - {"", self._roster}:
+            told += self._alive(lambda hash_=hash_: self._read_roster(hash_))  # type: ignore[misc]
+            self._rosters.add(hash_)
+        self._members = new
+        return [*told, new]
+
+    def _read_roster(self, hash_: str) -> list[Told]:
+        with self._transaction() as db:
+            jobs = db.execute(self._sql.roster, (hash_,)).fetchall()
+        starts = range(0, max(1, len(jobs)), NAMES_AT_ONCE)
+        parts = [dict(jobs[start : start + NAMES_AT_ONCE]) for start in starts]
+        return [RosterPart(hash_, part, last=part is parts[-1]) for part in parts]
+
+    # ---- beginning and end
+
+    def recover(self, now: float) -> list[Finished]:
+        """A slot whose instant is still to come was not called, where it is known that the earlier daemon is over and
+        that the clock was not set meanwhile: it is free."""
+
+        def recovered() -> list[Finished]:
+            with self._transaction() as db:
+                sessions = {
+                    peer.session: peer for peer in (Peer(*row) for row in db.execute(self._sql.nodes).fetchall())
+                }
+
+                def free(run: Ask) -> bool:
+                    peer = sessions.get(run.owner.partition("/")[0])
+                    here = peer and peer.place == self._me.place and peer.began is not None
+                    same_clock = here and peer and abs((peer.began or 0.0) - began()) < STEP
+                    return bool(same_clock) and run.due > now and run.trigger == "schedule" and not run.attempt
+
+                return self._settle(db, self.before or "the daemon had died", now, free)
+
+        return self._alive(recovered)
+
+    def stopped(self, now: float) -> None:
+        """The jobs are anybody's; a run of which nobody knows the end is lost."""
+        try:
+            with self._transaction() as db:
+                db.execute(self._sql.leave, (self.session,))
+                self._settle(db, STOPPED, now)
+        except _GivenUp:
+            log.debug("the other nodes gave this one up before it left")
+
+    # ---- writing
+
+    def commit(self, entries: Sequence[Entry]) -> list[Told]:
+        answers = self._alive(lambda: self._commit(entries))
+        return [*self._take(), *answers]
+
+    def _commit(self, entries: Sequence[Entry]) -> list[Told]:
+        sent = boottime()
+        bodies = [entry.body for entry in entries]
+        leaves = any(isinstance(body, Leave) for body in bodies)
+        rosters = [body.hash for body in bodies if isinstance(body, Roster) and body.last]
+        with self._transaction(seq=entries[-1].seq) as db:
+            books = self._read(db, entries)
+            seq = self._fence.seq
+            answers = [
+                answer
+                for entry in entries
+                if (answer := books.apply(entry.body, new=entry.seq > seq, late=0 < entry.epoch < self.epoch))
+            ]
+            self._write(db, books)
+            new = [entry.body for entry in entries if entry.seq > seq]
+            self._replies.keep(db, [body for body in new if isinstance(body, Finished)])
+            if news := [body for body in new if isinstance(body, Pause)]:
+                self._sql.write_news(db, self.session, news)
+        self.seq = max(seq, entries[-1].seq)
+        self._roster = rosters[-1] if rosters else self._roster
+        for past in answers:
+            if isinstance(past, JobHistory):
+                self._wanted.pop(past.job, None)
+        self._wanted = (
+            {} if leaves else {name: body for name, body in self._wanted.items() if name not in books.unwanted}
+        )
+        self._wanted |= {} if leaves else books.wanted
+        until = sent + LEASE - MARGIN
+        return [replace(one, until=until) if isinstance(one, Grant) else one for one in answers]
+
+    def _read(self, db: Connection[Any], entries: Sequence[Entry]) -> Books:
+        """All that the entries touch, in one trip to the server."""
+        bodies = [entry.body for entry in entries]
+        for body in bodies:
+            if isinstance(body, Roster):
+                self._sql.write_roster(db, body)
+            if isinstance(body, Leave) or (isinstance(body, Roster) and body.last):  # before anything is forgotten
+                says = {"state": None, "roster": body.hash} if isinstance(body, Roster) else {"state": "leaving"}
+                db.execute(self._sql.say, {"roster": None, **self._here, **says})
+        others = [body for body in bodies if not isinstance(body, Enrolled | Roster | Leave | Acted)]
+        names = {body.job for body in others}
+        keys: set[Key] = {
+            (body.job, body.due, body.attempt) for body in others if isinstance(body, Ask | Finished | Release)
+        }
+        keys |= {(body.job, body.first, 0) for body in bodies if isinstance(body, Skipped)}
+        looked_up = {body.job for body in bodies if isinstance(body, Skipped | Enroll)}
+        unnamed: list[str] = []
+        if any(isinstance(body, Enrolled) for body in bodies):
+            unnamed = [name for (name,) in db.execute(self._sql.unnamed, (self._owner,)).fetchall()]
+        rows = self._sql.jobs(db, names.union(unnamed))
+        known = self._sql.taken(db, keys) if keys else None
+        newest = self._sql.newest(db, looked_up) if looked_up else None
+        jobs = dict(map(job_row, rows.fetchall()))
+        made = {body.job for body in others if isinstance(body, Ask | Enroll)} - jobs.keys()
+        if made:
+            self._sql.make_jobs(db, made)
+            jobs |= dict(map(job_row, self._sql.jobs(db, made).fetchall()))
+        books = Books(
+            self._owner,
+            jobs,
+            taken(known.fetchall()) if known else {},
+            {one[0]: SlotRow(*one) for one in newest.fetchall()} if newest else {},
+            [name for name in unnamed if name in jobs],
+        )
+        books.made(made)
+        return books
+
+    def _write(self, db: Connection[Any], books: Books) -> None:
+        self._sql.write_slots(db, self._me.node, books.new.values(), books.replaced.values(), books.continued.values())
+        self._sql.write_jobs(db, books.changed)
+        self._sql.write_actions(db, self._me.node, books.acted)
+
+    @property
+    def _owner(self) -> str:
+        return f"{self.session}:{self.epoch}"
+
+    @property
+    def _here(self) -> dict[str, Any]:
+        return {"session": self.session, "epoch": self.epoch}
+
+    @contextlib.contextmanager
+    def _transaction(self, *, seq: int | None = None, clock_off: float | None = None) -> Iterator[Connection[Any]]:
+        """Behind the fence, which is asked for first and looked at once at the latest before the commit; with it the
+        lease is renewed. Raises _GivenUp."""
+        with self._link.transaction() as db:
+            self._fence = Fence(db.execute(self._sql.fence, self._here).fetchone)
+            yield db
+            seq = max(self.seq if seq is None else seq, self._fence.seq)
+            db.execute(
+                self._sql.renew,
+                {**self._here, "seq": seq, "began": began(), "step": STEP, "clock_off": clock_off},
+            )
+        self._contact.made(boottime())
+
+    def _take(self) -> list[Told]:
+        told, self._untold = self._untold, []
+        return told
+
+    def _alive(self, work: Callable[[], T]) -> T:
+        """The result of `work`; a node that the others gave up joins anew first."""
+        try:
+            return self._anew(work)
+        except _GivenUp:
+            self._rejoin()
+            return self._anew(work)
 
     def _anew(self, work: Callable[[], T]) -> T:
-        """Do the work, and once more if the server had closed the connection meanwhile, as at its restart."""
+        """Once more where the server has closed the connection meanwhile, at its restart."""
         was_open = self._link.is_open
         try:
             return work()
+        except _GivenUp:
+            raise
         except Passing as error:
             if not was_open:
                 raise
             log.debug("the ledger connects anew", why=str(error))
             return work()
 
-    def _commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
+    def _rejoin(self) -> None:
         with self._link.transaction() as db:
-            seq, books = self._read(db, entries)
-            answers = [answer for entry in entries if (answer := books.apply(entry.body, new=entry.seq > seq))]
-            new = [entry.body for entry in entries if entry.seq > seq]
-            seq = max(seq, entries[-1].seq)
-            self._write(db, books)
-            self._replies.keep(db, [body for body in new if isinstance(body, Finished)])
-            self._renew(db, seq)
-        self.seq, self._renewed = seq, time.monotonic()
-        return answers
-
-    def _read(self, db: Connection[Any], entries: Sequence[Entry]) -> tuple[int, Books]:
-        """Read all that the entries touch, in one round trip to the server."""
-        bodies = [entry.body for entry in entries]
-        everything = any(isinstance(body, Enrolled) for body in bodies)
-        names = None if everything else {body.job for body in bodies if not isinstance(body, Enrolled | Acted)}
-        keys = {(body.job, body.due, body.attempt) for body in bodies if isinstance(body, Ask | Finished)}
-        keys |= {(body.job, body.first, 0) for body in bodies if isinstance(body, Skipped)}
-        skipped = {body.job for body in bodies if isinstance(body, Skipped)}
-        fence = db.execute(self._sql.fence, (self.session, self._epoch))
-        jobs = self._sql.jobs(db, names)
-        taken = self._sql.taken(db, keys) if keys else None
-        newest = self._sql.newest(db, skipped) if skipped else None
-        row = fence.fetchone()
-        if row is None:
-            raise Held(given_up(self._link.ledger))
-        return int(row[0]), Books(
-            self._owner,
-            dict(map(job_row, jobs.fetchall())),
-            {(job, due, attempt): state for job, due, attempt, state in taken.fetchall()} if taken else {},
-            {one[0]: SlotRow(*one) for one in newest.fetchall()} if newest else {},
-        )
-
-    def _fence(self, db: Connection[Any]) -> None:
-        if db.execute(self._sql.fence, (self.session, self._epoch)).fetchone() is None:
-            raise Held(given_up(self._link.ledger))
-
-    def _write(self, db: Connection[Any], books: Books) -> None:
-        self._sql.write_slots(db, self._node, books.new.values(), books.continued.values())
-        self._sql.write_jobs(db, books.changed)
-        self._sql.write_actions(db, self._node, books.acted)
-
-    def _renew(self, db: Connection[Any], seq: int) -> None:
-        db.execute(self._sql.renew, {"session": self.session, "seq": seq, "began": began(), "step": STEP})
-
-    @property
-    def _owner(self) -> str:
-        return f"{self.session}:{self._epoch}"
+            db.execute("SELECT pg_advisory_xact_lock(%s)", (pg_schema.LOCK,))
+            found = [Peer(*row) for row in db.execute(self._sql.nodes).fetchall()]
+            if any(one.is_live and one.node == self._me.node and one.session != self.session for one in found):
+                raise Held(taken_over(self._link.ledger, self._me.node))
+            old = next((one.epoch for one in found if one.session == self.session), self.epoch + 1)
+            db.execute(self._sql.join, self._me.joining(old))
+            if self._roster:
+                db.execute(self._sql.say, {**self._here, "epoch": old, "state": None, "roster": self._roster})
+        self.epoch, self._members = old, None
+        self._wanted.clear()
+        self._untold.append(GivenUp(self.epoch))
 
 
-def given_up(ledger: Postgres) -> str:
+def taken_over(ledger: Postgres, name: str) -> str:
     return (
-        f"this daemon was silent for too long: another one has taken over schema {ledger.schema} of {ledger}, and calls"
-        " the jobs now"
+        f"this daemon was silent for too long: another one has taken over the node's name {name} in schema"
+        f" {ledger.schema} of {ledger}"
     )
+
+
+def _pause(what: dict[str, Any]) -> Pause:
+    """Of a newer version, as far as this one knows it."""
+    known = {"type", *Pause.__struct_fields__}
+    return convert({name: value for name, value in what.items() if name in known}, Pause)

@@ -5,6 +5,7 @@ One process writes it, in WAL mode with synchronous=FULL: committed entries surv
 """
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import assert_never
 
 from tocsin import log
 from tocsin.ipc.actions import Acted
+from tocsin.ipc.cluster import Leave, Roster, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
-from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory
+from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory, Told
 from tocsin.ledger import actions, room, slots
 from tocsin.ledger.files import Files, abandoned, make_ready, passing, what_to_do
 from tocsin.ledger.jobs_table import JobsTable
@@ -86,6 +88,11 @@ class SqliteLedger:
         if self._db not in abandoned:
             self._db.close()
 
+    epoch = 0  # only one daemon uses it
+
+    def beat(self, now: float) -> tuple[list[Told], float]:  # noqa: ARG002
+        return [], math.inf
+
     # ---- while there is nothing to commit
 
     def idle(self, now: float) -> float:
@@ -139,7 +146,7 @@ class SqliteLedger:
                     self._finish(lost[-1])
         return lost
 
-    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
+    def commit(self, entries: Sequence[Entry]) -> list[Told]:
         self.look()
         try:
             answers = self._write(entries)
@@ -151,8 +158,8 @@ class SqliteLedger:
             room.give_back(self._db)
         return answers
 
-    def _write(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
-        answers: list[Grant | Deny | JobHistory] = []
+    def _write(self, entries: Sequence[Entry]) -> list[Told]:
+        answers: list[Told] = []
         with self._transaction():
             for entry in entries:
                 answer = self._apply(entry.body, new=entry.seq > self.seq)
@@ -223,6 +230,8 @@ class SqliteLedger:
                 actions.add(self._db, body)
             case Enrolled(generation=generation):
                 self._jobs.forget_others(generation)
+            case Roster() | Yield() | Leave():
+                pass  # one daemon owns every job
             case _:
                 assert_never(body)
         return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from tocsin.ipc.history import Place, Question, Row
-from tocsin.ipc.job import Deny, Finished, Grant
-from tocsin.ipc.ledger import Entry, JobHistory
+from tocsin.ipc.job import Finished
+from tocsin.ipc.ledger import Entry, Told
 
 
 class Passing(Exception):
@@ -57,11 +57,19 @@ class Store(Protocol):
     def recover(self, now: float) -> list[Finished]:
         """Record the runs that an earlier session left unfinished as lost, and return them. `now` is Unix time."""
 
-    def commit(self, entries: Sequence[Entry]) -> list[Grant | Deny | JobHistory]:
+    @property
+    def epoch(self) -> int:
+        """How often this session has joined the nodes that share the ledger; 0 if only one daemon can use it."""
+
+    def commit(self, entries: Sequence[Entry]) -> list[Told]:
         """Apply the entries in one transaction, and return the answers.
 
         May also raise Moved. If it raises Passing, call it again with the same entries.
         """
+
+    def beat(self, now: float) -> tuple[list[Told], float]:
+        """Look after the nodes that share the ledger: what is to be told of them, and the seconds until it wants to be
+        called again, also while there is much to commit. Raises Passing, Unusable and Moved."""
 
     def idle(self, now: float) -> float:
         """Do some work that can wait, such as to delete old rows. Called while there is nothing to commit.

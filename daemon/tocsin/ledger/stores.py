@@ -29,14 +29,14 @@ def opener(config: Config, session: str) -> Callable[[], Store]:
     if config.ledger == "sqlite":
         return lambda: SqliteLedger(config.state_dir, session, config.retention, config.replies_retention)
     try:
-        from tocsin.ledger import postgres
+        from tocsin.ledger import opening
     except ImportError as error:
         return _unusable(_why(error))
     try:
         place = place_of(config.state_dir)
     except OSError as error:
         return _unusable(f"cannot use {error.filename or config.state_dir}: {error.strerror}")
-    return postgres.Opener(config.ledger, config.node, place, session, config.retention, config.replies_retention)
+    return opening.Opener(config.ledger, config.node, place, session, config.retention, config.replies_retention)
 
 
 def copy_to_postgres(config: Config) -> "Copied":

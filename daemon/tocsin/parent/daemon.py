@@ -11,8 +11,9 @@ from tocsin.config import Config
 from tocsin.ipc import channel as channels
 from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
+from tocsin.ipc.cluster import GivenUp, Members, RosterPart
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started, ToExporter
-from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Release, Skipped, Sleeping
+from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Pause, Release, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable
 from tocsin.parent import changes, lifecycle
 from tocsin.parent.children import Children, Delegate
@@ -249,6 +250,13 @@ class Daemon:
                 self._over(message)
             case LedgerReady():
                 self.jobs.ledger_ready(message)
+            case Members():
+                self.feed.tell(message)
+                self.jobs.of_nodes(message)
+            case RosterPart() | GivenUp():
+                self.jobs.of_nodes(message)
+            case Pause():
+                self.jobs.follow_pause(message)
             case LedgerTrouble(detail=detail):
                 self._ledger.trouble(detail)
             case LedgerUnusable() if self._ledger.lost:
@@ -274,7 +282,7 @@ class Daemon:
         if isinstance(answer, Grant):
             begins, slot = max(answer.due, self._loop.wall()), process.child.slot
             self._loop.at(self._loop.now() + wait + SHOWN_AFTER, lambda: self._still_running(process, slot, begins))
-        else:
+        elif process.child.slot is None:
             self.on_run_over(answer)
 
     def _still_running(self, process: Process, slot: Slot | None, begins: float) -> None:

@@ -12,6 +12,7 @@ from tocsin.config import Config, Job
 from tocsin.ipc import record as records
 from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.channel import Channel
+from tocsin.ipc.cluster import Elsewhere, GivenUp, Members, RosterPart
 from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Pause, Release, Skipped, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
 from tocsin.ipc.record import JobRecord
@@ -20,6 +21,7 @@ from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.loop import Timer
+from tocsin.parent.ownership import Ownership
 from tocsin.parent.pauses import Pauses
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
@@ -46,6 +48,7 @@ class SupervisedJob:
     owner: str = ""  # names the process that may hold a slot
     redelivery: Ask | None = None  # a lost run that must be delivered again, until that has an outcome
     paused_early: Pause | None = None  # requested before the ledger sent the job's record
+    yields: bool = False  # another node is to own it once its process has ended
 
     def follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
         if self.redelivery and _is_fate_of(self.redelivery, event):
@@ -80,6 +83,7 @@ class Jobs:
         self._feed = feed
         self._clock = clock
         self._pauses = Pauses(feed.statuses, clock, self._pause_ends)
+        self._owned = Ownership(self, ledger, feed, clock)
         self._lives = 0
         self._crowded = False
         self._may_yield = linux.may_yield()
@@ -96,6 +100,7 @@ class Jobs:
         self._crowded = len(config.enabled_jobs) >= CROWD
         forget = not old or not old.keys() <= self.defined.keys()
         to_enroll = []
+        self._owned.load(config)
         for name in old.keys() - self.defined.keys():
             self._feed.remove(name)
             self._retire(name)
@@ -114,7 +119,8 @@ class Jobs:
                 self._retire(name)
             if forget or changed or (job.enabled and self.supervised[name].record is None):
                 to_enroll.append(job)
-        self._ledger.enroll(to_enroll, all_jobs=forget)
+        self._ledger.enroll([job for job in to_enroll if self._owned.claims(job)], all_jobs=forget)
+        self._owned.reckon()
         gc.collect()
         gc.freeze()  # the children share these objects; collecting garbage would copy the pages
 
@@ -128,6 +134,8 @@ class Jobs:
             one.record = None  # its slots are no longer due
         if one.process:
             self._children.stop(one.process, None)
+        else:
+            self._owned.gone(name)
 
     # ---- processes
 
@@ -136,7 +144,8 @@ class Jobs:
         return [one.process for one in self.supervised.values() if one.process]
 
     def begin(self, name: str) -> None:
-        """Start a process for the job, unless an old one must end first or the ledger has not sent its record yet."""
+        """Start a process for the job, unless an old one must end first or the ledger has not sent its record yet, as
+        where another node owns the job."""
         one = self.supervised[name]
         if self.is_enabled(name) and one.process is None and one.record is not None and not self.stopping:
             one.process = Process(Child("job", name))
@@ -167,6 +176,7 @@ class Jobs:
     def gone(self, name: str) -> None:
         """The job's process has ended and is not restarted."""
         self.supervised[name].process = None
+        self._owned.gone(name)
         if name in self.defined:
             self.begin(name)
         else:
@@ -175,6 +185,7 @@ class Jobs:
     def stop(self, drain: float) -> None:
         """Start no more runs. Running calls may finish within `drain` seconds."""
         self.stopping = True
+        self._owned.leave()
         for process in self.processes:
             self._children.stop(process, drain)
 
@@ -187,21 +198,35 @@ class Jobs:
 
     def ledger_ready(self, ready: LedgerReady) -> None:
         """The ledger is open, for the first time or again after its process died."""
-        if self._ledger.ready(ready.seq):
+        kept = self._ledger.ready(ready.seq)
+        self._owned.ledger_ready(ready.epoch)
+        if kept:
             for one in self.supervised.values():
                 one.why_missed = ready.before or one.why_missed
             return
-        self._ledger.enroll(self.defined.values(), all_jobs=True)
-        for name in self.defined:
-            status, now = self._feed.statuses[name], self._clock.wall()
+        owned = [job for job in self.defined.values() if self._owned.claims(job)]
+        self._ledger.enroll(owned, all_jobs=True)
+        for job in owned:
+            status, now = self._feed.statuses[job.name], self._clock.wall()
             at = status.paused_since or now
-            self._ledger.put(Pause(name, status.paused, at, status.paused_until, status.paused_why, status.paused_by))
+            self._ledger.put(
+                Pause(job.name, status.paused, at, status.paused_until, status.paused_why, status.paused_by)
+            )
+
+    def of_nodes(self, message: Members | RosterPart | GivenUp) -> None:
+        """The ledger tells about the nodes that share it."""
+        self._owned.hear(message)
 
     def past(self, past: JobHistory) -> None:
         """Take a job's record from the ledger, which sends it each time the job is enrolled. A record that the parent
         already has is newer and is kept."""
         one = self.supervised.get(past.job)
+        if self._owned.is_unwanted(past.job):
+            return
         if one and one.record is None and self.is_enabled(past.job):
+            one.why_missed = past.why_missed or one.why_missed
+            if past.again and self.defined[past.job].delivery == "at-least-once":
+                one.redelivery = past.again
             early, one.paused_early = one.paused_early, None
             one.record = records.after(past.record, early) if early else past.record
             self._feed.tell(replace(past, record=one.record))
@@ -217,7 +242,8 @@ class Jobs:
     def over(self, run: Finished) -> None:
         """Queue a lost run for redelivery if the job is `at-least-once`."""
         job = self.defined.get(run.job)
-        if job and job.delivery == "at-least-once" and run.outcome == "lost":
+        owned = self._owned.claims(job) if job else False
+        if job and owned and job.delivery == "at-least-once" and run.outcome == "lost":
             self.supervised[run.job].redelivery = Ask(run.job, run.due, run.run_id, run.trigger, run.attempt + 1)
 
     # ---- what operators ask for
@@ -244,16 +270,19 @@ class Jobs:
     def pause(self, event: Pause, acted: Acted) -> bool:
         """Pause or resume a job. Returns whether the ledger can store that, as far as is known."""
         one = self.supervised.get(event.job)
-        if one and one.record is None:
+        if one and one.record is None and self._owned.claims(self.defined[event.job]):
             one.paused_early = event
-        if one:
-            one.follow(event)
         self._ledger.put(event)
-        if one:
+        self.follow_pause(event)
+        return self.acted(acted)
+
+    def follow_pause(self, event: Pause) -> None:
+        """A job was paused or resumed, here or on another node."""
+        if one := self.supervised.get(event.job):
+            one.follow(event)
             self.send(event.job, event)
         self._feed.tell(event)
         self._pauses.watch(event.job)
-        return self.acted(acted)
 
     @property
     def ledger_writes(self) -> bool:
@@ -266,7 +295,26 @@ class Jobs:
         run_log.acted(acted)
         return self._ledger.writes
 
+    def yield_(self, name: str) -> None:
+        """Another node is to own the job, once its process has ended."""
+        one = self.supervised[name]
+        one.yields = True
+        if one.process:
+            self._children.stop(one.process, None)
+        else:
+            self._owned.gone(name)
+
+    def disown(self, name: str) -> None:
+        """Another node owns the job by now, or will. A call that is under way ends as it will."""
+        one = self.supervised[name]
+        one.record, one.redelivery, one.yields = None, None, False
+        if one.process:
+            self._children.stop(one.process, None)
+        self._feed.tell(Elsewhere(name))
+
     def _pause_ends(self, name: str, until: float) -> None:
+        if name in self.defined and not self._owned.claims(self.defined[name]):
+            return  # its owner ends it
         acted = Acted(until, "resume", name, Actor("Tocsin", "daemon"), "the end of the pause has come")
         self.pause(Pause(name, False, until), acted)
 

@@ -1,12 +1,13 @@
 """The parent's side of the ledger's protocol: sends the entries, and watches whether the ledger commits them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
 from tocsin import log
 from tocsin.config import Job
 from tocsin.ipc.channel import ChannelClosed
+from tocsin.ipc.cluster import NAMES_AT_ONCE, Roster
 from tocsin.ipc.exporter import LedgerState
 from tocsin.ipc.ledger import Body, Committed, Enroll, Enrolled
 from tocsin.parent.children import Children
@@ -25,6 +26,7 @@ class LedgerClient:
         self, ledger: Callable[[], Process | None], children: Children, feed: StatusFeed, clock: Clock
     ) -> None:
         self.lost = False  # the store cannot be used
+        self.epoch = 0  # how often this daemon joined the nodes that share the ledger
         self._ledger = ledger
         self._children = children
         self._feed = feed
@@ -58,7 +60,7 @@ class LedgerClient:
     def _add(self, body: Body) -> None:
         if not len(self._outbox):
             self._waits_since = self._clock.now()
-        self._outbox.put(body)
+        self._outbox.put(body, self.epoch)
 
     def enroll(self, jobs: Iterable[Job], *, all_jobs: bool) -> None:
         """Enrol jobs that are new or changed. With `all_jobs` these are all of them: the ledger forgets the others."""
@@ -68,6 +70,14 @@ class LedgerClient:
             self._add(Enroll(job.name, job.schedule.text if job.enabled else "", self._generation, self._clock.wall()))
         if all_jobs:
             self._add(Enrolled(self._generation))
+        self.pump()
+
+    def tell_roster(self, hash_: str, jobs: Mapping[str, str]) -> None:
+        """The other nodes: what the job file has."""
+        names = list(jobs)
+        for start in range(0, max(1, len(names)), NAMES_AT_ONCE):
+            part = {name: jobs[name] for name in names[start : start + NAMES_AT_ONCE]}
+            self._add(Roster(hash_, part, last=start + NAMES_AT_ONCE >= len(names)))
         self.pump()
 
     def pump(self) -> None:

@@ -30,6 +30,7 @@ class Slot(Struct, frozen=True):
     ask: Ask
     granted: bool = False
     calls: float = 0.0  # monotonic: no call is sent before this moment, nor before the wall clock shows `ask.due`
+    asks_again: bool = False  # the request was sent, and the job wants to send it again
 
 
 class Child(Struct, frozen=True):
@@ -106,10 +107,14 @@ def start(child: Child, now: float) -> Step:
 
 
 def asked(child: Child, ask: Ask) -> Step:
-    """The job wants to run a slot."""
-    if child.slot is not None:  # it already holds one: the process is out of step with the parent
+    """The job wants to run a slot, or asks again because its grant has ended."""
+    slot = child.slot
+    again = slot is not None and slot.granted and slot.ask.run_id == ask.run_id and slot.ask.attempt == ask.attempt
+    if ask.retry if slot is None else not again:  # the process is out of step with the parent
         return child, [Kill(signal.SIGKILL)]
-    return replace(child, slot=Slot(ask)), [Record(ask)]
+    if slot and ask.retry:
+        return replace(child, slot=replace(slot, asks_again=True)), [Record(ask)]
+    return replace(child, slot=Slot(ask), over=None), [Record(ask)]
 
 
 def answered(child: Child, answer: Grant | Deny, now: float, wait: float, longest: float) -> Step:
@@ -118,7 +123,11 @@ def answered(child: Child, answer: Grant | Deny, now: float, wait: float, longes
     An answer for a slot that the job no longer asks for changes nothing: a Release or Skipped has been sent already.
     """
     slot = child.slot
-    if slot is None or slot.granted or (slot.ask.due, slot.ask.attempt) != (answer.due, answer.attempt):
+    if slot is None or (slot.ask.due, slot.ask.attempt) != (answer.due, answer.attempt):
+        return child, []
+    if slot.asks_again:
+        return replace(child, slot=replace(slot, asks_again=False)), [Send(answer)]
+    if slot.granted:
         return child, []
     if isinstance(answer, Deny):
         return replace(child, slot=None), [Send(answer)]

@@ -21,12 +21,12 @@ class Outbox:
         """The number of entries that are not committed yet."""
         return len(self._unsent) + len(self._sent)
 
-    def put(self, body: Body) -> None:
+    def put(self, body: Body, epoch: int = 0) -> None:
         if len(self) >= self._bound:
             self.dropped += 1
             return
         self._seq += 1
-        self._unsent.append(Entry(self._seq, body))
+        self._unsent.append(Entry(self._seq, body, epoch))
 
     def pump(self, channel: Channel[ToLedger, FromLedger]) -> None:
         """Send as many entries as the ledger can accept now. Raises ChannelClosed."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tocsin import log
 from tocsin.config import Job
 from tocsin.ipc import status
+from tocsin.ipc.cluster import Elsewhere, Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     DaemonStops,
@@ -41,13 +42,14 @@ class StatusFeed:
         self._config: ConfigLoaded | None = None  # the one in use
         self._refused: ConfigLoaded | None = None  # the last reload, if it was refused
         self._ledger = LedgerState(False, 0)
+        self._members: Members | None = None
         self._stops: DaemonStops | None = None
         self._services: dict[str, ProcessUp] = {}  # those that are up
         self._dropped = 0  # events that the exporter never got
         self._lost_entries = 0  # entries that the ledger never got
         self._behind = False  # whether it was logged that events are dropped
 
-    def tell(self, event: ToExporter | Pause | JobHistory) -> None:
+    def tell(self, event: ToExporter | Pause | JobHistory | Elsewhere) -> None:
         """Pass on an event."""
         name = getattr(event, "job", "")
         key: Key = name or type(event)
@@ -73,16 +75,18 @@ class StatusFeed:
                 self._config, self._refused = (self._config, event) if event.error is not None else (event, None)
             case LedgerState():
                 self._ledger = event
+            case Members():
+                self._members = event
             case DaemonStops():
                 self._stops = event
         if old := self.statuses.get(name):
             new = status.after(old, event)
             self.statuses[name] = new
-            if isinstance(event, Pause | JobHistory):
+            if isinstance(event, Pause | JobHistory | Elsewhere):
                 event = new  # the exporter gets the whole status
         if isinstance(event, Counted):
             self._count(event, key, before)
-        elif not isinstance(event, Pause | JobHistory):  # else the job was removed meanwhile
+        elif not isinstance(event, Pause | JobHistory | Elsewhere):  # else the job was removed meanwhile
             self._show(key, event)
 
     def expect_anew(self, name: str) -> None:
@@ -103,7 +107,7 @@ class StatusFeed:
     def repeat(self) -> None:
         """Send the whole state to a new exporter. The configuration comes last: then the exporter knows every job."""
         self._untold.forget()
-        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, ProcessUp]
+        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, Members, ProcessUp]
         keys = [*once, *self.statuses, ConfigLoaded]
         for key in keys:
             self._untold.mark(key)
@@ -151,6 +155,8 @@ class StatusFeed:
             return tuple(self._services.values())
         if key is LedgerState:
             return (self._ledger,)
+        if key is Members:
+            return (self._members,) if self._members else ()
         if key is DaemonStops:
             return (self._stops,) if self._stops else ()
         if key is Heartbeat:

@@ -1,13 +1,14 @@
 """A ledger on PostgreSQL for the tests that SQLite's ledger has too."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ledger_rig import FOR_EVER, Ledger
 from tocsin.config.ledger import Postgres
+from tocsin.ledger.opening import Opener
 from tocsin.ledger.pg_reader import PostgresReader
 from tocsin.ledger.place import place_of
-from tocsin.ledger.postgres import Opener
 from tocsin.ledger.store import Reader
 
 
@@ -34,3 +35,6 @@ class OnPostgres(Ledger):
 
     def close(self) -> None:
         self.ledger.close()
+
+
+Make = Callable[[Path], OnPostgres]

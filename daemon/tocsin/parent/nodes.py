@@ -1,0 +1,79 @@
+"""The nodes that share the ledger, as this one knows them, and which jobs it is to own."""
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from tocsin import log, share
+from tocsin.config import Job
+from tocsin.ipc.cluster import Member, Members, RosterPart
+
+
+class Difference(Struct, frozen=True):
+    """How the job file of another node differs from this one's."""
+
+    lacks: tuple[str, ...]  # jobs that are enabled here, and not there
+    more: tuple[str, ...]  # jobs that are enabled there, and not here
+    differs: tuple[str, ...]  # jobs that are defined otherwise
+
+
+def roster(jobs: Mapping[str, Job]) -> dict[str, str]:
+    """What the other nodes are told of the job file."""
+    return {name: job.fingerprint if job.enabled else "" for name, job in sorted(jobs.items())}
+
+
+def roster_hash(jobs: Mapping[str, str]) -> str:
+    lines = "\n".join(f"{name} {definition}" for name, definition in jobs.items())
+    return blake2b(lines.encode(), digest_size=8).hexdigest()
+
+
+class Nodes:
+    def __init__(self) -> None:
+        self.members: Members | None = None
+        self._rosters: dict[str, dict[str, str]] = {}
+        self._parts: dict[str, dict[str, str]] = {}  # of those that are not complete yet
+        self._was_fit = True
+        self._mine = ""  # the hash of this node's own roster
+
+    def load(self, hash_: str, jobs: dict[str, str]) -> None:
+        """This node's own roster, which is another node's as well where both have the same file."""
+        self._mine = hash_
+        self._rosters[hash_] = jobs
+
+    def hear(self, message: Members | RosterPart) -> None:
+        if isinstance(message, RosterPart):
+            self._parts.setdefault(message.hash, {}).update(message.jobs)
+            if message.last:
+                self._rosters[message.hash] = self._parts.pop(message.hash)
+            return
+        self.members = message
+        named = {self._mine, *(one.roster for one in message.nodes)}
+        self._rosters = {hash_: jobs for hash_, jobs in self._rosters.items() if hash_ in named}
+        self._say_clock(message)
+
+    def _say_clock(self, members: Members) -> None:
+        me = next((one for one in members.nodes if one.session == members.me), None)
+        fits = me is None or me.state != "live" or me in share.fit(members.nodes)
+        if me and not fits and self._was_fit:
+            off = f"{me.clock_off:+.1f} s from the server's"
+            log.error("the clock of this machine is wrong: this node runs no jobs until it is right", clock=off)
+        elif fits and not self._was_fit:
+            log.info("the clock of this machine is right again")
+        self._was_fit = fits
+
+    def share(self, enabled: Iterable[str]) -> set[str]:
+        """The jobs that this node is to own, of those that it has enabled."""
+        if self.members is None:
+            return set()
+        return share.share(self.members.me, self.members.nodes, self._rosters, enabled)
+
+    def difference(self, other: Member, mine: Mapping[str, str]) -> Difference | None:
+        """None where the files are the same, or the other one is not known yet."""
+        theirs = self._rosters.get(other.roster)
+        if theirs is None:
+            return None
+        lacks = tuple(name for name, definition in mine.items() if definition and not theirs.get(name))
+        more = tuple(name for name, definition in theirs.items() if definition and not mine.get(name))
+        differs = tuple(name for name, one in mine.items() if one and theirs.get(name) and theirs[name] != one)
+        return Difference(lacks, more, differs) if lacks or more or differs else None
