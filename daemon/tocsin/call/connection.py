@@ -13,13 +13,14 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
 from urllib3 import exceptions as u3
 
 from tocsin.call.line import Line
-from tocsin.call.simple_reply import SimpleReply, simple_reply
+from tocsin.call.simple_reply import LONGEST, SimpleReply, simple_reply
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -29,6 +30,8 @@ LINE_SIZE, FIELDS = 64 * 1024, 100  # bytes of a header line, number of headers:
 PACKET = 16 * 1024  # bytes of a request (head and body) that are sent at once: the size of a TLS record
 PIECE = 16 * 1024  # bytes of body read at once: http.client keeps about 100 more for each chunk in it, however small
 
+PIECES = 64  # in which a simple reply may come: each is a look at all of it
+
 # The status of the first reply that is not interim (RFC 9110, 15.2), if there is no malformed line before it.
 _STATUS = re.compile(rb"(?:HTTP/1\.\d 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)*HTTP/1\.\d ([2-9])\d\d")
 # How a connection and a reply can fail, apart from the exceptions of `deadline`.
@@ -36,10 +39,11 @@ ERRORS = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
 class _Whole(io.RawIOBase):
-    """Gives the bytes that were read already, and then the rest of the stream."""
+    """Gives the bytes that were read already, and then the error that came next or the rest of the stream."""
 
-    def __init__(self, begun: bytes, rest: io.RawIOBase) -> None:
+    def __init__(self, begun: bytes, broken: OSError | None, rest: io.RawIOBase) -> None:
         self._begun = begun
+        self._broken = broken
         self._rest = rest
 
     def readable(self) -> bool:
@@ -47,6 +51,8 @@ class _Whole(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
         if not self._begun:
+            if self._broken:
+                raise self._broken
             return self._rest.readinto(buffer)
         room = memoryview(buffer)
         size = min(len(room), len(self._begun))
@@ -87,9 +93,9 @@ class _Reply(http.client.HTTPResponse):
 
     headers: HTTPHeaderDict  # type: ignore[assignment]
 
-    def __init__(self, sock: socket.socket, begun: bytes, method: str) -> None:
+    def __init__(self, sock: socket.socket, begun: bytes, broken: OSError | None, method: str) -> None:
         super().__init__(sock, method=method)
-        self._stream = self.fp = _Stream(_Whole(begun, self.fp.detach()))
+        self._stream = self.fp = _Stream(_Whole(begun, broken, self.fp.detach()))
 
     def begin(self) -> None:
         """Read the head. Skips interim replies (100, 102, 103; RFC 9110, 15.2)."""
@@ -144,7 +150,8 @@ class Connection:
     def __init__(self, line: Line, timeout: float) -> None:
         self._reply: _Reply | None = None
         self.begun = b""  # the bytes of the reply that have arrived; of a simple one, all of it
-        self._ended = False  # whether the reply ended while the request was being sent
+        self._ended = False  # whether the server has closed
+        self._broken: OSError | None = None  # what broke the reply off
         self._method = ""
         self.head = b""  # of the request
         self.first_byte: float | None = None  # monotonic: when the reply began
@@ -227,7 +234,7 @@ class Connection:
         if self._ended:
             return True
         found = _STATUS.match(self.begun)
-        return found is not None and (found[1] > b"2" or simple_reply(self.begun) is not None)
+        return found is not None and (found[1] > b"2" or isinstance(simple_reply(self.begun), tuple))
 
     def _hear(self) -> None:
         """Read what has arrived of the reply, up to PIECE bytes. Raises OSError."""
@@ -243,15 +250,29 @@ class Connection:
         with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             self._held[index] = piece[self._sock.send(piece) :]
 
-    def simple_reply(self) -> SimpleReply | None:
-        """Return a reply that came in one piece and is simple, as most are, or None.
+    def simple_reply(self, begins: Callable[[int], None]) -> SimpleReply | None:
+        """Return the reply if it is simple, as most are, or None. Calls `begins` with its status when its head is there
+        and more must come.
 
         Then call `reply`, which uses urllib3 and http.client. They know all of HTTP, but touch half a megabyte of
         memory, which each of a thousand processes would have to copy.
         """
         if not self.begun:
             self._take(self._sock.recv(PIECE))
-        return simple_reply(self.begun)
+        for _ in range(PIECES):
+            found = simple_reply(self.begun)
+            if not isinstance(found, int):
+                return found
+            if found:
+                begins(found)
+            if self._ended or len(self.begun) > LONGEST:
+                break
+            try:
+                self._take(self._sock.recv(PIECE))
+            except OSError as error:
+                self._broken = error
+                break
+        return None
 
     def _take(self, piece: bytes) -> None:
         if self.first_byte is None and piece:
@@ -261,7 +282,7 @@ class Connection:
 
     def reply(self) -> BaseHTTPResponse:
         """Return the reply with its head read, including what `simple_reply` has read. `read_body` reads the rest."""
-        self._reply = reply = _Reply(self._sock, self.begun, self._method)
+        self._reply = reply = _Reply(self._sock, self.begun, self._broken, self._method)
         reply.begin()
         return HTTPResponse(
             body=reply,

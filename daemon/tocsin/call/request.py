@@ -49,6 +49,10 @@ class Progress(msgspec.Struct):
     connection: connections.Connection | None = None  # once it is open: it knows what was sent and what arrived
     reply: BaseHTTPResponse | None = None  # a reply that is not simple
 
+    def begins(self, status: int) -> None:
+        """The head of the reply has arrived."""
+        self.status = status
+
 
 class Caller:
     """Calls the endpoint of one job. Between calls it keeps only the TLS settings, a rotated secret, and the connection
@@ -153,7 +157,7 @@ class Caller:
     def _answered(self, connection: connections.Connection, progress: Progress) -> Attempt:
         connection.send_rest()
         try:
-            plain = connection.simple_reply()
+            plain = connection.simple_reply(progress.begins)
             response = None if plain and len(plain[2]) <= self.job.max_reply else connection.reply()
         except connections.ERRORS as error:
             raise no_reply(error) from error

@@ -36,11 +36,12 @@ _HEAD = (
 )
 _BODY = b'{"success": true, "unassignedCount": 3}\n'
 _REPLY = b"%bContent-Length: %d\r\n\r\n%b" % (_HEAD, len(_BODY), _BODY)
+_PIECES = b"%bTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (_HEAD, len(_BODY), _BODY), b"0\r\n\r\n"  # as Next.js
 _ODD_REPLY = b"%b\r\n%b" % (_HEAD, _BODY)  # not simple (`simple_reply.py`): the libraries read it
 # 127.1 means 127.0.0.1 (inet(3)), but `connection.py` takes it for a name and leaves it to urllib3.
 _URLS = {
     "http": ("http://127.0.0.1:%d/rehearsal", "http://127.1:%d/odd"),
-    "https": ("https://127.0.0.1:%d/rehearsal", "https://127.0.0.1:%d/odd"),
+    "https": ("https://127.1:%d/rehearsal", "https://127.0.0.1:%d/odd"),
 }
 
 
@@ -109,7 +110,13 @@ def _answer(client: socket.socket, context: ssl.SSLContext) -> None:
     with client:
         while (data := client.recv(65536)) and not data.endswith(b"\r\n\r\n"):
             pass
-        client.sendall(_ODD_REPLY if b"/odd " in data else _REPLY)
+        if b"/odd " in data:
+            client.sendall(_ODD_REPLY)
+        elif isinstance(client, ssl.SSLSocket):
+            for piece in _PIECES:
+                client.sendall(piece)
+        else:
+            client.sendall(_REPLY)
 
 
 class _Hurried(Clock):
