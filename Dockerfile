@@ -1,11 +1,11 @@
-# Tocsin under supervisord under tini. Nothing is installed that the lock files have no hash for.
-# No `RUN --mount=type=cache` and no VOLUME: Railway's builder refuses both.
+# Tocsin under supervisord under tini. Installs only packages whose hashes are in the lock files.
+# Has no `RUN --mount=type=cache` and no VOLUME, because Railway's builder refuses both.
 
 FROM python:3.13.15-slim-trixie AS build
 WORKDIR /srv/build
 ENV PIP_NO_CACHE_DIR=1
 COPY requirements.lock requirements-build.lock ./
-# The wheel is built in an environment of its own, which stays behind in this stage.
+# The wheel is built in its own environment, which only this stage has.
 RUN python -m venv /srv/tocsin/venv \
  && /srv/tocsin/venv/bin/pip install --require-hashes --no-deps --only-binary :all: -r requirements.lock \
  && python -m venv /srv/build/venv \
@@ -31,19 +31,19 @@ RUN apt-get update \
  && useradd --uid 10001 --gid tocsin --home-dir /srv/tocsin --no-create-home --shell /usr/sbin/nologin tocsin
 WORKDIR /srv/tocsin
 COPY --from=build /srv/tocsin/venv /srv/tocsin/venv
-# The lock, the ledger and supervisord's socket: mount a volume here. Nothing else is written, so the root may be
+# Mount a volume here, for the lock, the ledger and supervisord's socket. Nothing else is written, so the root may be
 # read-only.
 COPY --from=build --chown=10001:10001 /srv/tocsin/var /srv/tocsin/var
 COPY supervisord.conf foreground.conf tocsin.toml ./
-# Inside a container loopback reaches nobody; who may connect is decided by the network it is put on.
+# Nobody can reach a container's loopback. The container's network decides who can connect.
 ENV PATH=/srv/tocsin/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     TOCSIN_LISTEN=0.0.0.0:9911
 USER 10001:10001
 EXPOSE 9911
-# Tocsin drains on TERM, which tini hands to supervisord and supervisord to it: give `docker stop` a minute.
+# Tocsin drains on TERM, which tini passes to supervisord and supervisord to Tocsin: give `docker stop` a minute.
 STOPSIGNAL SIGTERM
-# Asks where TOCSIN_LISTEN says, with its ${NAME} and ${NAME:-default} filled in from the environment (not from .env).
+# Uses the address in TOCSIN_LISTEN, with ${NAME} and ${NAME:-default} filled in from the environment (not from .env).
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s \
     CMD ["python", "-c", "import http.client, os, re, sys; listen = re.sub('[$]{([A-Za-z0-9_]+)(?::-([^}]*))?}', lambda one: os.environ.get(one[1]) or one[2] or '', os.environ['TOCSIN_LISTEN']); c = http.client.HTTPConnection('127.0.0.1', int(listen.rpartition(':')[2]), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["tini", "--"]

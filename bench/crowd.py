@@ -1,11 +1,11 @@
-"""What grows with the number of jobs? Start, readiness, scrape, page, commands, reload, memory and stop of sleepers.
+"""Measures what grows with the number of jobs: start, readiness, scrape, page, commands, reload, memory and stop.
 
     python bench/crowd.py [--jobs 1000 2000 4000 8000] [--brief]
 
-For each number it starts a daemon whose jobs are due in twelve hours, and a sink on loopback for the one run that is
-asked for. Prints one table in Markdown: a row for each measure, a column for each number of jobs. "Longest hold-up" is
-the longest time that /healthz, asked some times a second meanwhile, took to answer. `--brief` leaves out the
-reload of all jobs. Eight thousand jobs take about 10 GB and, in all, some minutes.
+For each number it starts a daemon whose jobs are due in twelve hours, and a sink on loopback for a run on request. It
+prints one table in Markdown, with a row for each measure and a column for each number of jobs. "Longest hold-up" is the
+longest answer of /healthz, which is requested several times a second meanwhile. `--brief` leaves out the reload of all
+jobs. Eight thousand jobs take about 10 GB and a few minutes.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,25 +24,22 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
-
+import sleepers  # puts daemon/ on the path
 from tocsin.commands.asking import ask
 from tocsin.ipc.actions import FireJob, ReloadConfig
 from tocsin.ipc.control import ListJobs
-from tocsin.ipc.exporter import JobStatus
 from tocsin.linux import resident_memory
 
 PATIENCE = 400.0  # seconds for any one step: a bound against hanging
-SHARED = 1.1  # seconds: so long the exporter gives the same scrape to all (SCRAPE_SHARED)
-AGAIN = 5  # times that what is asked for warm is asked
-ENVIRONMENT = {"CRON_SECRET": "0123456789abcdef0123456789abcdef", "PATH": os.environ["PATH"]}
+SHARED = 1.1  # seconds: longer than the exporter gives everybody the same scrape (SCRAPE_SHARED)
+AGAIN = 5  # repetitions of a warm measurement
 REPLY = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"success":true}'
 
 Measures = dict[str, float]
 
 
 def sink() -> int:
-    """Answers every request on the port that it returns, one after the other."""
+    """Start a server that answers all requests, one after the other. Returns its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -58,20 +54,9 @@ def sink() -> int:
     return int(listener.getsockname()[1])
 
 
-def job_file(jobs: int, port: int, target: int, version: Callable[[int], int]) -> str:
-    hour = (datetime.datetime.now(datetime.UTC).hour + 12) % 24
-    head = f'[daemon]\nlisten = "127.0.0.1:{port}"\n[target]\nbase_url = "http://127.0.0.1:{target}"\n'
-    return head + "".join(
-        f'[jobs.job-{n}]\nschedule = "{n % 60} {hour} * * *"\npath = "/job/{n}?version={version(n)}"\n'
-        f'expect.json = {{ success = true }}\ntotals = {{ unassigned = "unassignedCount" }}\n'
-        for n in range(jobs)
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def daily(number: int) -> str:
+    """The schedule of a job: once a day, in twelve hours."""
+    return f"{number % 60} {(datetime.datetime.now(datetime.UTC).hour + 12) % 24} * * *"
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -89,21 +74,18 @@ def until(found: Callable[[], bool], what: str) -> None:
 
 
 class Crowd:
-    """A daemon with so many jobs, in a folder of its own."""
+    """A daemon with many jobs, in its own folder."""
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.jobs = jobs
         self.file = folder / "tocsin.toml"
-        self.port, self.target = free_port(), sink()
+        self.port, self.target = sleepers.free_port(), sink()
         self.longest = 0.0
         self.write(lambda _: 0)
-        command = [sys.executable, "-m", "tocsin.cli", "run", "-c", str(self.file)]
-        path = {"PYTHONPATH": str(Path(__file__).parents[1] / "daemon")}
-        with (folder / "log").open("wb") as log:
-            self.daemon = subprocess.Popen(command, env=ENVIRONMENT | path, stdout=log, stderr=log)
+        self.daemon = sleepers.start(self.file)
 
     def write(self, version: Callable[[int], int]) -> None:
-        self.file.write_text(job_file(self.jobs, self.port, self.target, version))
+        self.file.write_text(sleepers.job_file(self.jobs, self.port, self.target, daily, version))
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as reply:
@@ -121,9 +103,7 @@ class Crowd:
         return False
 
     def asleep(self) -> dict[str, int]:
-        """The pids of the jobs that sleep."""
-        listed = [one for one in ask(self.file, ListJobs()) if isinstance(one, JobStatus)]
-        return {one.name: one.pid for one in listed if one.pid and one.state == "sleeping"}
+        return sleepers.asleep(self.file)
 
     def child(self, title: str) -> int:
         for pid in Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text().split():
@@ -133,7 +113,7 @@ class Crowd:
         return 0
 
     def pss(self) -> float:
-        """Bytes of the whole tree: what each process has alone, and its share of what it shares."""
+        """Bytes of all processes: the private memory of each, and its part of the shared memory."""
         children = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text().split()
         total = 0
         for pid in (str(self.daemon.pid), *children):
@@ -144,7 +124,7 @@ class Crowd:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Ask for /healthz all the time."""
+        """Ask for /healthz all the time, and keep the longest answer."""
         over = threading.Event()
         self.longest = 0.0
 
@@ -163,7 +143,7 @@ class Crowd:
 
 
 def warm(work: Callable[[], object], pause: float = 0.0) -> float:
-    """The median of some more times, each after a pause."""
+    """Return the median of some more repetitions, each after a pause."""
     took = []
     for _ in range(AGAIN):
         time.sleep(pause)

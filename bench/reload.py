@@ -11,43 +11,21 @@ much memory the reloads left behind in the parent: `--jobs 10 --reloads 1000` sh
 """
 
 import argparse
-import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout, installed or not
-
+import sleepers  # puts daemon/ on the path
+from sleepers import ENVIRONMENT
 from tocsin import config
 from tocsin.commands.asking import ask
 from tocsin.ipc.actions import ReloadConfig
-from tocsin.ipc.control import ListJobs
-from tocsin.ipc.exporter import JobStatus
 from tocsin.linux import resident_memory
 
 PATIENCE = 120.0  # seconds for the daemon to start all its processes
 CHANGED = "job-0"
-ENVIRONMENT = {"CRON_SECRET": "0123456789abcdef0123456789abcdef", "PATH": os.environ["PATH"]}
-
-
-def job_file(jobs: int, port: int, closed: int, version: int) -> str:
-    head = f'[daemon]\nlisten = "127.0.0.1:{port}"\n[target]\nbase_url = "http://127.0.0.1:{closed}"\n'
-    return head + "".join(
-        f'[jobs.job-{n}]\nschedule = "0 0 1 1 *"\npath = "/job/{n}?version={version if f"job-{n}" == CHANGED else 0}"\n'
-        f'expect.json = {{ success = true }}\ntotals = {{ unassigned = "unassignedCount" }}\n'
-        for n in range(jobs)
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -56,18 +34,12 @@ def milliseconds(work: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def pids(file: Path) -> dict[str, int]:
-    """Of the jobs that are asleep until their next instant."""
-    listed = [one for one in ask(file, ListJobs()) if isinstance(one, JobStatus)]
-    return {one.name: one.pid for one in listed if one.pid and one.state == "sleeping"}
-
-
 def calm(file: Path, jobs: int, other_than: int = 0) -> dict[str, int]:
     """The pids once every job is asleep, the changed one in another process."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if (file.parent / "var/control.sock").exists():
-            found = pids(file)
+            found = sleepers.asleep(file)
             if len(found) == jobs and found[CHANGED] != other_than:
                 time.sleep(0.2)
                 return found
@@ -112,18 +84,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--reloads", type=int, default=9)
     options = parser.parse_args()
-    port, closed = free_port(), free_port()
+    port, closed = sleepers.free_port(), sleepers.free_port()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "tocsin.toml")
 
         def write(version: int) -> None:
-            file.write_text(job_file(options.jobs, port, closed, version))
+            changed = {CHANGED: version}
+            text = sleepers.job_file(
+                options.jobs, port, closed, lambda _: "0 0 1 1 *", lambda n: changed.get(f"job-{n}", 0)
+            )
+            file.write_text(text)
 
         write(0)
-        path = {"PYTHONPATH": str(Path(__file__).parents[1] / "daemon")}
-        command = [sys.executable, "-m", "tocsin", "run", "-c", str(file)]
-        with Path(folder, "log").open("wb") as log:
-            daemon = subprocess.Popen(command, env=ENVIRONMENT | path, stdout=log, stderr=log)
+        daemon = sleepers.start(file)
         try:
             measure(file, daemon.pid, options.jobs, options.reloads, write)
         finally:

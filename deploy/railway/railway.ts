@@ -11,11 +11,11 @@ export default defineRailway(() => {
     start:
       "/bin/sh -c 'chown -R 10001:10001 var && chown 10001 /dev/stdout && exec setpriv --reuid=10001 --regid=10001 --clear-groups tini -- supervisord -c foreground.conf'",
     healthcheck: "/healthz", // asked on PORT
-    replicas: { "europe-west4-drams3a": 1 }, // where the volume is; never two
+    replicas: { "europe-west4-drams3a": 1 }, // the region of the volume; never two
     deploy: {
       restartPolicyType: "ALWAYS",
       overlapSeconds: 0, // two at once would call twice
-      drainingSeconds: 60, // over stopwaitsecs (45 s), which is over drain (30 s); Railway's own is 0
+      drainingSeconds: 60, // longer than stopwaitsecs (45 s), which is longer than drain (30 s); Railway's default is 0
     },
     volumeMounts: { "/srv/tocsin/var": state },
     env: {

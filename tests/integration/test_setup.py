@@ -171,7 +171,7 @@ def test_make_installs_exactly_what_the_locks_name_also_after_it_was_killed_in_t
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert "Making" in make.ends("run")
+    assert "Creating" in make.ends("run")
     installed = make.has()
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", installed.pop("tocsin"))
     assert installed == named("requirements.lock", "requirements-build.lock")
@@ -184,7 +184,7 @@ def test_make_installs_exactly_what_the_locks_name_also_after_it_was_killed_in_t
 def test_an_environment_that_does_not_work_is_made_anew(make: Make, tmp_path: Path) -> None:
     def mended(one: Make, what: str) -> None:
         assert not one.works(), what
-        assert "Making" in one.ends("bin/pip"), what
+        assert "Creating" in one.ends("bin/pip"), what
         assert one.works(), what
         assert one.ends("bin/pip") == "", what
 
