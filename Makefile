@@ -46,8 +46,8 @@ format: $(VENV)/dev ## format the code
 	$(BIN)/ruff check --fix
 
 lock: $(VENV)/dev ## update the lock files to the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra postgres -o requirements.lock
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra postgres --extra notify -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra postgres --extra notify --group dev -c requirements.lock -o requirements-dev.lock
 	echo hatchling | $(BIN)/uv pip compile $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate
 

@@ -20,7 +20,7 @@ from tocsin.cli import main as tocsin
 from tocsin.config.loader import DAEMON_VARIABLES
 from tocsin.exporter.metrics import Metrics
 from tocsin.exporter.state import KnownJob
-from tocsin.ipc.exporter import ConfigLoaded, JobStatus
+from tocsin.ipc.exporter import ConfigLoaded, JobStatus, NotifierState
 from tocsin.jobfile.schema import OF_A_JOB, schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,7 @@ def files() -> dict[Path, str]:
     parts = {
         "daemon": keys(schema()["properties"]["daemon"], DAEMON_VARIABLES),
         "target": keys(schema()["properties"]["target"]),
+        "notify": keys(schema()["properties"]["notify"]),
         "job": keys(next(iter(schema()["properties"]["jobs"]["patternProperties"].values()))),
         "commands": commands(),
         "metrics-of-jobs": metrics(of_jobs=True),
@@ -133,6 +134,7 @@ def metrics(*, of_jobs: bool) -> str:
         counts={},
     )
     told.hear(ConfigLoaded("hash", 0.0), None, 0.0)
+    told.hear(NotifierState(), None, 0.0)
     told.hear(job, KnownJob(job), 0.0)
     rows = []
     for family in told.registry.collect():

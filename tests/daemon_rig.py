@@ -139,7 +139,7 @@ class Parent:
         self.daemon = Daemon(
             config,
             self.loop,
-            Programs(program, nothing, nothing, nothing),
+            Programs(program, nothing, nothing, nothing, nothing),
             lambda delegate: Children(self.loop, delegate, self._start),
             cast(Any, SimpleNamespace(socket=socket.socket(), move=lambda _: None)),
             cast(Any, SimpleNamespace(answer=lambda _: None, descriptors=set(), is_held=lambda: True)),

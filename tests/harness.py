@@ -28,13 +28,14 @@ from tocsin.ipc.control import Answer, Request
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.job import FromJob, ToJob
 from tocsin.ipc.ledger import FromLedger, ToLedger
+from tocsin.ipc.notifier import ToNotifier
 
 SECRET = "correct-horse-battery-staple"
 TOCSIN = Path(sys.executable).parent / "tocsin"
 PATIENCE = 30.0  # seconds until a test gives up: a bound against hanging, not an expectation
 T = TypeVar("T")
 ANYTHING: Callable[[bytes], Any] = msgspec.json.Decoder(
-    FromJob | ToJob | FromLedger | ToLedger | ToExporter | Requested | Request | Answer
+    FromJob | ToJob | FromLedger | ToLedger | ToExporter | ToNotifier | Requested | Request | Answer
 ).decode
 Ends = tuple[AnyChannel, AnyChannel]
 STARTED: "set[Daemon]" = set()  # and not waited for: one that dies meanwhile ends every waiting

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from tocsin.ipc import status as statuses
-from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState, NotifierState
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.types import Message
 from tocsin.linux import process_state
@@ -74,7 +74,7 @@ class Judged(NamedTuple):
 class Trouble(NamedTuple):
     """A trouble of the daemon. `words` is a headline, `why` the details. `holds`: meanwhile no job is called."""
 
-    what: Literal["silent", "stopping", "ledger", "job file", "exporter"]
+    what: Literal["silent", "stopping", "ledger", "job file", "exporter", "notifier"]
     words: str
     why: str = ""
     holds: bool = True
@@ -91,6 +91,7 @@ class Known(NamedTuple):
     stops: DaemonStops | None = None
     silence: float = 0.0
     behind: float = 0.0
+    notifier: NotifierState | None = None
 
 
 SILENCE = 15.0  # seconds without a sign of life, which comes every 5 seconds, before the daemon counts as dead
@@ -117,6 +118,8 @@ def _troubles(known: Known) -> Iterator[Trouble]:
     if known.behind > SILENCE and known.silence <= SILENCE:
         why = f"what it shows is {known.behind:.0f} s old"
         yield Trouble("exporter", "The exporter is behind", why, holds=False)
+    if known.notifier is not None and known.notifier.detail:
+        yield Trouble("notifier", "Notifications do not get through", known.notifier.detail, holds=False)
 
 
 def held(found: Iterable[Trouble]) -> str | None:
@@ -256,6 +259,8 @@ def answered(answers: Iterable[Message], now: float) -> Answered:
                 known = known._replace(ledger=one)
             case DaemonStops():
                 known = known._replace(stops=one)
+            case NotifierState():
+                known = known._replace(notifier=one)
     found = troubles(known)
     why_none = held(found)
     judged = {

@@ -15,12 +15,11 @@ import trustme
 from harness import until
 from ledger_rig import T, ask, finished
 from postgres_ledger import OnPostgres
-from postgres_rig import PASSWORD, USER, Pooler, Server
+from postgres_rig import PASSWORD, USER, Server
 from postgres_rig import ask as ask_psql
 from tocsin.config.ledger import Postgres, parse
 from tocsin.config.secrets import Secret
 from tocsin.ipc.job import Grant
-from tocsin.ledger import pg_examine
 from tocsin.ledger.link import Link
 from tocsin.ledger.pg_reader import PostgresReader
 from tocsin.ledger.store import Passing
@@ -264,44 +263,3 @@ def test_the_role_needs_its_schema_and_no_more(server: Server, tmp_path: Path) -
     assert server.do("SELECT count(*) FROM tocsin.slots") == "1"
     assert "permission denied" in ask_psql(server.url_of(USER), "SELECT * FROM public.of_the_app").stderr
     assert "permission denied" in ask_psql(server.url_of(USER), "CREATE SCHEMA another").stderr
-
-
-# ---- the doctor
-
-
-def test_the_doctor_says_what_is_wrong_with_the_link(server: Server, role: Callable[[], None], tmp_path: Path) -> None:
-    server.start()
-    role()
-    OnPostgres(tmp_path, "s1", at(server.url_of(USER))).close()
-    found = PostgresReader(at(server.url_of(USER))).examine(1.0)
-    assert (found.verdict, found.concerns) == ("sound", ())
-    assert f"not encrypted, role {USER}, connected in " in found.detail
-    assert "pooler" not in found.detail
-    pooler = Pooler(server)
-    try:
-        assert "through a pooler" in PostgresReader(at(server.url_of(USER, pooler.port))).examine(1.0).detail
-    finally:
-        pooler.remove()
-    by_owner = PostgresReader(at(server.url)).examine(1.0)
-    assert [one.detail for one in by_owner.concerns] == ["the role postgres is a superuser"]
-    server.do("ALTER TABLE tocsin.slots OWNER TO postgres; GRANT SELECT ON tocsin.slots TO tocsin")
-    server.do(f"ALTER ROLE {USER} SET default_transaction_read_only = on")
-    details = [one.detail for one in PostgresReader(at(server.url_of(USER))).examine(1.0).concerns]
-    assert details == [
-        "takes no writes: it is a standby or was made read-only",
-        f"the role {USER} may not write the tables slots",
-    ]
-
-
-def test_the_doctor_says_that_clock_and_answers_are_off(
-    server: Server, role: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.start()
-    role()
-    monkeypatch.setattr(pg_examine, "SLOW", 0.0)
-    monkeypatch.setattr(pg_examine, "CLOCK_OFF", -1.0)
-    found = PostgresReader(at(server.url_of(USER))).examine(1.0)
-    assert (found.verdict, "has no tables in schema tocsin yet" in found.detail) == ("absent", True)
-    slow, clock = found.concerns
-    assert "so slots may start late" in slow.detail
-    assert "from this machine's" in clock.detail

@@ -25,7 +25,11 @@ PERMISSIVE = {
     "BSD-derived (http://www.repoze.org/LICENSE.txt)",  # supervisor: the BSD's three clauses, and trademarks
 }
 # Only with tocsin[postgres], used as a library and unchanged, which the LGPL lets a work under any licence do.
-DELIBERATE = {"psycopg": {"LGPL-3.0-only"}, "psycopg-binary": {"LGPL-3.0-only"}}
+DELIBERATE = {
+    "psycopg": {"LGPL-3.0-only"},
+    "psycopg-binary": {"LGPL-3.0-only"},
+    "certifi": {"MPL-2.0"},  # only with tocsin[notify]: a list of certificates, unchanged
+}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tocsin.ipc.exporter import (
     JobStatus,
     LedgerState,
     LogLinesDropped,
+    NotifierState,
     ProcessExited,
     ProcessUp,
     Started,
@@ -69,6 +70,14 @@ from tocsin.ipc.ledger import (
     ToLedger,
     decode_from_ledger,
     decode_to_ledger,
+)
+from tocsin.ipc.notifier import (
+    FromNotifier,
+    RunBegan,
+    RunOver,
+    ToNotifier,
+    decode_from_notifier,
+    decode_to_notifier,
 )
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Message
@@ -149,6 +158,9 @@ SAMPLES: list[Message] = [
     ProcessExited("job", "a", "signal", "killed by SIGKILL"),
     ConfigLoaded("hash", 60.0, "why not"),
     LedgerState(False, 3, "why"),
+    NotifierState(3, 2, 1, 4, 60, 1, "address 1 (json): refused"),
+    RunBegan("a", "run"),
+    RunOver("a", "run", "timeout", "why", 1.5),
     LogLinesDropped(3),
     EventsDropped(3),
     DaemonStops(60.0),
@@ -193,6 +205,8 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], Any]] = {  # what may be he
     "parent, by the ledger": (decode_to_ledger, ToLedger),
     "parent, by the exporter": (decode_to_exporter, ToExporter),
     "exporter, by the parent": (decode_from_exporter, Requested),
+    "notifier, by the parent": (decode_from_notifier, FromNotifier),
+    "parent, by the notifier": (decode_to_notifier, ToNotifier),
     "command, by the daemon": (decode_request, Request),
     "daemon, by a command": (decode_answer, Answer),
 }

@@ -10,8 +10,9 @@ import trustme
 from config_rig import ENVIRONMENT, GOOD, JOB, SECRET, SIGNING, TARGET, Load, faults, job
 from tocsin import config
 from tocsin.config.access import Access
+from tocsin.config.notify import Notify
 from tocsin.jobfile.faults import ConfigError
-from tocsin.jobfile.tables import DaemonTable, JobTable, TargetTable
+from tocsin.jobfile.tables import DaemonTable, JobTable, NotifyTable, TargetTable
 from tocsin.schedule import Schedule
 
 # ---- the contract
@@ -55,6 +56,12 @@ base_url = "https://app.example.com/base/"
 secret_env = "OTHER_SECRET"
 send_secret = "bearer"
 signing_secret_env = "SIGNING"
+[notify]
+heartbeat_url_env = "PING"
+gather = "1m"
+max_per_hour = 3
+page_url = "https://tocsin.example.com/"
+ping_style = "plain"
 [defaults]
 timezone = "Europe/Berlin"
 [jobs.sla-check]
@@ -74,6 +81,9 @@ arm = false
 catch_up = "all"
 retries = 0
 alert_after = 2
+notify = false
+notify_after = 5
+ping_url_env = "PING"
 retry_on = ["timeout", "5xx", "reset"]
 delivery = "at-least-once"
 expect = { status = ["204", "3xx"], json = { success = true, n = 1 }, html = true }
@@ -88,7 +98,7 @@ content_type = "text/csv"
 
 
 def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
-    loaded = load(EVERY_KEY, {"OTHER_SECRET": SECRET, "SIGNING": SIGNING})
+    loaded = load(EVERY_KEY, {"OTHER_SECRET": SECRET, "SIGNING": SIGNING, "PING": "https://hc-ping.com/1"})
     assert loaded.state_dir == tmp_path / "elsewhere"
     assert (loaded.listen, loaded.node, loaded.drain) == (("::1", 9000), "web-1", 5.0)
     assert (loaded.log_level, loaded.log_format) == ("debug", "json")
@@ -104,6 +114,8 @@ def test_every_key_of_the_contract(load: Load, tmp_path: Path) -> None:
     assert (one.timeout, one.connect_timeout, one.grace, one.catch_up) == (5400.0, 0.5, 0.0, "all")
     assert (one.retries, one.retry_on, one.delivery) == (0, ("timeout", "5xx", "reset"), "at-least-once")
     assert one.alert_after == 2
+    assert (one.notify, one.notify_after, one.ping_url) == (False, 5, "https://hc-ping.com/1")
+    assert loaded.notify == Notify((), 60.0, 3, "https://tocsin.example.com", "https://hc-ping.com/1", "plain")
     assert one.expect_status == ("204", "3xx")
     assert dict(one.expect_json) == {"success": True, "n": 1}
     assert one.expect_html
@@ -123,6 +135,7 @@ OWN_TESTS = (
     *("jobs_from",),  # in test_jobs_from.py
     *("retention", "allow_insecure", "secret_file", "ca_file", "client_cert", "client_key"),
     *("ledger_password_env", "ledger_password_file", "ledger_schema"),  # in test_config_ledger.py
+    *("urls_env", "urls_file"),  # in test_config_notify.py
     *("listen_cert", "listen_key", "listen_client_ca"),  # and these, in test_access.py
     *("listen_actions", "listen_actor_bearer_env", "listen_actor_bearer_file", "listen_actor_user"),
     *("listen_actor_password_env", "listen_actor_password_file"),
@@ -163,7 +176,7 @@ def test_files_of_tls_are_read_at_load_and_named_once(tmp_path: Path) -> None:
 
 
 def test_every_key_of_the_tables_stands_in_a_test() -> None:
-    for table in (DaemonTable, TargetTable, JobTable):
+    for table in (DaemonTable, TargetTable, NotifyTable, JobTable):
         for name, field in table.model_fields.items():
             key = field.alias or name
             if key not in OWN_TESTS:

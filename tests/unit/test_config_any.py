@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from config_rig import ENVIRONMENT, GOOD, outcome
 from tocsin import config
 from tocsin.jobfile.faults import shown
-from tocsin.jobfile.tables import DaemonTable, JobTable, TargetTable
+from tocsin.jobfile.tables import DaemonTable, JobTable, NotifyTable, TargetTable
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,7 @@ files = st.fixed_dictionaries(
     {},
     optional={
         "daemon": st.one_of(table_of(DaemonTable), values),
+        "notify": st.one_of(table_of(NotifyTable), values),
         "target": st.one_of(
             st.builds(lambda good, drawn: {**good, **drawn}, good_target, table_of(TargetTable)), values
         ),

@@ -92,6 +92,8 @@ def test_every_instant_of_a_job_is_rfc_3339_or_null() -> None:
         "paused",
         "pid",
         "alert_after",
+        "notify",
+        "notify_after",
         "unreachable",
         "consecutive_failures",
         "missing",

@@ -20,12 +20,17 @@ from test_config_any import values
 from test_config_faults import BAD_DAEMON, BAD_JOB_KEYS, BAD_URLS
 from tocsin import config
 from tocsin.jobfile.schema import OF_A_JOB, schema
-from tocsin.jobfile.tables import DaemonTable, JobTable, Table, TargetTable
+from tocsin.jobfile.tables import DaemonTable, JobTable, NotifyTable, Table, TargetTable
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
-MODELS: dict[str, type[Table]] = {"daemon": DaemonTable, "target": TargetTable, "defaults": JobTable}
+MODELS: dict[str, type[Table]] = {
+    "daemon": DaemonTable,
+    "target": TargetTable,
+    "notify": NotifyTable,
+    "defaults": JobTable,
+}
 JOB_SCHEMA = next(iter(SCHEMA["properties"]["jobs"]["patternProperties"].values()))
 SHIPPED = sorted(file for file in [*ROOT.glob("*.toml"), *ROOT.glob("*/**/tocsin.toml")] if "tocsin" in file.name)
 
@@ -94,6 +99,7 @@ def test_files_that_hold(load: Load) -> None:
         GOOD + 'timeout = "${N:-5}s"\nretry_on = ["${R:-reset}"]\ntimezone = "${TZ:-UTC}"',
     ]
     environment = {"CRON_SECRET": SECRET, "OTHER_SECRET": SECRET, "SIGNING": SIGNING, "BASE": "https://a.example"}
+    environment["PING"] = "https://hc-ping.com/1"
     for text in good:
         assert load(text, environment).jobs
         assert accepts(text), list(VALIDATOR.iter_errors(tomllib.loads(text)))

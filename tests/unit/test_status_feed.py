@@ -162,7 +162,7 @@ def test_beyond_what_is_kept_events_are_counted_as_dropped_and_that_is_said_once
 ) -> None:
     exporter = Exporter(0)
     feed = StatusFeed(exporter.take)
-    feed._untold = untold.Untold(feed._newest, kept=100)
+    feed._untold = untold.Untold(feed.newest, kept=100)
     warned: list[str] = []
     monkeypatch.setattr("tocsin.log.warning", lambda text, **_: warned.append(text))
     for n in range(50):

@@ -9,7 +9,17 @@ import click
 
 from tocsin import config, log
 from tocsin.commands.common import FAILED, HELD, USAGE, examples, fail, job_file_option, loaded
+from tocsin.config import Config
+from tocsin.ipc.channel import Channel
+from tocsin.ipc.notifier import FromNotifier, ToNotifier
 from tocsin.jobfile.faults import ConfigError
+
+
+def _notifier(channel: Channel[FromNotifier, ToNotifier], settings: Config) -> None:
+    """Runs in its process, which alone imports what it needs: most daemons have none."""
+    from tocsin.notifier.main import main
+
+    main(channel, settings)
 
 
 @click.command(epilog=examples("tocsin run", "tocsin run -c /etc/tocsin/tocsin.toml", "LOG_LEVEL=debug tocsin run"))
@@ -43,6 +53,7 @@ def run(file: Path) -> None:
             Answers(asked, lambda: stores.reader(conf.ledger, conf.state_dir, conf.node)),
         ),
         exporter=lambda ch, conf, listener, past: exporter.main(ch, listener, past, conf.listen[0], conf.access, key),
+        notifier=_notifier,
         rehearse=rehearse,
     )
     try:

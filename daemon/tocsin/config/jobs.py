@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.config import secrets
+from tocsin.config import notify, secrets
 from tocsin.config.hiding import hidden_in
 from tocsin.config.model import Job
 from tocsin.config.secrets import Secret, SecretError
@@ -78,6 +78,7 @@ class _Maker:
         tls = target.tls if owned else TlsFiles()
         headers = dict(model.headers)
         body = self.body(headers)
+        ping_url = notify.address(model.ping_url_env, self.table, "ping_url_env", self.reader)
         if schedule is None:
             return None
         return Job(
@@ -110,7 +111,10 @@ class _Maker:
             keep_replies=model.keep_replies,
             tls=tls,
             signing_secret=signing_secret,
-            hidden=self.hidden(),
+            notify=model.notify,
+            notify_after=model.notify_after,
+            ping_url=ping_url,
+            hidden=(*self.hidden(), *notify.parts(ping_url)),
         )
 
     def schedule(self) -> Schedule | None:

@@ -10,9 +10,11 @@ from typing import Any
 from tocsin.config import access as exporter_access
 from tocsin.config import jobs, secrets
 from tocsin.config import ledger as ledgers
+from tocsin.config import notify as notifying
 from tocsin.config.dotenv import Dotenv
 from tocsin.config.jobs import Defaults
 from tocsin.config.model import Config, Job
+from tocsin.config.notify import Notify
 from tocsin.config.placeholders import placeholder
 from tocsin.config.secrets import Secret, SecretError
 from tocsin.config.target import Target
@@ -32,7 +34,7 @@ DAEMON_VARIABLES = {  # environment variable -> key of [daemon]; the environment
     "TOCSIN_LOG_FORMAT": "log_format",
 }
 
-TABLES = ("daemon", "target", "defaults", "jobs")
+TABLES = ("daemon", "target", "notify", "defaults", "jobs")
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Loader(Reader):
             self.fault("jobs", "", "has no job; add a table such as [jobs.sla-check]")
         access = exporter_access.read(daemon, faulty, self)
         ledger = ledgers.read(daemon, faulty, self, self.warnings)
+        notify = self.notify(pings=any(job.ping_url for job in made.values()))
         names = sorted({name for job in made.values() for name, _ in job.labels})
         if len(names) > MAX_LABEL_NAMES:
             why = f"have {len(names)} names in all ({', '.join(names[:5])}, …); at most {MAX_LABEL_NAMES}"
@@ -98,6 +101,7 @@ class Loader(Reader):
             self.warnings.append(warning)
         public = {name: (job.schedule.expression, job.schedule.timezone, job.url) for name, job in made.items()}
         settings = daemon.model_dump(mode="json") | {"ledger": str(ledger or "sqlite")}
+        settings["notify"] = repr(notify)
         digest.update(json.dumps([public, settings, self.adopted], sort_keys=True).encode())
         return Config(
             file=self.file,
@@ -114,6 +118,7 @@ class Loader(Reader):
             jobs=made,
             hash=digest.hexdigest()[:12],
             warnings=tuple(self.warnings),
+            notify=notify,
         )
 
     # ---- tables
@@ -156,6 +161,9 @@ class Loader(Reader):
                     wrong.add(key)
         daemon, faulty = self.read(DaemonTable, written, "daemon")
         return daemon, faulty | wrong
+
+    def notify(self, *, pings: bool) -> Notify | None:
+        return notifying.read(self, self.table("notify") if "notify" in self.written else None, pings=pings)
 
     def defaults(self, before: dict[str, Any]) -> Defaults:
         """Return `before` with the keys of [defaults]. Reports faulty ones here, once, and leaves them out."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tocsin.config.access import Access
 from tocsin.config.ledger import Postgres
+from tocsin.config.notify import Notify
 from tocsin.config.secrets import Secret
 from tocsin.config.tls import TlsFiles
 from tocsin.ipc.types import Keep
@@ -52,6 +53,9 @@ class Job:
     keep_replies: Keep = "failures"
     labels: tuple[tuple[str, str], ...] = ()  # sorted by name
     hidden: tuple[str, ...] = field(default=(), repr=False)  # texts that may be secrets
+    notify: bool = True
+    notify_after: int = 0  # failures in a row; 0: as alert_after
+    ping_url: str = field(default="", repr=False)
     source: str = field(default="", compare=False)  # the file of daemon.jobs_from that defines it
 
     @property
@@ -103,6 +107,7 @@ class Config:
     jobs: Mapping[str, Job]
     hash: str
     warnings: tuple[str, ...]
+    notify: Notify | None = None  # None: nobody is told, and no process is there to do it
 
     @property
     def enabled_jobs(self) -> dict[str, Job]:
@@ -119,4 +124,6 @@ class Config:
         parts = {part for one in self.secrets for part in one.parts()}
         if isinstance(self.ledger, Postgres):
             parts.update(self.ledger.hidden)
+        if self.notify:
+            parts.update(self.notify.hidden)
         return parts.union(*(job.hidden for job in self.jobs.values()))

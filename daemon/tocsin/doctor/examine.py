@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tocsin.config import Config, Job
-from tocsin.doctor import listener, machine, settings, state, supervision, target
+from tocsin.doctor import listener, machine, notify, settings, state, supervision, target
 from tocsin.doctor.finding import Finding
 from tocsin.doctor.state import State
 
@@ -22,6 +22,7 @@ def examine(
     found = list(settings.check(config, jobs))
     found += asyncio.run(target.check(called, seconds=seconds, probe_auth=probe_auth, succeeded=now.succeeded))
     found += of_state
+    found += notify.check(config)
     found += listener.check(config, running=now.running)
     found += machine.check(config, running=now.running)
     found += supervision.check(supervisord or supervision.beside(config.file), config.drain)

@@ -35,6 +35,7 @@ _ADVICE = {
     "ledger": "its log says why; is there room on the disk of the state folder?",
     "job file": "tocsin check",
     "exporter": "is the machine overloaded?",
+    "notifier": "tocsin notify --test",
 }
 OFTEN = 3  # failures in a row: one may be a deployment, three are not
 
@@ -65,7 +66,7 @@ def _looked_at(config: Config, jobs: Mapping[str, Job], state: State) -> Iterato
         yield warning("state.daemon", str(config.state_dir), why, "run: tocsin run")
     if not config.state_dir.is_dir():
         return
-    yield from ledger(_reader(config), state)
+    yield ledger(_reader(config), state)
     if holder is not None:
         yield ok("state.daemon", str(config.state_dir), f"the daemon runs: {holder}")
         if process := processes.daemon_of(holder):
@@ -77,22 +78,20 @@ def _reader(config: Config) -> Reader:
     return stores.reader(config.ledger, config.state_dir)
 
 
-def ledger(reader: Reader, state: State) -> Iterator[Finding]:
+def ledger(reader: Reader, state: State) -> Finding:
     """Look for damage while a daemon may be writing."""
     found = reader.examine(LEDGER)
     state.succeeded = set(found.succeeded)
     match found.verdict:
         case "absent":
-            yield ok("state.ledger", reader.name, found.detail)
+            return ok("state.ledger", reader.name, found.detail)
         case "sound":
             how_big = "" if found.size is None else f"{size(found.size)}, "
-            yield ok("state.ledger", reader.name, how_big + found.detail)
+            return ok("state.ledger", reader.name, how_big + found.detail)
         case "busy":
-            yield warning("state.ledger", reader.name, found.detail, found.advice)
+            return warning("state.ledger", reader.name, found.detail, found.advice)
         case "unusable":
-            yield fail("state.ledger", reader.name, found.detail, found.advice)
-    for concern in found.concerns:
-        yield warning("state.ledger", reader.name, concern.detail, concern.advice)
+            return fail("state.ledger", reader.name, found.detail, found.advice)
 
 
 def _daemon(config: Config, jobs: Mapping[str, Job], state: State) -> Iterator[Finding]:

@@ -58,6 +58,17 @@ class Families:
         self.refused = counter(
             "tocsin_exporter_refused_requests_total", "Requests that the exporter refused, by reason.", "reason"
         )
+        self.notifications = counter(
+            "tocsin_notifications_total",
+            "Messages of the notifier by outcome, for each address: sent; failed, and tried again; given up.",
+            "outcome",
+        )
+        self.notifications_waiting = gauge(
+            "tocsin_notifications_waiting", "Messages that an address has not taken yet, once for each address."
+        )
+        self.pings = counter(
+            "tocsin_pings_total", "Pings of heartbeat_url_env and ping_url_env by outcome: taken or failed.", "outcome"
+        )
         self.lateness = histogram(
             "tocsin_fire_lateness_seconds",
             "Time from due to request sent, of scheduled runs on time: not manual, caught up or redelivered.",

@@ -22,6 +22,7 @@ from tocsin.ipc.exporter import (
     JobStatus,
     LedgerState,
     LogLinesDropped,
+    NotifierState,
     ProcessExited,
     ProcessUp,
     ToExporter,
@@ -75,6 +76,8 @@ class Metrics:
                 counter = f.events_dropped if isinstance(message, EventsDropped) else f.log_lines_dropped
                 counter.inc(max(0, message.count - self._drops.get(type(message), message.count)))
                 self._drops[type(message)] = message.count
+            case NotifierState():
+                self._notified(message)
             case ProcessUp(process="ledger", pid=pid):
                 self._ledger_pid = pid
             case ProcessExited(process="ledger", reason=reason):
@@ -90,6 +93,15 @@ class Metrics:
                 case ProcessExited(reason=reason):
                     series.exited(reason)
             series.show(now)
+
+    def _notified(self, state: NotifierState) -> None:
+        """It counts from its first message on, over its own restarts."""
+        f = self.families
+        for outcome, number in (("sent", state.sent), ("failed", state.failed), ("given_up", state.given_up)):
+            f.notifications.labels(outcome).reach(number)
+        f.notifications_waiting.set(state.waiting)
+        for outcome, number in (("taken", state.pinged), ("failed", state.pings_failed)):
+            f.pings.labels(outcome).reach(number)
 
     def refused(self, reason: Refusal) -> None:
         self.families.refused.labels(reason).inc()

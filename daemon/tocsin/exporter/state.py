@@ -22,6 +22,7 @@ from tocsin.ipc.exporter import (
     JobStatus,
     LedgerState,
     LogLinesDropped,
+    NotifierState,
     ProcessExited,
     ProcessUp,
     Started,
@@ -129,6 +130,7 @@ class State:
         self.config: ConfigLoaded | None = None
         self.members: Members | None = None  # the nodes that share the ledger; None where it is one daemon's
         self._stops: DaemonStops | None = None
+        self._notifier: NotifierState | None = None
         self._heard = clock  # the fork counts as a sign of life
         self._heartbeat = clock
         self.processes = Processes()
@@ -151,6 +153,8 @@ class State:
                 self.config = message
             case DaemonStops():
                 self._stops = message
+            case NotifierState():
+                self._notifier = message
             case Heartbeat():
                 self._heartbeat = clock
             case Sleeping() | Started() | Finished() | Skipped() | ProcessUp() | ProcessExited():
@@ -220,7 +224,7 @@ class State:
     def troubles(self, clock: float) -> list[Trouble]:
         """Return what is wrong with the daemon, worst first."""
         behind = clock - self._heartbeat
-        return troubles(Known(self.config, self.ledger, self._stops, self.silence(clock), behind))
+        return troubles(Known(self.config, self.ledger, self._stops, self.silence(clock), behind, self._notifier))
 
     def judged(self, now: float, clock: float) -> dict[str, Judged]:
         """Return the health of every job, by name. `now` is Unix time."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from tocsin.ipc.actions import Action
-from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState, NotifierState
 from tocsin.ipc.job import Finished
 from tocsin.ipc.types import Message
 
@@ -35,7 +35,7 @@ class Refused(Message, frozen=True):
 
 Request = ListJobs | Action
 Answer = (
-    JobStatus | ConfigLoaded | LedgerState | DaemonStops | Note | Finished | Done | Refused
+    JobStatus | ConfigLoaded | LedgerState | DaemonStops | NotifierState | Note | Finished | Done | Refused
 )  # the last three end the answer
 
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

@@ -9,7 +9,7 @@ from tocsin.ipc.cluster import Members
 from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
 from tocsin.ipc.ledger import Committed
-from tocsin.ipc.types import ExitReason, JobState, Message, Outcome
+from tocsin.ipc.types import Count, ExitReason, JobState, Message, Outcome
 
 
 class JobStatus(Message, frozen=True):
@@ -50,6 +50,8 @@ class JobStatus(Message, frozen=True):
     paused_by: str = ""
     missed_at: float | None = None  # when slots were last found to be missed without a catch-up
     alert_after: int = 0  # failures in a row that call for an alert; 0: depends on the schedule
+    notify: bool = True  # whether the notifier tells of it
+    notify_after: int = 0  # failures in a row that call for a message; 0: as alert_after
     counts: dict[Fate, int] | None = None  # runs and slots by fate; None until the ledger has sent them
     totals: dict[str, float] = msgspec.field(
         default_factory=dict
@@ -71,7 +73,7 @@ class Started(Message, frozen=True):
 
 
 class ProcessUp(Message, frozen=True):
-    """A child was forked. `process` is `ledger`, `exporter` or `job`. `job` is the job's name, or empty."""
+    """A child was forked. `process` is `ledger`, `exporter`, `notifier` or `job`. `job` is the job's name, or empty."""
 
     process: str
     job: str
@@ -106,6 +108,19 @@ class LedgerState(Message, frozen=True):
     detail: str | None = None  # why it is not up, if that is known
 
 
+class NotifierState(Message, frozen=True):
+    """From the notifier: what became of its messages and pings, counted since the state folder knows of them, and what
+    is wrong with their delivery ("": nothing)."""
+
+    sent: Count = 0
+    failed: Count = 0  # attempts; each is tried again
+    given_up: Count = 0  # messages that an address never took
+    waiting: Count = 0  # messages that an address has yet to take
+    pinged: Count = 0
+    pings_failed: Count = 0
+    detail: str = ""
+
+
 class LogLinesDropped(Message, frozen=True):
     """Log lines that the parent has dropped since its start, because the reader was too slow."""
 
@@ -138,6 +153,7 @@ ToExporter = (
     | LedgerState
     | Committed
     | Members
+    | NotifierState
     | LogLinesDropped
     | EventsDropped
     | Heartbeat

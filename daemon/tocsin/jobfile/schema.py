@@ -7,7 +7,7 @@ a reference. A schema checks one key at a time. `tocsin check` also checks files
 from typing import Any
 
 from tocsin.jobfile.faults import REFERENCE
-from tocsin.jobfile.tables import DaemonTable, JobTable, Table, TargetTable
+from tocsin.jobfile.tables import DaemonTable, JobTable, NotifyTable, Table, TargetTable
 from tocsin.jobfile.values import JOB_NAME
 
 Schema = dict[str, Any]
@@ -30,6 +30,10 @@ def schema() -> Schema:
                 "target": {
                     "description": "The app that the jobs call, and the secret it asks for.",
                     **_table(TargetTable),
+                },
+                "notify": {
+                    "description": "Messages to people, and signs of life, without a monitoring system.",
+                    **_table(NotifyTable),
                 },
                 "defaults": {
                     "description": "Keys of a job, for all jobs that do not say otherwise.",

@@ -129,6 +129,37 @@ class TargetTable(Table):
     allow_insecure: Switch = Field(False, description="Allows calls to public hosts over plain http://.")
 
 
+class NotifyTable(Table):
+    urls_env: Variable = Field(
+        "",
+        description="Environment variable that holds the addresses to write to, as Apprise takes them, separated by "
+        "spaces or lines.",
+    )
+    urls_file: File = Field("", description="File that holds these addresses, instead of urls_env.")
+    gather: SecondsOrNone = Field(
+        30.0,
+        le=3600.0,
+        description="How long a message waits for more of the same: one outage is one message. So does the word that "
+        "it is over.",
+    )
+    max_per_hour: Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole)] = Field(
+        20, description="Messages in any hour; what is beyond that comes as one digest."
+    )
+    page_url: BaseUrl = Field(
+        "", description='Address of the pages for who reads a message, for example "https://tocsin.example.com".'
+    )
+    heartbeat_url_env: Variable = Field(
+        "",
+        description="Environment variable that holds a URL to ping each minute while all is well: whoever watches it "
+        "notices when Tocsin falls silent.",
+    )
+    ping_style: Literal["auto", "healthchecks", "uptime-kuma", "betterstack", "plain"] = Field(
+        "auto",
+        description="The service that heartbeat_url_env and ping_url_env belong to; auto: by the address. plain: one "
+        "GET for each success, and nothing else.",
+    )
+
+
 class ExpectTable(Table):
     status: Statuses = Field(["2xx"], description='Statuses that count as success, for example "2xx" or "204".')
     json_: Scalars = Field(
@@ -193,6 +224,15 @@ class JobTable(Table):
     )
     alert_after: Annotated[int, Field(ge=0, le=1000), BeforeValidator(whole)] = Field(
         0, description="Failures in a row that alert; 0: 1 where the next fire is over an hour away, else 3."
+    )
+    notify: Switch = Field(True, description="Whether [notify] tells of this job.")
+    notify_after: Annotated[int, Field(ge=0, le=1000), BeforeValidator(whole)] = Field(
+        0, description="Failures in a row from which on [notify] tells of them; 0: as alert_after."
+    )
+    ping_url_env: Variable = Field(
+        "",
+        description="Environment variable that holds a URL to ping at the start and the end of each run, for "
+        "Healthchecks and the like.",
     )
     expect: ExpectTable = Field(default_factory=ExpectTable.model_construct, description="What counts as success.")
     totals: Totals = Field({}, description="Counts to add up: name = path in the JSON reply; at most 8.")

@@ -1,6 +1,7 @@
 """Reads a ledger on PostgreSQL while the daemon writes it: for the pages, `tocsin history` and `tocsin doctor`."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import psycopg
 
 from tocsin.config.ledger import Postgres
 from tocsin.ipc.history import Question
-from tocsin.ledger import pg_examine, pg_find, pg_schema
+from tocsin.ledger import pg_find, pg_schema
 from tocsin.ledger.link import Link
 from tocsin.ledger.store import Absent, Examined, Found, Passing, Unreadable, Unusable
 
@@ -69,7 +70,32 @@ class PostgresReader:
             self._link.close()
 
     def examine(self, seconds: float) -> Examined:  # noqa: ARG002  every transaction has a time limit
-        return pg_examine.examine(self._link)
+        s = self._ledger.schema
+        began = time.monotonic()
+        try:
+            with self._link.transaction(read_only=True) as db:
+                connected = time.monotonic()
+                if not self._is_there(db):
+                    why = f"has no tables in schema {s} yet; the daemon creates them at its first start"
+                    return Examined("absent", why)
+                pg_schema.check(db, s)
+                size, version, off = db.execute(
+                    "SELECT coalesce((SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c"
+                    " WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r'), 0)::int8,"
+                    " current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8",
+                    (f'"{s}"',),
+                ).fetchone() or (0, "?", 0.0)
+                answered, clock = time.monotonic(), float(off) - time.time()
+                succeeded = db.execute(f"SELECT job FROM \"{s}\".jobs WHERE last_outcome = 'success'").fetchall()
+        except (Passing, Unusable) as error:
+            return Examined("unusable", f"cannot be used: {error}", "is the server up, and may this user use it?")
+        finally:
+            self._link.close()
+        detail = (
+            f"PostgreSQL {version}, connected in {(connected - began) * 1000:.0f} ms, answers in"
+            f" {(answered - connected) * 1000:.0f} ms, its clock {clock:+.1f} s from this machine's"
+        )
+        return Examined("sound", detail, "", int(size), frozenset(name for (name,) in succeeded))
 
     def _is_there(self, db: psycopg.Connection[Any]) -> bool:
         name = f'"{self._ledger.schema}".meta'

@@ -84,14 +84,6 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
-    """Something that works, and should not be so: what it is, and what to do about it."""
-
-    detail: str
-    advice: str
-
-
-@dataclass(frozen=True, slots=True)
 class Examined:
     """The result of an examination. `detail` describes it. `advice` says what to do about it, or is ""."""
 
@@ -100,7 +92,6 @@ class Examined:
     advice: str = ""
     size: int | None = None  # bytes
     succeeded: frozenset[str] = frozenset()  # the jobs whose last run was a success
-    concerns: tuple[Concern, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ def in_words(old: Config, new: Config) -> str:
         live.append("access to the pages (listen_…)")
     if live:
         lines.append(f"changed in [daemon]: {', '.join(live)}")
+    if old.notify != new.notify:
+        lines.append("changed: [notify]")
     if waiting := restart_needed(old, new):
         lines.append(f"changed in [daemon], effective only after a restart: {', '.join(waiting)}")
     if len(lines) == 1:

@@ -11,6 +11,7 @@ from tocsin.ipc.channel import AnyChannel, ChannelClosed, ChannelGarbage
 from tocsin.ipc.exporter import ProcessExited, ToExporter
 from tocsin.ipc.job import Ask, Finished, Release, Skipped, ToJob
 from tocsin.ipc.ledger import ToLedger
+from tocsin.ipc.notifier import ToNotifier
 from tocsin.parent import lifecycle
 from tocsin.parent.lifecycle import Child, ExitStatus, Fork, Gone, Kill, Record, Send, Step, Tell
 from tocsin.parent.loop import Loop
@@ -145,7 +146,7 @@ class Children:
 
     # ---- messages
 
-    def send(self, process: Process, message: ToJob | ToLedger | ToExporter) -> bool:
+    def send(self, process: Process, message: ToJob | ToLedger | ToExporter | ToNotifier) -> bool:
         """Send or queue the message without waiting. Returns whether it was accepted."""
         if process.channel is None:
             return False

@@ -12,7 +12,7 @@ from tocsin.ipc import channel as channels
 from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
 from tocsin.ipc.cluster import GivenUp, Members, RosterPart
-from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started, ToExporter
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Pause, Release, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable
 from tocsin.parent import changes, lifecycle
@@ -22,8 +22,10 @@ from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
 from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
+from tocsin.parent.notifying import Notifying
 from tocsin.parent.process import Process
-from tocsin.parent.programs import EXPORTER, LEDGER, Programs
+from tocsin.parent.programs import EXPORTER, LEDGER, NOTIFIER, Programs
+from tocsin.parent.services import Services
 from tocsin.parent.state_folder import HELD, StateFolder
 from tocsin.parent.status_feed import StatusFeed
 
@@ -54,13 +56,15 @@ class Daemon:
         self.on_run_over: Callable[[Finished | Skipped | Deny], None] = lambda _: None
         self.on_job_exit: Callable[[str], None] = lambda _: None
         self.on_request: Callable[[Process, Requested], Answered | None] = lambda *_: None
-        self.feed = StatusFeed(self._to_exporter, loop.wall)
+        self.feed = StatusFeed(lambda message: self._services.send(EXPORTER, message), loop.wall)
         self.clock = self._loop = loop
         self._programs = programs
         self._session = uuid.uuid4().hex
         self._children = children(self)
         self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))  # the exporter's questions
-        self._services = {name: Process(Child(name)) for name in (LEDGER, EXPORTER)}
+        self._services = Services(self._children, (LEDGER, EXPORTER))
+        self._notifying = Notifying(self.feed, self._services)
+        self._readers: dict[str, StatusFeed | Notifying] = {EXPORTER: self.feed, NOTIFIER: self._notifying}
         self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed, loop)
         self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed, loop)
 
@@ -70,15 +74,14 @@ class Daemon:
 
     @property
     def processes(self) -> list[Process]:
-        return [*self._services.values(), *self.jobs.processes]
+        return [*self._services.processes, *self.jobs.processes]
 
     # ---- beginning and end
 
     def start(self) -> None:
         """Fork the ledger and the exporter. Each job follows when the ledger has sent its history."""
         self._state.answer(self._loop)
-        for service in self._services.values():
-            self._children.begin(service)
+        self._services.begin_all()
         self._take_over()
         self._heartbeat()
 
@@ -107,9 +110,7 @@ class Daemon:
         if not self._ledger.settled:
             log.error("stopped before the ledger could write everything: unfinished runs will be recorded as lost")
             self.exit_code = max(self.exit_code, 1)
-        for process in list(self._services.values()):
-            self._children.stop(process, lifecycle.CANCEL_GRACE)
-        self._loop.done = not self._services
+        self._services.stop_all()
 
     def _heartbeat(self) -> None:
         self.feed.heartbeat(self._ledger.dropped)
@@ -124,7 +125,7 @@ class Daemon:
         self._ledger.lost = True  # this daemon must not write to the folder that is there now
         if not self.stopping:
             self.stop("the state folder is lost", exit_code=1)
-        self._children.stop(self._services[LEDGER], lifecycle.CANCEL_GRACE)
+        self._services.stop(LEDGER)
         self.jobs.hurry()  # another daemon may call the same slots
 
     # ---- configuration
@@ -139,7 +140,7 @@ class Daemon:
             return self._refuse(error.faults)
         old, self.config = self.config, new
         if (new.listen, new.access) != (old.listen, old.access):
-            self._children.stop(self._services[EXPORTER], lifecycle.CANCEL_GRACE)
+            self._services.stop(EXPORTER)
         self._take_over()
         return None
 
@@ -153,6 +154,7 @@ class Daemon:
 
     def _take_over(self) -> None:
         self.jobs.take_over(self.config)
+        self._notifying.take_over(self.config)
         self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall()))
 
     # ---- children (the methods of `Delegate`)
@@ -160,9 +162,7 @@ class Daemon:
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]:
         if child.process == "job":
             return self.jobs.main_of(child.job)
-        return self._programs.of_service(
-            child.process, self.config, self._session, self._listener.socket, self._past[child.process]
-        )
+        return self._programs.of_service(child.process, self.config, self._session, self._listener.socket, self._past)
 
     def kept_by(self, child: Child) -> set[int]:
         own = {self._listener.socket.fileno()} if child.process == EXPORTER else set()
@@ -175,8 +175,8 @@ class Daemon:
         self.feed.tell(ProcessUp(child.process, child.job, process.pid, self._loop.wall()))
         if child.process == LEDGER:
             self._ledger.forked()
-        elif child.process == EXPORTER:
-            self.feed.repeat()
+        elif reader := self._readers.get(child.process):
+            reader.repeat()
 
     def exited(self, process: Process) -> None:
         if process.child.process == LEDGER:
@@ -190,12 +190,11 @@ class Daemon:
         if child.process == "job":
             self.jobs.gone(child.job)
             self._end_if_idle()
-        elif self.stopping:
-            del self._services[child.process]
+        elif self.stopping or (child.process == NOTIFIER and not self._notifying.wanted):
+            self._services.forget(child.process)
             self._loop.done = not self._services
         else:
-            self._services[child.process] = Process(Child(child.process))
-            self._children.begin(self._services[child.process])
+            self._services.begin(child.process)
 
     def tell(self, event: ProcessExited) -> None:
         self.feed.tell(event)
@@ -203,8 +202,8 @@ class Daemon:
     def writable(self, process: Process) -> None:
         if process.child.process == LEDGER:
             self._ledger.pump()
-        elif process.child.process == EXPORTER:
-            self.feed.pump()
+        elif reader := self._readers.get(process.child.process):
+            reader.pump()
 
     # ---- messages in
 
@@ -212,6 +211,8 @@ class Daemon:
         """The channel has already checked that a child of this kind may send this message."""
         if process.child.process == LEDGER:
             self._from_ledger(message)
+        elif process.child.process == NOTIFIER:
+            self.feed.tell(message)
         elif process.child.process == EXPORTER:
             if answer := self.on_request(process, message):
                 self._children.send(process, answer)
@@ -282,6 +283,7 @@ class Daemon:
         if isinstance(answer, Grant):
             begins, slot = max(answer.due, self._loop.wall()), process.child.slot
             self._loop.at(self._loop.now() + wait + SHOWN_AFTER, lambda: self._still_running(process, slot, begins))
+            self._notifying.granted(process, wait, self._loop)
         elif process.child.slot is None:
             self.on_run_over(answer)
 
@@ -303,11 +305,4 @@ class Daemon:
         self.on_run_over(event)
         if isinstance(event, Finished):
             self.jobs.over(event)
-
-    def _to_exporter(self, message: ToExporter) -> bool:
-        """Return whether the exporter's channel accepted the message. It accepts none while an earlier one is queued.
-        Without an exporter nothing is lost: the next one gets the whole state."""
-        exporter = self._services.get(EXPORTER)
-        if exporter is None or exporter.channel is None:
-            return True
-        return not exporter.channel.backlog and self._children.send(exporter, message)
+            self._notifying.over(event)

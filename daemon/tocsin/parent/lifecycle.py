@@ -34,7 +34,7 @@ class Slot(Struct, frozen=True):
 
 
 class Child(Struct, frozen=True):
-    """`process` is `job`, `ledger` or `exporter`. `job` is the job's name, or empty.
+    """`process` is `job`, `ledger`, `exporter` or `notifier`. `job` is the job's name, or empty.
 
     Each run replaces it three times. It is a Struct because that takes a tenth of the time of a frozen dataclass.
     """

@@ -10,7 +10,7 @@ import setproctitle
 
 from tocsin import linux, log
 from tocsin.ipc import channel as channels
-from tocsin.ipc import exporter, job, ledger
+from tocsin.ipc import exporter, job, ledger, notifier
 from tocsin.ipc.channel import AnyChannel, Channel, ChannelClosed
 from tocsin.linux import Ranges
 from tocsin.parent.lifecycle import Child, ExitStatus
@@ -26,6 +26,7 @@ _ENDS: dict[str, tuple[Decode, Decode]] = {
     "job": (job.decode_from_job, job.decode_to_job),
     "ledger": (ledger.decode_from_ledger, ledger.decode_to_ledger),
     "exporter": (exporter.decode_from_exporter, exporter.decode_to_exporter),
+    "notifier": (notifier.decode_from_notifier, notifier.decode_to_notifier),
 }
 
 

@@ -18,6 +18,7 @@ from tocsin.ipc.exporter import (
     JobStatus,
     LedgerState,
     LogLinesDropped,
+    NotifierState,
     ProcessExited,
     ProcessUp,
     ToExporter,
@@ -36,13 +37,15 @@ class StatusFeed:
 
     def __init__(self, to_exporter: Callable[[ToExporter], bool], wall: Callable[[], float] = time.time) -> None:
         self.statuses: dict[str, JobStatus] = {}
+        self.on_change: Callable[[Key], None] = lambda _: None  # the state of a key is another one
         self._to_exporter = to_exporter
         self._wall = wall
-        self._untold = Untold(self._newest)
+        self._untold: Untold[ToExporter] = Untold(self.newest)
         self._config: ConfigLoaded | None = None  # the one in use
         self._refused: ConfigLoaded | None = None  # the last reload, if it was refused
         self._ledger = LedgerState(False, 0)
         self._members: Members | None = None
+        self._notifier: NotifierState | None = None
         self._stops: DaemonStops | None = None
         self._services: dict[str, ProcessUp] = {}  # those that are up
         self._dropped = 0  # events that the exporter never got
@@ -55,7 +58,7 @@ class StatusFeed:
         key: Key = name or type(event)
         if isinstance(event, ProcessUp | ProcessExited) and not name:
             key = ProcessUp
-        before = self._newest(key) if isinstance(event, Counted) else ()
+        before = self.newest(key) if isinstance(event, Counted) else ()
         match event:
             case Finished():
                 run_log.finished(event)
@@ -79,6 +82,8 @@ class StatusFeed:
                 self._members = event
             case DaemonStops():
                 self._stops = event
+            case NotifierState():
+                self._notifier = event
         if old := self.statuses.get(name):
             new = status.after(old, event)
             self.statuses[name] = new
@@ -88,40 +93,45 @@ class StatusFeed:
             self._count(event, key, before)
         elif not isinstance(event, Pause | JobHistory | Elsewhere):  # else the job was removed meanwhile
             self._show(key, event)
+        self.on_change(key)
 
     def expect_anew(self, name: str) -> None:
         """Expect a success of the job from now on, whatever happened before."""
         self.statuses[name] = replace(self.statuses[name], since=self._wall())
         self._show(name)
+        self.on_change(name)
 
     def define(self, job: Job) -> None:
         """The job is new or was changed. Its counts and last run are kept."""
         before, fresh = self.statuses.get(job.name), statuses.of(job)
         self.statuses[job.name] = statuses.carried_over(before, fresh, self._wall()) if before else fresh
         self._show(job.name)
+        self.on_change(job.name)
 
     def remove(self, name: str) -> None:
         self.statuses.pop(name, None)
         self._show(name)
+        self.on_change(name)
 
     def repeat(self) -> None:
         """Send the whole state to a new exporter. The configuration comes last: then the exporter knows every job."""
         self._untold.forget()
-        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, Members, ProcessUp]
+        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, Members, NotifierState, ProcessUp]
         keys = [*once, *self.statuses, ConfigLoaded]
         for key in keys:
             self._untold.mark(key)
         self.pump()
 
-    def of_the_daemon(self) -> list[ConfigLoaded | LedgerState | DaemonStops]:
+    def of_the_daemon(self) -> list[ConfigLoaded | LedgerState | DaemonStops | NotifierState]:
         """The messages that decide the daemon's health."""
         newest = self._refused or self._config
-        return [one for one in (newest, self._ledger, self._stops) if one]
+        return [one for one in (newest, self._ledger, self._stops, self._notifier) if one]
 
     def heartbeat(self, lost_entries: int) -> None:
         self._lost_entries = lost_entries
         for kind in (Heartbeat, LogLinesDropped, EventsDropped):
             self._show(kind)
+            self.on_change(kind)
 
     # ---- the exporter
 
@@ -146,7 +156,7 @@ class StatusFeed:
                 log.warning("the exporter does not read its messages: until it does, its metrics count no events")
         self.pump()
 
-    def _newest(self, key: Key) -> States:
+    def newest(self, key: Key) -> States:
         if isinstance(key, str):
             return (self.statuses.get(key) or JobRemoved(key),)
         if key is ConfigLoaded:
@@ -157,6 +167,8 @@ class StatusFeed:
             return (self._ledger,)
         if key is Members:
             return (self._members,) if self._members else ()
+        if key is NotifierState:
+            return (self._notifier,) if self._notifier else ()
         if key is DaemonStops:
             return (self._stops,) if self._stops else ()
         if key is Heartbeat:

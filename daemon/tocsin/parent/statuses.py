@@ -26,6 +26,8 @@ def of(job: Job) -> JobStatus:
         grace=job.grace,
         fields=tuple(name for name, _ in job.totals),
         alert_after=job.alert_after,
+        notify=job.notify,
+        notify_after=job.notify_after,
         state="starting" if job.enabled else "disabled",
     )
 

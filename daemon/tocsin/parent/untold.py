@@ -1,6 +1,6 @@
-"""Messages that wait for the exporter.
+"""Messages that wait for the exporter, or for the notifier.
 
-Of a state only the newest value matters, so a mark waits in its place, and the value is looked up when the exporter
+Of a state only the newest value matters, so a mark waits in its place, and the value is looked up when the reader
 accepts it. Events that are counted wait one by one, in order. When such an event follows a mark, the mark keeps the
 state from before the event, because the exporter applies the event to that state.
 """
@@ -8,6 +8,7 @@ state from before the event, because the exporter applies the event to that stat
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.types import Message
@@ -16,24 +17,25 @@ KEPT = 50_000  # counted events (about 50 MB) kept for an exporter that does not
 
 Key = str | type[Message]  # the name of a job, or the type of a message of which only the newest counts
 States = tuple[ToExporter, ...]
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(slots=True, eq=False)
-class Mark:
+class Mark(Generic[M]):
     """A state to send: the newest of `key`, or `was` if a counted event followed the mark."""
 
     key: Key
-    was: States | None = None
+    was: tuple[M, ...] | None = None
 
 
-class Untold:
+class Untold(Generic[M]):
     """`newest` returns the state of a key as messages. To send these twice does no harm."""
 
-    def __init__(self, newest: Callable[[Key], States], kept: int = KEPT) -> None:
+    def __init__(self, newest: Callable[[Key], tuple[M, ...]], kept: int = KEPT) -> None:
         self._newest = newest
         self._kept = kept
-        self._queue: deque[Mark | ToExporter] = deque()
-        self._open: dict[Key, Mark] = {}  # marks that no counted event has followed: at most one for each key
+        self._queue: deque[Mark[M] | M] = deque()
+        self._open: dict[Key, Mark[M]] = {}  # marks that no counted event has followed: at most one for each key
         self._events = 0
 
     def __len__(self) -> int:
@@ -42,10 +44,10 @@ class Untold:
     def mark(self, key: Key) -> None:
         """The state of `key` changed."""
         if key not in self._open:
-            self._open[key] = mark = Mark(key)
+            self._open[key] = mark = Mark[M](key)
             self._queue.append(mark)
 
-    def add(self, event: ToExporter, key: Key, before: States) -> bool:
+    def add(self, event: M, key: Key, before: tuple[M, ...]) -> bool:
         """Queue a counted event; `before` is the state of its key before it. Returns False if there is no room:
         then the event is dropped, and only the state after it is sent."""
         if self._events >= self._kept:
@@ -57,7 +59,7 @@ class Untold:
         self._queue.append(event)
         return True
 
-    def tell(self, take: Callable[[ToExporter], bool]) -> None:
+    def tell(self, take: Callable[[M], bool]) -> None:
         """Send messages until `take` accepts no more."""
         while self._queue:
             first = self._queue[0]

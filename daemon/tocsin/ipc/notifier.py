@@ -1,0 +1,41 @@
+"""What the parent and the notifier say to each other."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from tocsin.ipc.exporter import (
+    ConfigLoaded,
+    DaemonStops,
+    Heartbeat,
+    JobRemoved,
+    JobStatus,
+    LedgerState,
+    NotifierState,
+)
+from tocsin.ipc.job import Stop
+from tocsin.ipc.types import Message, Outcome
+
+
+class RunBegan(Message, frozen=True):
+    """The run of a job that has a URL to ping begins."""
+
+    job: str
+    run_id: str
+
+
+class RunOver(Message, frozen=True):
+    """It has ended. `duration` is that of its last attempt, in seconds."""
+
+    job: str
+    run_id: str
+    outcome: Outcome
+    detail: str = ""
+    duration: float | None = None
+
+
+ToNotifier = JobStatus | JobRemoved | ConfigLoaded | LedgerState | DaemonStops | Heartbeat | RunBegan | RunOver | Stop
+FromNotifier = NotifierState
+
+decode_to_notifier: Callable[[bytes], ToNotifier] = msgspec.json.Decoder(ToNotifier).decode
+decode_from_notifier: Callable[[bytes], FromNotifier] = msgspec.json.Decoder(FromNotifier).decode

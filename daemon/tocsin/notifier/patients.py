@@ -1,0 +1,87 @@
+"""What a job's status means to the notifier: by the rules of tocsin.health and tocsin.patience, as everywhere."""
+
+from tocsin.health import Trouble, judge
+from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.fates import FATES
+from tocsin.notifier.outages import Ill, Kind, Patient
+from tocsin.patience import alert_after
+from tocsin.schedule.expected import Expected
+
+OF_DAEMON = "!"  # begins the names of what is no job
+TOLD: frozenset[str] = frozenset({"silent", "ledger", "job file"})  # troubles of the daemon that people are told of
+
+
+class Patients:
+    """Remembers of each job what its schedule expects, and when it began to fail."""
+
+    def __init__(self, began: float) -> None:
+        """`began` is Unix time: from then on a success is expected where nothing else says so."""
+        self._began = began
+        self._expected: dict[str, Expected] = {}
+        self._failing_since: dict[str, float] = {}
+
+    def forget(self, name: str) -> None:
+        self._expected.pop(name, None)
+        self._failing_since.pop(name, None)
+
+    def of(self, status: JobStatus, now: float, process: str, *, held: bool) -> Patient | None:
+        """None where nothing can be said: the ledger has not told of the job yet, or no job can be called (`held`).
+        `process` is the state of its process as proc(5) writes it."""
+        if status.counts is None:
+            return None
+        if not status.consecutive_failures:
+            self._failing_since.pop(status.name, None)
+            if held or status.paused:
+                return None
+        ill = self._failing(status) if status.consecutive_failures else self._standing(status, now, process)
+        return Patient(
+            status.name,
+            status.host,
+            ill,
+            status.last_run or 0.0,
+            status.counts.get("missed", 0),
+            status.missed_at or 0.0,
+            heeded=not status.paused,
+        )
+
+    def _failing(self, status: JobStatus) -> Ill:
+        failures, last_run = status.consecutive_failures, status.last_run or 0.0
+        since = self._failing_since.setdefault(status.name, last_run)
+        kind: Kind = "unreachable" if status.unreachable else "failing"
+        if status.last_outcome == "unauthorized":
+            kind = "unauthorized"
+        next_due = self._expects(status).next_due(status, last_run)
+        patience = status.notify_after or alert_after(status.alert_after, last_run, next_due)
+        at_once = kind == "unauthorized" and not status.notify_after  # another try will not mend it
+        words = FATES[status.last_outcome].words if status.last_outcome else "not known"
+        return Ill(
+            kind,
+            words + (f": {status.last_detail}" if status.last_detail else ""),
+            since,
+            urgent=at_once or failures >= patience,
+            next_try=status.next_fire,
+            last_success=status.last_success,
+            failures=failures,
+        )
+
+    def _standing(self, status: JobStatus, now: float, process: str) -> Ill | None:
+        judged = judge(status, now, self._expects(status).deadline(status, self._began), process)
+        if judged.health not in ("stalled", "overdue"):
+            return None
+        kind: Kind = "stalled" if judged.health == "stalled" else "overdue"
+        return Ill(kind, judged.why, now, next_try=status.next_fire, last_success=status.last_success)
+
+    def _expects(self, status: JobStatus) -> Expected:
+        return self._expected.setdefault(status.name, Expected())
+
+
+def of_daemon(found: list[Trouble], now: float) -> list[Patient]:
+    """The parts of the daemon that people are told of, each well or ill."""
+    ill = {one.what: one for one in found}
+    patients = []
+    for what in sorted(TOLD):
+        one = next((trouble for name, trouble in ill.items() if name == what), None)
+        patients.append(
+            Patient(OF_DAEMON + what, one.words if one else "", Ill("daemon", one.why, now) if one else None, now)
+        )
+    return patients

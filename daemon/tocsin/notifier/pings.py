@@ -1,0 +1,100 @@
+"""Sends signs of life: those of one job in their order, and no job's waits for another's."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import aiohttp
+from yarl import URL
+
+from tocsin import __version__, log
+from tocsin.config.notify import Style
+from tocsin.notifier.signs import Sign, refused, style_of
+from tocsin.redact import redact
+
+TIMEOUT = 10.0  # seconds for one attempt
+WAITS = (1.0, 5.0)  # seconds before a second and a third attempt: the next run's sign comes soon anyway
+WAITING = 20  # signs of one job that wait: a server that hangs must not fill the memory
+AT_ONCE = 50  # connections
+READ = 200  # bytes of an answer
+
+
+class Pinger:
+    """`counted` is called for each sign, with whether it was taken."""
+
+    def __init__(self, style: Style, counted: Callable[[bool], None]) -> None:
+        self._style = style
+        self._counted = counted
+        self._waiting: dict[str, deque[Sign]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self.failing: dict[str, str] = {}  # whose last sign was not taken, and why
+
+    def put(self, whose: str, sign: Sign | None) -> None:
+        """Send it, after those of the same that wait."""
+        if sign is None:
+            return
+        queue = self._waiting.setdefault(whose, deque())
+        if len(queue) >= WAITING:
+            queue.popleft()
+            self._counted(False)
+        queue.append(sign)
+        if whose not in self._tasks:
+            self._tasks[whose] = asyncio.create_task(self._send_all(whose, queue))
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        if self._session:
+            await self._session.close()
+
+    async def _send_all(self, whose: str, queue: deque[Sign]) -> None:
+        try:
+            while queue:
+                await self._send(whose, queue[0])
+                queue.popleft()
+        finally:
+            del self._tasks[whose]
+            del self._waiting[whose]
+
+    async def _send(self, whose: str, sign: Sign) -> None:
+        why = ""
+        for wait in (0.0, *WAITS):
+            await asyncio.sleep(wait)
+            why = await self._attempt(sign)
+            if not why:
+                break
+        self._counted(not why)
+        if why and whose not in self.failing:
+            log.warning(f"{whose}: the ping was not taken; later failures of it are not logged", why=why)
+        elif not why and whose in self.failing:
+            log.info(f"{whose}: pings are taken again")
+        if why:
+            self.failing[whose] = why
+        else:
+            self.failing.pop(whose, None)
+
+    async def _attempt(self, sign: Sign) -> str:
+        """Why the sign was not taken; "" where it was. A redirect is not followed: it would take the secret along."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=AT_ONCE),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"Tocsin/{__version__} (notifier)"},
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            )
+        try:
+            async with self._session.request(
+                sign.method,
+                URL(sign.url, encoded=True),
+                data=redact(sign.body).encode() if sign.body else None,
+                allow_redirects=False,
+            ) as answer:
+                body = (await answer.content.read(READ)).decode(errors="replace")
+        except TimeoutError:
+            return f"no answer within {TIMEOUT:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return redact(str(error) or type(error).__name__)
+        if not 200 <= answer.status < 300:
+            return f"answered {answer.status}"
+        return refused(style_of(sign.url, self._style), body)
