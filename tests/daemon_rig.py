@@ -189,9 +189,9 @@ class Parent:
 
     # ---- the ledger
 
-    def ledger_opens(self, before: str | None = None) -> None:
+    def ledger_opens(self, before: str | None = None, epoch: int = 0) -> None:
         self.read = 0
-        self.says("ledger", LedgerReady(before))
+        self.says("ledger", LedgerReady(before, 0, epoch))
         self.ledger_commits()
 
     def entries(self) -> list[Entry]:

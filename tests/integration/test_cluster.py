@@ -182,3 +182,19 @@ def test_a_job_runs_where_a_job_file_has_it(cluster: Cluster) -> None:
     cluster.run_on("abcdefghi")
     cluster.stop()
     cluster.account("abcdefghi")
+
+
+def test_a_fire_runs_where_it_is_asked_for(cluster: Cluster) -> None:
+    yearly = '[jobs.y]\nschedule = "@yearly"\npath = "/y"\n'
+    for name in ("one", "two"):
+        cluster.start(name, each_second("a", "b", "c", "d") + yearly)
+    owners = cluster.settled("abcdy", {"one", "two"})
+    name, other = next((name, node) for name, node in cluster.nodes.items() if name != owners["y"])
+    for _ in range(2):
+        fired = other.run("fire", "y")
+        assert fired.returncode == 0, fired.stderr
+        until(lambda: not any(title.endswith("job y") for title in other.children()), "the end of its process")
+    rows = [row for row in cluster.rows() if row["job"] == "y"]
+    assert [(row["node"], row["trigger"], row["outcome"]) for row in rows] == [(name, "manual", "success")] * 2
+    assert cluster.owners()["y"] == owners["y"]
+    cluster.stop()

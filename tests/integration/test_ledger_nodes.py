@@ -179,7 +179,7 @@ def test_a_run_asked_for_elsewhere_does_not_overlap(make_ledger: Make, tmp_path:
     manual = Ask("a", T + 0.5, "manual", "manual", 0, "s2/1")
     assert two.put(manual) == [Grant("a", T + 0.5)]
     (deny,) = one.put(ask(T + 60))
-    assert (deny.reason, "is still running on another node" in deny.why) == ("overlap", True)
+    assert (deny.reason, "is running, or about to, on another node" in deny.why) == ("overlap", True)
     two.put(Finished("a", T + 0.5, "manual", "manual", 0, "success", finished=T + 61))
     assert one.put(ask(T + 120)) == [Grant("a", T + 120)]
     assert two.put(replace(manual, due=T + 121.5))[0].reason is None, "nobody waits for a slot of it"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_world import LATENCY, LEAD, Make, T, World, fates, send
+from job_world import LATENCY, LEAD, Make, MakeJob, T, World, fates, send
 from tocsin import linux
-from tocsin.ipc.job import Deny, Finished, Fire, Pause, Sleeping, scheduled_run_id
+from tocsin.ipc.job import Ask, Beginning, Deny, Finished, Fire, Pause, Sleeping, scheduled_run_id
 from tocsin.job import main
 from tocsin.job.main import ARMED_BY, LEADS, lead
 
@@ -284,6 +284,18 @@ def test_a_connection_that_takes_longer_than_the_grant_is_asked_for_again(leased
     assert one.runs == [60] * grants
     assert one.skips == [] if grants else [(60, 60, 1, "missed")]
     fates(one)
+
+
+def test_a_guest_runs_once_and_says_nothing_of_the_schedule(make_job: MakeJob) -> None:
+    fire = Fire(T + 5.25, "the-run")
+    one = World(make_job(), Beginning(T + 5, (0.0, 0.0), "", guest=fire), T + 5.25, [])
+    one.call_takes = 200.0
+    one.process.run()
+    one._hear()
+    assert [type(message) for message in one.said] == [Ask, Finished]
+    assert one.runs == [5.25]
+    one.parent.close()
+    one.child.close()
 
 
 def test_a_denial_may_say_what_to_report(world: Make) -> None:

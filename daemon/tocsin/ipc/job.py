@@ -164,6 +164,7 @@ class Beginning(msgspec.Struct, frozen=True):
     redelivery: Ask | None = None  # a lost run that must be delivered again
     gives_way: bool = False  # there are many jobs: after sending, yield the processor to those that have not sent
     crowded: bool = False  # there are many jobs: connect early, because they cannot all connect at the last moment
+    guest: Fire | None = None  # the one run that it is for: another node owns the job
 
 
 FromJob = Sleeping | Ask | Finished | Skipped | Release

@@ -93,6 +93,7 @@ class JobProcess:
         self.pause = beginning.pause
         self.why_missed = beginning.why_missed
         self.redelivery = beginning.redelivery
+        self.guest = beginning.guest
         self.catch_up = job.catch_up
         self.behind_until = clock.now()  # slots up to here are caught up, and do not count as overlap
         self.stopping = False
@@ -101,7 +102,11 @@ class JobProcess:
         self.told: float | None = None
 
     def run(self) -> None:
-        """Run until told to stop. Raises ChannelClosed when the parent is gone."""
+        """Run until told to stop, or only the one run that a guest is for. Raises ChannelClosed when the parent is
+        gone."""
+        if self.guest:
+            self.ask_and_run(Ask(self.job.name, self.guest.due, self.guest.run_id, "manual"))
+            return
         while not self.stopping:
             self.step()
 
@@ -183,6 +188,9 @@ class JobProcess:
                 finished = self.endpoint.call(ask, next_due, self.rest, lambda: self.may_send(ask))
             except NotSent:
                 self.not_called(ask, self.withdrawn(ask) if self.stopping else self.unrun(ask, "missed", NOT_OURS))
+                return
+            if self.guest:
+                self.channel.send(finished)
                 return
             self.told = self.job.schedule.next_due(max(self.accounted, int(self.clock.now())))
             self.channel.send(replace(finished, next_due=self.told))

@@ -104,11 +104,11 @@ class Books:
             return denied("the other nodes gave this one up")
         if scheduled and not self._may_own(job):
             return denied("the job moved to another node")
-        if job.record and job.record.paused and scheduled and new and not (ask.attempt or ask.retry):
-            return denied("", "paused")
+        if scheduled and new and not (ask.attempt or ask.retry) and _is_paused(job, ask.due):
+            return denied("", "paused")  # perhaps on another node, and the asker has not heard of it
         if new and not mine and key not in self._taken and not ask.retry:
             if job.open and not job.open.owner.startswith(f"{self._session}/"):
-                why = f"the run due at {rfc3339(job.open.due)} is still running on another node"
+                why = f"the run due at {rfc3339(job.open.due)} is running, or about to, on another node"
                 return denied(why, "overlap" if scheduled else None)
             if job.open:  # its end found no room in the parent's outbox
                 self.finish(lost(job.open, NEVER_ENDED, ask.due))
@@ -316,3 +316,8 @@ class Books:
 
 def _key(run: Ask | Finished) -> Key:
     return run.job, run.due, run.attempt
+
+
+def _is_paused(job: JobRow, due: float) -> bool:
+    began, ends = job.record.pause if job.record else (0.0, 0.0)
+    return began <= due < ends

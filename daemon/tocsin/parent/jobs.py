@@ -13,7 +13,7 @@ from tocsin.ipc import record as records
 from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.cluster import Elsewhere, GivenUp, Members, RosterPart
-from tocsin.ipc.job import Ask, Beginning, Finished, FromJob, Pause, Release, Skipped, ToJob
+from tocsin.ipc.job import Ask, Beginning, Finished, Fire, FromJob, Pause, Release, Skipped, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
 from tocsin.ipc.record import JobRecord
 from tocsin.parent import run_log
@@ -48,6 +48,7 @@ class SupervisedJob:
     owner: str = ""  # names the process that may hold a slot
     redelivery: Ask | None = None  # a lost run that must be delivered again, until that has an outcome
     paused_early: Pause | None = None  # requested before the ledger sent the job's record
+    guest: Fire | None = None  # what its next process is to run, where another node owns the job
     yields: bool = False  # another node is to own it once its process has ended
 
     def follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
@@ -130,11 +131,12 @@ class Jobs:
     def _retire(self, name: str) -> None:
         """End the process of a job that was changed, removed or disabled, after its running call."""
         one = self.supervised[name]
+        owned = one.record is not None
         if not self.is_enabled(name):
             one.record = None  # its slots are no longer due
         if one.process:
             self._children.stop(one.process, None)
-        else:
+        elif owned:
             self._owned.gone(name)
 
     # ---- processes
@@ -154,11 +156,16 @@ class Jobs:
     def main_of(self, name: str) -> Callable[[Channel[FromJob, ToJob]], None]:
         """Return the main function of the job's next process, which continues from the job's record."""
         one, job = self.supervised[name], self.defined[name]
-        assert one.record is not None
         self._lives += 1
         if one.program is None or one.forked_as is not job:  # made once: it is not freed (tocsin.immortal)
             one.program = self._program(job)
         one.forked_as, one.owner = job, f"{self._session}/{self._lives}"
+        main = one.program
+        if one.guest:
+            now, (fire, one.guest) = self._clock.wall(), (one.guest, None)
+            guest = Beginning(int(now), (0.0, 0.0), "", guest=fire)
+            return lambda channel: main(channel, guest)
+        assert one.record is not None
         if one.redelivery and self._clock.wall() > one.redelivery.due + job.grace:
             due = rfc3339(one.redelivery.due)
             words = f"{job.name}: too late to run the lost slot again"
@@ -170,8 +177,16 @@ class Jobs:
         )
         one.why_missed = "the job's process was not running"
         job.schedule.next_due(beginning.accounted)  # cached before the fork, so that the child has it
-        main = one.program
         return lambda channel: main(channel, beginning)
+
+    def fire_as_guest(self, name: str, fire: Fire) -> bool:
+        """Run a job that another node owns, once, in a process of its own. Returns whether that is possible now."""
+        one = self.supervised[name]
+        if one.process is not None or one.record is not None or self.stopping or self._owned.nodes is None:
+            return False
+        one.guest, one.process = fire, Process(Child("job", name, once=True))
+        self._children.begin(one.process)
+        return True
 
     def gone(self, name: str) -> None:
         """The job's process has ended and is not restarted."""

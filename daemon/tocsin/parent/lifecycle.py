@@ -49,6 +49,7 @@ class Child(Struct, frozen=True):
     over: float | None = None  # monotonic: when its call must be over at the latest
     overdue: bool = False  # its call passed the deadline, so it was killed
     signalled: int = 0  # the strongest signal sent since it was told to stop
+    once: bool = False  # it is for one run, and not started again
 
 
 class Fork(Struct, frozen=True):
@@ -170,7 +171,7 @@ def exited(child: Child, status: ExitStatus, now: float, wall: float) -> Step:
     elif child.slot:  # no call is sent before its grant, nor before its instant
         actions.append(Record(_not_called(child.slot.ask, status)))
     actions.append(Tell(ProcessExited(child.process, child.job, _reason(child, status), str(status))))
-    if child.state in ("stopping", "stopped"):
+    if child.state in ("stopping", "stopped") or child.once:
         return replace(child, state="stopped", slot=None, over=None, wake=None), [*actions, Gone()]
     failures = 0 if now - child.started >= STEADY else child.failures
     first, longest = BACKOFF
