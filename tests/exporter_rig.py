@@ -29,7 +29,7 @@ from tocsin.exporter.state import State
 from tocsin.ipc.actions import Action, Answered, FireJob, PauseJob, ReloadConfig, Requested
 from tocsin.ipc.channel import Channel, pair
 from tocsin.ipc.exporter import ConfigLoaded, JobStatus, LedgerState, ProcessUp, ToExporter, decode_from_exporter
-from tocsin.ipc.history import Answer, NoAnswer, Question
+from tocsin.ipc.history import Actions, Answer, NoAnswer, Question
 from tocsin.ipc.job import Finished, Sleeping, Stop
 from tocsin.ipc.types import Outcome
 from tocsin.parent.listener import shown
@@ -156,7 +156,7 @@ class Asked:
 
     def __init__(self, *history: ToExporter, host: str = "127.0.0.1", access: Access = OPEN_TO_ALL) -> None:
         self.clock, self.now = 100.0, NOON
-        self.asked: list[Question] = []  # about the past
+        self.asked: list[Question | Actions] = []  # about the past
         self.acted: list[Action] = []  # what the parent was asked for
         self.parent = Answered(1, "done", "it is done")  # what it answers
         self.past: Answer = NoAnswer(1, "nobody is there")  # what is answered

@@ -16,6 +16,7 @@ import click
 from tocsin.config import Config, Job
 from tocsin.config.secrets import Secret
 from tocsin.health import LOOKS, Judged, pause_in_words
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
 from tocsin.ipc.history import Row
@@ -173,6 +174,17 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
 
 
 HISTORY = ("JOB", "DUE", "OUTCOME", "STATUS", "LATENESS", "DURATION", "DETAIL")
+
+
+def action_row(one: Acted) -> dict[str, Any]:
+    """Return what somebody did as a row among those of slots."""
+    end = f" until {rfc3339(one.until)}" if one.until is not None else ""
+    why = f": {one.why}" if one.why else ""
+    blank = dict.fromkeys(("status", "lateness", "duration", "outcome", "started", "finished"))
+    return blank | {
+        "job": one.job or "-", "due": one.at, "last": one.at, "count": 1, "state": "action", "reason": one.what,
+        "reported": {}, "detail": f"by {one.by}{end}{why}",
+    }  # fmt: skip
 
 
 def history_table(rows: Sequence[dict[str, Any]], widths: list[int] | None = None) -> str:

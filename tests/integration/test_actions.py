@@ -117,6 +117,12 @@ def test_run_now_and_see_it_finish(opened: Open, daemon: Daemon, endpoint: Endpo
     assert (status, said["result"]) == (200, "done")
     until(lambda: site.send("GET", said["run"])[0] == 200, "the run by its id")
     first, second = acted(daemon)
+    (listed, *_) = json.loads(site.send("GET", "/api/actions?job=daily")[2])["actions"]
+    assert (listed["action"], listed["run_id"], listed["address"]) == ("fire", said["run_id"], "127.0.0.1")
+    daemon.kill("exporter")
+    until(lambda: _status(site, "/readyz") == 200, "the next exporter")
+    until(lambda: ">fire</a>" in site.send("GET", "/jobs/daily")[2], "the actions from before it")
+    assert "by somebody (page, 127.0.0.1): try it" in daemon.run("history").stdout
     assert (first["action"], first["job"], first["way"], first["address"]) == ("fire", "daily", "page", "127.0.0.1")
     assert (first["why"], first["run_id"]) == ("try it", run["run_id"])
     assert (second["way"], second["run_id"]) == ("api", said["run_id"])
@@ -125,7 +131,7 @@ def test_run_now_and_see_it_finish(opened: Open, daemon: Daemon, endpoint: Endpo
 def test_pause_with_an_end_and_see_it_resume(opened: Open, daemon: Daemon) -> None:
     site = opened(PARTED)
     token = site.token(Authorization=ANN)
-    said = {"for": "3s", "why": "deploy <b>\r\nSet-Cookie: a=b"}
+    said = {"for": "12s", "why": "deploy <b>\r\nSet-Cookie: a=b"}
     status, headers, _ = site.post("/jobs/daily/pause", token, said, Authorization=ANN)
     assert (status, headers["location"]) == (303, "/jobs/daily?did=pause")
     page = until(lambda: _page_with(site, "by ann"), "the pause on the page")

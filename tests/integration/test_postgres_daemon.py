@@ -109,6 +109,8 @@ def test_a_pause_ends_by_itself(kept: Start, server: Server) -> None:
     }
     assert fate[seconds(one["paused_until"]) - 1] == "paused"
     assert [one["paused"] for one in daemon.json("jobs")] == [False, False]
+    assert [one["action"] for one in daemon.json("history", "a", "--actions")] == ["pause", "resume"]
+    assert ">resume<" in daemon.get("/jobs/a/actions")
     done = server.do(
         "SELECT string_agg(concat_ws(' ', what, job, way, node, why), ', ' ORDER BY at) FROM tocsin.actions"
     )

@@ -171,6 +171,7 @@ SAMPLES: list[Message] = [
     ReloadConfig(Actor("ann"), "deploy"),
     Requested(7, PauseJob("a", True, 60.0, Actor("ann", "page", "10.0.0.3"), "deploy")),
     Answered(7, "done", "a is paused"),
+    BODIES[5],
     Done("done"),
     Note("the run due at 2026-01-01T00:00:00Z comes first"),
     Refused("why", 2),

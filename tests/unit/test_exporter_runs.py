@@ -11,7 +11,8 @@ import pytest
 from exporter_rig import HOSTILE, NOON, Asked, job, world
 from tocsin.exporter import runs
 from tocsin.exporter.routes import SECURITY_HEADERS
-from tocsin.ipc.history import AT_MOST, WANTED, NoAnswer, OneRun, Place, Row, Rows, Slots
+from tocsin.ipc.actions import Acted, Actor
+from tocsin.ipc.history import AT_MOST, WANTED, ActionRows, Actions, NoAnswer, OneRun, Place, Row, Rows, Slots
 from tocsin.ipc.types import Outcome
 
 OPENAPI = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
@@ -170,3 +171,44 @@ def test_what_is_no_id_and_no_job_is_nothing(site: Asked) -> None:
 
 def test_forms_go_nowhere_else() -> None:
     assert "form-action 'self'" in SECURITY_HEADERS["Content-Security-Policy"]
+
+
+ACTED = [
+    Acted(NOON + 5, "reload", "", Actor("SIGHUP", "signal")),
+    Acted(NOON, "pause", "sla-check", Actor("ann", "page", "10.0.0.3"), HOSTILE[:100], NOON + 7200),
+    Acted(NOON - 5, "fire", "sla-check", Actor("token ACT", "api", "::1"), run_id="r-1"),
+]
+
+
+def test_what_people_did(site: Asked) -> None:
+    site.past = ActionRows(1, tuple(ACTED), NOON - 5)
+    status, said = site.json("/api/actions?job=sla-check&since=2026-11-21T00:00Z&limit=3")
+    assert (status, site.asked[-1]) == (200, Actions("sla-check", 1795219200.0, None, 3))
+    valid(said, "Actions")
+    assert [(one["action"], one["job"], one["by"]) for one in said["actions"]] == [
+        ("reload", None, "SIGHUP"), ("pause", "sla-check", "ann"), ("fire", "sla-check", "token ACT")
+    ]  # fmt: skip
+    site.json(said["next"])
+    assert site.asked[-1] == Actions("sla-check", 1795219200.0, NOON - 5, 50)
+    for path in ("/actions", "/jobs/sla-check/actions"):
+        page = site.ask(path, accept="text/html").body.decode()
+        assert "ann<small>page, 10.0.0.3</small>" in page
+        assert 'href="/runs/r-1"' in page
+        assert "<script>alert" not in page
+        assert 'rel="next"' in page
+    for wrong in ("outcome=failed", "x=1", "before=soon", "limit=0"):
+        assert site.json(f"/api/actions?{wrong}")[0] == 400
+    site.past = NoAnswer(1, "the ledger's process did not answer within 3 s")
+    assert site.json("/api/actions")[0] == 503
+    assert site.ask("/actions").status == 503
+
+
+def test_a_job_has_its_actions_beside_its_slots(site: Asked) -> None:
+    site.state.recall_actions(ACTED[1:])
+    site.tell(Acted(NOON + 9, "resume", "sla-check", Actor("bob")), Acted(NOON + 9, "fire", "other", Actor()))
+    site.state.recall_actions(ACTED)
+    page = site.ask("/jobs/sla-check").body.decode()
+    section = page[page.index("<h2>Actions") :]
+    assert [section.count(f"{name}<small>") for name in ("bob", "ann", "token ACT")] == [1, 1, 1]
+    assert section.index("bob") < section.index("ann") < section.index("token ACT")
+    assert "SIGHUP" not in section

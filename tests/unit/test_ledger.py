@@ -1,10 +1,13 @@
 """The ledger on real files: what is committed is there, once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ledger_rig import Ledger, T, ask, finished, skipped
+from tocsin.ipc.actions import Acted, Actor
+from tocsin.ipc.history import Actions
 from tocsin.ipc.job import Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled
 from tocsin.ipc.record import JobRecord
@@ -209,6 +212,40 @@ def test_a_pause_is_kept(ledger: Ledger, again: Callable[[str], Ledger]) -> None
     assert ledger.past().paused
     ledger.put(Pause("a", False, T + 600.0))
     assert not ledger.past().paused
+
+
+def test_what_people_did_is_kept_newest_first(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
+    ledger.past()
+    by = Actor("ann", "page", "2001:db8::1")
+    done = [
+        Acted(T + 1.5, "pause", "a", by, "deploy — \0 \n", T + 7200.0),
+        Acted(T + 2.0, "resume", "a", Actor("Tocsin", "daemon"), "its end"),
+        Acted(T + 3.0, "fire", "b", Actor("", "command"), run_id="r-1"),
+        Acted(T + 4.0, "reload", "", Actor("SIGHUP", "signal")),
+    ]
+    ledger.put(*done[:2], done[2])
+    ledger.put(done[3])
+    ledger = again("s2")
+    reader = ledger.reader()
+
+    def asked(**wanted: Any) -> list[tuple[str, str]]:
+        return [(one.what, one.job) for one in reader.actions(Actions(**wanted))]
+
+    assert asked() == [("reload", ""), ("fire", "b"), ("resume", "a"), ("pause", "a")]
+    assert asked(job="a") == [("resume", "a"), ("pause", "a")]
+    assert asked(since=T + 2.0, before=T + 4.0) == [("fire", "b"), ("resume", "a")]
+    assert len(asked(limit=2)) == 3, "one more says that there are more"
+    first = reader.actions(Actions())[-1]
+    assert (first.by, first.until, first.why[:6]) == (by, T + 7200.0, "deploy")
+
+
+def test_actions_are_deleted_with_the_slots(ledger: Ledger) -> None:
+    ledger.past()
+    ledger.put(Acted(T, "pause", "a", Actor()), Acted(T + 7200, "resume", "a", Actor()))
+    before, ledger.ledger._retention = ledger.ledger._retention, 3600.0
+    ledger.ledger.idle(T + 7200.0)
+    ledger.ledger._retention = before
+    assert [one.what for one in ledger.reader().actions(Actions())] == ["resume"]
 
 
 def test_a_pause_is_kept_with_its_end_and_reason(ledger: Ledger, again: Callable[[str], Ledger]) -> None:

@@ -13,7 +13,7 @@ import click
 from tocsin import config, display
 from tocsin.commands.common import FAILED, USAGE, examples, fail, job_argument, job_file_option, loaded
 from tocsin.ipc.history import FAILED as FAILED_FATES
-from tocsin.ipc.history import OneRun
+from tocsin.ipc.history import Actions, OneRun
 from tocsin.jobfile import values
 from tocsin.jobfile.faults import ConfigError
 
@@ -37,12 +37,22 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.option(
     "-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Show at most this many."
 )
+@click.option("--actions", "only_actions", is_flag=True, help="Show only what people did: fire, pause, resume, reload.")
 @click.option("-f", "--follow", is_flag=True, help="Then show each slot as it is recorded, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects; with --follow, one in each line.")
 def history(
-    file: Path, job: str | None, since: str | None, failed: bool, limit: int, follow: bool, as_json: bool
+    file: Path,
+    job: str | None,
+    since: str | None,
+    failed: bool,
+    limit: int,
+    only_actions: bool,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     """Show slots and their outcomes. Reads the ledger; the daemon need not run.
+
+    What people did is among them (in JSON only with --actions), by whom and why.
 
     With the id of a run instead of JOB, show everything about this run: its attempts, where their time went, and what
     was kept of requests and replies.
@@ -53,6 +63,8 @@ def history(
     from tocsin.ledger.store import Absent, Unreadable
     from tocsin.redact import redact
 
+    if only_actions and follow:
+        fail("--actions and --follow cannot be combined: the log has each action as it happens", USAGE)
     folder, doubt = config.locate(file)
     try:
         start = datetime.now(UTC).timestamp() - values.parse_duration(since) if since is not None else None
@@ -71,7 +83,9 @@ def history(
             click.echo(json.dumps(runs.run_as_json(found), indent=2) if as_json else display.run_with_reply(found))
             return
         follower = following.Follower(reader, job) if follow else None
-        rows = reader.history(job=job, since=start, failed=failed, limit=limit)
+        rows = [] if only_actions else reader.history(job=job, since=start, failed=failed, limit=limit)
+        with_actions = only_actions or not (failed or as_json)
+        done = reader.actions(Actions(job, start, limit=limit))[:limit] if with_actions else []
     except Absent as error:
         if doubt:
             fail(f"{doubt}\nthere is no ledger in {folder}, which is only a guess", USAGE)
@@ -79,14 +93,19 @@ def history(
     except (OSError, Unreadable) as error:
         why = error.strerror if isinstance(error, OSError) else error
         fail(f"cannot read the ledger {where}: {why}", FAILED)
+    if only_actions and as_json:
+        click.echo(json.dumps([runs.action_as_json(one) for one in reversed(done)], indent=2))
+        return
+    rows = sorted([*rows, *map(display.action_row, done)], key=lambda row: row["due"])[-limit:]
     if not rows and job is not None and job not in loaded(file).jobs:
         fail(f"there is no job {job!r} in {file} and no slot of it in the ledger", USAGE)
     if follower is None:
+        nothing = "no actions" if only_actions else "no slots"
         as_list = [display.row_as_json(row) for row in rows]
-        click.echo(json.dumps(as_list, indent=2) if as_json else display.history_table(rows) if rows else "no slots")
+        click.echo(json.dumps(as_list, indent=2) if as_json else display.history_table(rows) if rows else nothing)
         return
     rows = [row for row in rows if row["state"] != "started"]  # they come when they end
-    follower.saw(rows)
+    follower.saw([row for row in rows if row["state"] != "action"])
     widths = [0] * len(display.HISTORY)
     _show(rows, widths, as_json=as_json)
     with contextlib.suppress(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from tocsin.exporter.state import SLOTS_KEPT, State
 from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.exporter import ToExporter
-from tocsin.ipc.history import NoAnswer, Slots
+from tocsin.ipc.history import ActionRows, Actions, Rows, Slots
 from tocsin.ipc.job import Stop
 
 MESSAGES_AT_ONCE = 16  # read before requests have their turn again: a new job takes a millisecond
@@ -108,11 +108,15 @@ async def _measure(state: State) -> Never:
 
 async def _recall(state: State, past: Past, news: asyncio.Event) -> Never:
     """Read each job's slots from before this process, one job after another."""
+    recalled = False  # what people did
     while True:
         await news.wait()
+        if not recalled and isinstance(answer := await past.ask(Actions()), ActionRows):
+            recalled = True
+            state.recall_actions(answer.actions)
         while name := next(iter(state.unread), None):
             answer = await past.ask(Slots(name, limit=SLOTS_KEPT))
-            if isinstance(answer, NoAnswer):
+            if not isinstance(answer, Rows):
                 await asyncio.sleep(RECALL_AGAIN)
             elif name in state.unread:
                 del state.unread[name]

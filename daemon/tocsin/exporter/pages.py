@@ -21,13 +21,14 @@ from tocsin.exporter.views import SORTS, View
 from tocsin.exporter.words import FILTERS
 from tocsin.health import LOOKS, Judged, headline, held
 from tocsin.ipc.fates import FATES
-from tocsin.ipc.history import TRIGGERS, WANTED, OneRun, Question, Row, Rows, Slots
+from tocsin.ipc.history import TRIGGERS, WANTED, ActionRows, Actions, OneRun, Question, Row, Rows, Slots
 from tocsin.timestamps import rfc3339
 from tocsin.units import size
 
 NEAREST, NEAR = 5, 0.5  # similar names offered for an unknown one, and how similar they must be
 HISTORY_KEPT = 15.0  # seconds for which a page of the history counts as new though nothing was committed here
 NOBODY = Viewer()
+ACTIONS_SHOWN = 10  # on the page of a job
 LONGEST_NAME = 63  # characters: no job's name is longer
 
 
@@ -156,6 +157,7 @@ class Pages:
             judged=judged,
             bars=charts.bars(job.slots, apart=True),
             plot=charts.durations(job.slots),
+            actions=self._state.actions_of(name)[:ACTIONS_SHOWN],
             viewer=viewer,
             said=DONE.get(did),
         )
@@ -200,6 +202,15 @@ class Pages:
     def _of_history(self, clock: float, question: Question) -> tuple[object, ...]:
         """What decides on a page of the history: it changes with a commit, or on PostgreSQL by those of others."""
         return question, self._state.commits, int(clock / HISTORY_KEPT), sorted(self._state.jobs)
+
+    def actions(self, wanted: Actions, job: str | None, found: ActionRows | None, why: str, *when: float) -> bytes:
+        """Render what people did, on one job if `job` is given. `why` says why there is nothing to show."""
+        now, clock = when
+        path = f"/jobs/{job}/actions" if job else "/actions"
+        more = runs.actions_link(wanted, found, path) if found else None
+        rows = found.actions if found else ()
+        page = self._page("actions.html", now, clock, key=object(), job=job, rows=rows, more=more, path=path, why=why)
+        return page.body or b""
 
     def not_done(self, act: Act, why: str, now: float, clock: float) -> bytes:
         """Render the page that says why an action was not carried out."""

@@ -7,7 +7,7 @@ import time
 
 from tocsin import log
 from tocsin.ipc.channel import Channel, ChannelClosed, ChannelGarbage
-from tocsin.ipc.history import PATIENCE, Answer, Ask, NoAnswer, Question, decode_answer
+from tocsin.ipc.history import PATIENCE, Actions, Answer, Ask, NoAnswer, Question, decode_answer
 
 AT_ONCE = 8  # open questions; more get no answer, so that many clients cannot keep the ledger's process busy
 QUEUE = 16  # questions queued while the ledger's process is down
@@ -24,7 +24,7 @@ class Past:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._loop.add_reader(self._channel.fileno(), self._hear)
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Question | Actions) -> Answer:
         number = next(self._numbers)
         if len(self._waiting) >= AT_ONCE:
             return NoAnswer(number, "too many requests for the history at the same time: try again")

@@ -8,7 +8,7 @@ from tocsin.exporter import tags
 from tocsin.exporter.refusals import Refusal
 from tocsin.exporter.tags import Had
 from tocsin.ipc.actions import Action
-from tocsin.ipc.history import Question
+from tocsin.ipc.history import Actions, Question
 
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -63,5 +63,5 @@ Body = bytes | int  # the body, or the HTTP status that says why it was not read
 class Wanted:
     """The reply needs an answer first: of the ledger's process, of the parent, or the request's body."""
 
-    question: Question | Action | ReadBody
+    question: Question | Actions | Action | ReadBody
     then: Callable[[Any], "Reply | Wanted"]

@@ -14,7 +14,7 @@ from tocsin.exporter.metrics import TEXT as METRICS_TEXT
 from tocsin.exporter.pages import Page, Pages
 from tocsin.exporter.replies import HTML, JSON, NOT_KEPT, TEXT, Reply, Request, Wanted
 from tocsin.exporter.state import State
-from tocsin.ipc.history import Answer, NoAnswer, OneRun, Question, Rows, Slots
+from tocsin.ipc.history import ActionRows, Answer, NoAnswer, OneRun, Question, Rows, Slots
 from tocsin.jobfile.values import JOB_NAME
 
 SCRAPE_SHARED = 1.0  # seconds for which scrapers get the same bytes: many of them need only one rendering
@@ -108,6 +108,12 @@ class Routes:
                 return self._of_history(request, OneRun(run_id)) or Wanted(
                     OneRun(run_id), lambda answer: self._run(request, answer)
                 )
+            case ["", "api", "actions"]:
+                return self._actions(request, None, as_json=True)
+            case ["", "actions"]:
+                return self._actions(request, None)
+            case ["", "jobs", name, "actions"] if JOB_NAME.fullmatch(name):
+                return self._actions(request, name)
             case ["", "static", name] if file := self._pages.static.get(name):
                 return Reply(200, file.content_type, file.content, KEPT)
         return self._nothing(request)
@@ -132,7 +138,7 @@ class Routes:
 
         def then(answer: Answer) -> Reply:
             rows = answer if isinstance(answer, Rows) else None
-            why = f"The history cannot be read now: {answer.why}." if isinstance(answer, NoAnswer) else ""
+            why = "" if rows else _unread(answer)
             status = 200 if rows else 503
             if as_json:
                 return _json(status, runs.list_as_json(wanted, rows) if rows else {"error": why})
@@ -140,9 +146,26 @@ class Routes:
 
         return Wanted(wanted, then)
 
+    def _actions(self, request: Request, job: str | None, *, as_json: bool = False) -> Reply | Wanted:
+        """What people did."""
+        try:
+            wanted = runs.read_actions(request.query, job)
+        except runs.BadQuery as error:
+            return _json(400, {"error": str(error)})
+
+        def then(answer: Answer) -> Reply:
+            rows = answer if isinstance(answer, ActionRows) else None
+            why, status = ("", 200) if rows else (_unread(answer), 503)
+            if as_json:
+                return _json(status, runs.actions_as_json(wanted, rows) if rows else {"error": why})
+            page = self._pages.actions(wanted, job, rows, why, self._now(), self._clock())
+            return Reply(status, HTML, page)
+
+        return Wanted(wanted, then)
+
     def _run(self, request: Request, answer: Answer, *, as_json: bool = False) -> Reply:
-        if isinstance(answer, NoAnswer):
-            return _json(503, {"error": f"The history cannot be read now: {answer.why}."})
+        if not isinstance(answer, Rows):
+            return _json(503, {"error": _unread(answer)})
         if not answer.rows:
             return self._nothing(request)
         if as_json:
@@ -164,6 +187,10 @@ class Routes:
             body = self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
             self._scrapes[content_type] = clock, body
         return Reply(200, content_type, body)
+
+
+def _unread(answer: Answer) -> str:
+    return f"The history cannot be read now: {answer.why if isinstance(answer, NoAnswer) else 'it is garbled'}."
 
 
 def _page(page: Page, status: int = 200) -> Reply:

@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec.structs import asdict
 
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.fates import FATES
-from tocsin.ipc.history import AT_MOST, TRIGGERS, WANTED, Place, Row, Rows, Slots
+from tocsin.ipc.history import ACTIONS_AT_MOST, AT_MOST, TRIGGERS, WANTED, ActionRows, Actions, Place, Row, Rows, Slots
 from tocsin.ipc.tried import Tried
 from tocsin.timestamps import rfc3339
 
@@ -52,6 +53,15 @@ def read(query: str, job: str | None = None) -> Slots:
         before=_place(given["before"]) if "before" in given else None,
         limit=int(limit),
     )
+
+
+def read_actions(query: str, job: str | None) -> Actions:
+    """The same for what people did: `job`, `since`, `before` and `limit`. Raises BadQuery."""
+    asked = read(query, job)
+    if asked.outcome or asked.trigger or asked.node:
+        raise BadQuery("only job, since, before and limit select actions")
+    before = asked.before.due if asked.before else None
+    return Actions(asked.job, asked.since, before, min(asked.limit, ACTIONS_AT_MOST))
 
 
 def _one_of(key: str, value: str | None, known: tuple[str, ...]) -> Any:
@@ -115,6 +125,37 @@ def list_as_json(wanted: Slots, answer: Rows) -> dict[str, Any]:
         "runs": [as_json(row) for row in answer.rows],
         "next": link(wanted, answer.more, "/api/runs") if answer.more else None,
     }
+
+
+def action_as_json(one: Acted) -> dict[str, Any]:
+    return {
+        "at": rfc3339(one.at, milliseconds=True),
+        "action": one.what,
+        "job": one.job or None,
+        "by": one.by.name,
+        "way": one.by.way,
+        "address": one.by.address or None,
+        "why": one.why,
+        "until": rfc3339(one.until) if one.until is not None else None,
+        "run_id": one.run_id,
+    }
+
+
+def actions_as_json(wanted: Actions, answer: ActionRows) -> dict[str, Any]:
+    """`next` is the URL of the following page, or null."""
+    following = actions_link(wanted, answer, "/api/actions")
+    return {"actions": [action_as_json(one) for one in answer.actions], "next": following}
+
+
+def actions_link(wanted: Actions, answer: ActionRows, path: str) -> str | None:
+    if answer.more is None:
+        return None
+    values = {
+        "job": None if path.startswith("/jobs/") else wanted.job,
+        "since": rfc3339(wanted.since) if wanted.since is not None else None,
+        "before": place_as_text(Place(answer.more, "", 0)),
+    }
+    return f"{path}?{urlencode({key: value for key, value in values.items() if value is not None})}"
 
 
 def run_as_json(rows: Sequence[Row]) -> dict[str, Any]:

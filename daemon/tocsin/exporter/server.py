@@ -22,7 +22,7 @@ from tocsin.exporter.refusals import LATE_AT_ONCE, Refusal, Refusals
 from tocsin.exporter.replies import TEXT, ReadBody, Reply, Request, Wanted
 from tocsin.exporter.routes import SECURITY_HEADERS
 from tocsin.ipc.actions import Action, Answered, FireJob, PauseJob, ReloadConfig
-from tocsin.ipc.history import Answer, Question
+from tocsin.ipc.history import Actions, Answer, Question
 
 CONNECTIONS = 64  # at once; one more drops another
 PATIENCE = 15.0  # seconds for a connection from accept to end: Prometheus's own timeout is 10 s
@@ -167,7 +167,7 @@ class Guard:
 async def serve(
     listener: socket.socket,
     answer: Callable[[Request], Reply | Wanted],
-    ask: Callable[[Question], Awaitable[Answer]],
+    ask: Callable[[Question | Actions], Awaitable[Answer]],
     act: Callable[[Action], Awaitable[Answered]],
     tls: ssl.SSLContext | None,
     refusals: Refusals,
@@ -217,7 +217,7 @@ async def serve(
 async def _reply(
     request: web.BaseRequest,
     answer: Callable[[Request], Reply | Wanted],
-    ask: Callable[[Question], Awaitable[Answer]],
+    ask: Callable[[Question | Actions], Awaitable[Answer]],
     act: Callable[[Action], Awaitable[Answered]],
 ) -> Reply:
     assert isinstance(request.protocol, Http)

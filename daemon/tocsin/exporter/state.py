@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tocsin.exporter.processes import Processes, Seen
 from tocsin.health import Health, Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
-from tocsin.ipc.actions import Answered
+from tocsin.ipc.actions import Acted, Answered
 from tocsin.ipc.cluster import Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -34,6 +34,7 @@ from tocsin.ipc.ledger import Committed
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.schedule.expected import Expected
 
+ACTIONS_KEPT = 200  # the latest, of all jobs: a job's page shows its own among them
 SLOTS_KEPT = 60  # per job: an hour of a job of every minute, and one line of a page
 
 
@@ -135,6 +136,7 @@ class State:
         self._heartbeat = clock
         self.processes = Processes()
         self.commits = 0  # grows with each commit of the ledger, and where it may have missed one
+        self.actions: deque[Acted] = deque(maxlen=ACTIONS_KEPT)  # newest first
         self.unread: dict[str, None] = {}  # jobs whose slots from before this process have not been read yet, in order
 
     def hear(self, message: ToExporter, clock: float) -> KnownJob | None:
@@ -166,6 +168,10 @@ class State:
                     return job
             case Members():
                 self.members = message
+            case Acted():
+                self.actions.appendleft(message)
+                if job := self.jobs.get(message.job):
+                    job.changes += 1
             case Committed() | EventsDropped():
                 self.commits += 1
             case LogLinesDropped() | Answered() | Stop():
@@ -214,6 +220,18 @@ class State:
             heard = [slot for slot in job.slots if not any(_covers(one, slot) for one in past)]
             job.slots = deque(sorted([*past, *heard], key=lambda slot: (slot.due, slot.attempt)), SLOTS_KEPT)
             job.changes += 1
+
+    def recall_actions(self, past: Iterable[Acted]) -> None:
+        """Take the actions from the ledger, newest first, also those from before this process."""
+        for one in past:
+            if one not in self.actions and len(self.actions) < ACTIONS_KEPT:
+                self.actions.append(one)
+        for job in self.jobs.values():
+            job.changes += 1
+
+    def actions_of(self, name: str) -> list[Acted]:
+        """The latest actions on the job, newest first."""
+        return [one for one in self.actions if one.job == name]
 
     # ---- questions
 

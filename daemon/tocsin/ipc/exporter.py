@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tocsin.ipc.actions import Answered, Requested
+from tocsin.ipc.actions import Acted, Answered, Requested
 from tocsin.ipc.cluster import Members
 from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
@@ -157,6 +157,7 @@ ToExporter = (
     | LogLinesDropped
     | EventsDropped
     | Heartbeat
+    | Acted
     | Answered
     | Stop
 )

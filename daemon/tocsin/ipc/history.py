@@ -12,11 +12,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.fates import FAILURES, Fate
 from tocsin.ipc.tried import Parts, Tried
 from tocsin.ipc.types import ATTEMPT_LENGTH, OUTCOMES, Count, Instant, Message, NotRunReason, Outcome, Trigger
 
 PATIENCE = 3.0  # seconds to wait for an answer
+ACTIONS_AT_MOST = 50  # actions in one answer: their reasons fit into one message
 AT_MOST = 500  # rows that one question may ask for
 
 Running = Literal["running"]
@@ -52,6 +54,15 @@ class OneRun(Message, frozen=True):
     """Asks for every delivery of one run. There are several if it was lost and delivered again."""
 
     run_id: str
+
+
+class Actions(Message, frozen=True):
+    """Asks for `limit` actions of people, newest first, from before `before` and since `since`."""
+
+    job: str | None = None
+    since: Instant | None = None
+    before: Instant | None = None
+    limit: int = 50
 
 
 class Row(Struct, frozen=True):
@@ -100,7 +111,7 @@ class Ask(Message, frozen=True):
 
     number: Count
     until: Instant
-    question: Slots | OneRun
+    question: Slots | OneRun | Actions
 
 
 class Rows(Message, frozen=True):
@@ -112,6 +123,14 @@ class Rows(Message, frozen=True):
     more: Place | None = None
 
 
+class ActionRows(Message, frozen=True):
+    """Ledger to exporter. If `more` is not None, ask again with it in `before`."""
+
+    number: Count
+    actions: tuple[Acted, ...]
+    more: Instant | None = None
+
+
 class NoAnswer(Message, frozen=True):
     """The history cannot be read now; this says why."""
 
@@ -120,7 +139,7 @@ class NoAnswer(Message, frozen=True):
 
 
 Question = Slots | OneRun
-Answer = Rows | NoAnswer
+Answer = Rows | ActionRows | NoAnswer
 
 decode_question: Callable[[bytes], Ask] = msgspec.json.Decoder(Ask).decode
 decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode

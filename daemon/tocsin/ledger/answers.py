@@ -8,14 +8,26 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from tocsin import log
 from tocsin.ipc import channel as channels
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.channel import Channel, ChannelGarbage
-from tocsin.ipc.history import Answer, Ask, NoAnswer, Question, Row, Rows, decode_question
+from tocsin.ipc.history import (
+    ACTIONS_AT_MOST,
+    ActionRows,
+    Actions,
+    Answer,
+    Ask,
+    NoAnswer,
+    Question,
+    Row,
+    Rows,
+    decode_question,
+)
 from tocsin.ledger.store import Absent, Found, Reader, Unreadable
 
 ROOM = channels.MESSAGE_SIZE - 1024  # bytes of rows in one answer, which must fit into a message
@@ -59,14 +71,22 @@ class Answers:
             if ask and time.time() < ask.until:
                 self._channel.send(self._answer(ask.number, ask.question))
 
-    def _answer(self, number: int, question: Question) -> Answer:
+    def _answer(self, number: int, question: Question | Actions) -> Answer:
         try:
+            if isinstance(question, Actions):
+                return action_rows(number, self._reader().actions(question), question.limit)
             found = self._reader().find(question)
         except Absent:
             return NoAnswer(number, "there is no ledger yet")
         except (Unreadable, OSError) as error:
             return NoAnswer(number, f"the ledger cannot be read: {error}"[:500])
         return fitting(number, found)
+
+
+def action_rows(number: int, found: Sequence[Acted], limit: int) -> ActionRows:
+    """`found` may have one more than was asked for, which says that there are more."""
+    shown = tuple(found[: min(limit, ACTIONS_AT_MOST)])
+    return ActionRows(number, shown, shown[-1].at if shown and len(found) > len(shown) else None)
 
 
 def fitting(number: int, found: Found) -> Rows:

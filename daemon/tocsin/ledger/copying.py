@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from tocsin.config.ledger import Postgres
 from tocsin.ipc.job import Ask, Finished
-from tocsin.ledger import pg_schema, sqlite, times
+from tocsin.ledger import actions, pg_schema, sqlite, times
 from tocsin.ledger.books import NEVER_ENDED
 from tocsin.ledger.files import what_to_do
 from tocsin.ledger.jobs_table import JobsTable
@@ -34,6 +34,7 @@ _SLOT = (
     "job, due, attempt, last, count, state, reason, trigger, run_id, started, finished, lateness, duration, outcome,"
     f" status, detail, reported, {', '.join(times.COLUMNS)}"
 )
+_ACTIONS = "SELECT at, what, job, actor, way, address, why, until, run_id FROM actions ORDER BY id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def _copied(source: sqlite3.Connection, target: Connection[Any], ledger: Postgre
     sql.write_jobs(target, jobs)
     for rows in _batches(_slots(source, under_way)):
         sql.write_slots(target, node, rows)
+    for done in _batches(actions.acted(*row) for row in source.execute(_ACTIONS)):
+        sql.write_actions(target, node, done)
     replies = Replies(ledger.schema)
     for kept in _batches(_replies(source)):
         replies.keep(target, kept)

@@ -8,8 +8,9 @@ from typing import Any
 import psycopg
 
 from tocsin.config.ledger import Postgres
-from tocsin.ipc.history import Question
-from tocsin.ledger import pg_find, pg_schema
+from tocsin.ipc.actions import Acted
+from tocsin.ipc.history import Actions, Question
+from tocsin.ledger import pg_actions, pg_find, pg_schema
 from tocsin.ledger.link import Link
 from tocsin.ledger.store import Absent, Examined, Found, Passing, Unreadable, Unusable
 
@@ -54,6 +55,10 @@ class PostgresReader:
     def find(self, question: Question) -> Found:
         with self._read() as db:
             return pg_find.find(db, self._ledger.schema, question)
+
+    def actions(self, question: Actions) -> list[Acted]:
+        with self._read() as db:
+            return pg_actions.find(db, self._ledger.schema, question)
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[psycopg.Connection[Any]]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tocsin.ipc.history import Question
-from tocsin.ledger import schema, sqlite_find
+from tocsin.ipc.actions import Acted
+from tocsin.ipc.history import Actions, Question
+from tocsin.ledger import actions, schema, sqlite_find
 from tocsin.ledger.sqlite import BUSY_TIMEOUT, FILE
 from tocsin.ledger.store import Absent, Examined, Found, Unreadable
 
@@ -87,6 +88,16 @@ class SqliteReader:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 raise Unreadable(f"it takes longer than {LONGEST:g} s: ask for less") from error
+            raise Unreadable(str(error)) from error
+
+    def actions(self, question: Actions) -> list[Acted]:
+        if not self._file.exists():
+            raise Absent(str(self._file))
+        try:
+            with self._opened() as db:
+                _give_up_at(db, time.monotonic() + LONGEST)
+                return actions.find(db, question)
+        except sqlite3.Error as error:
             raise Unreadable(str(error)) from error
 
     def examine(self, seconds: float) -> Examined:

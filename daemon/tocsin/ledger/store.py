@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from tocsin.ipc.history import Place, Question, Row
+from tocsin.ipc.actions import Acted
+from tocsin.ipc.history import Actions, Place, Question, Row
 from tocsin.ipc.job import Finished
 from tocsin.ipc.ledger import Entry, Told
 
@@ -123,6 +124,9 @@ class Reader(Protocol):
 
     def find(self, question: Question) -> Found:
         """Find slots for the pages, within a limited time. Raises Absent, Unreadable and OSError."""
+
+    def actions(self, question: Actions) -> list[Acted]:
+        """Return the actions that the question asks for, and one more if there is one. Raises as `find`."""
 
     def examine(self, seconds: float) -> Examined:
         """Look for damage for at most `seconds`. Raises PermissionError."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tocsin.config import Config
 from tocsin.config.ledger import Postgres
-from tocsin.ipc.history import Question
+from tocsin.ipc.actions import Acted
+from tocsin.ipc.history import Actions, Question
 from tocsin.ledger.place import place_of
 from tocsin.ledger.sqlite import SqliteLedger
 from tocsin.ledger.sqlite_reader import SqliteReader
@@ -78,6 +79,9 @@ class _NoReader:
         raise Unreadable(self.why)
 
     def find(self, question: Question) -> Found:  # noqa: ARG002
+        raise Unreadable(self.why)
+
+    def actions(self, question: Actions) -> list[Acted]:  # noqa: ARG002
         raise Unreadable(self.why)
 
     def examine(self, seconds: float) -> Examined:  # noqa: ARG002

@@ -16,7 +16,6 @@ from tocsin.ipc.cluster import Elsewhere, GivenUp, Members, RosterPart
 from tocsin.ipc.job import Ask, Beginning, Finished, Fire, FromJob, Pause, Release, Skipped, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
 from tocsin.ipc.record import JobRecord
-from tocsin.parent import run_log
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
@@ -307,7 +306,7 @@ class Jobs:
     def acted(self, acted: Acted) -> bool:
         """Log and record an action. Returns whether the ledger can store that, as far as is known."""
         self._ledger.put(acted)
-        run_log.acted(acted)
+        self._feed.tell(acted)
         return self._ledger.writes
 
     def yield_(self, name: str) -> None:

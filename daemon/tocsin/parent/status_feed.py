@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tocsin import log
 from tocsin.config import Job
 from tocsin.ipc import status
+from tocsin.ipc.actions import Acted
 from tocsin.ipc.cluster import Elsewhere, Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -28,7 +29,7 @@ from tocsin.ipc.ledger import Committed, JobHistory
 from tocsin.parent import run_log, statuses
 from tocsin.parent.untold import Key, States, Untold
 
-Counted = Finished | Skipped | ProcessExited | Committed  # the exporter must get each of these, once
+Counted = Finished | Skipped | ProcessExited | Committed | Acted  # the exporter must get each of these, once
 
 
 class StatusFeed:
@@ -66,6 +67,8 @@ class StatusFeed:
                     event = replace(event, reply="", attempts=())
             case Skipped():
                 run_log.skipped(event)
+            case Acted():
+                run_log.acted(event)
             case ProcessUp():
                 run_log.up(event)
                 if not name:
