@@ -81,10 +81,14 @@ class Bench:
         return time.time()
 
     def ready(self, when: str) -> None:
+        """Until every job has an owner, and every node some jobs."""
         end = time.monotonic() + READY
-        while time.monotonic() < end and self.observer.jobs() != self.jobs:
+        while time.monotonic() < end:
+            owned = self.observer.owned()
+            if owned.keys() == self.jobs and len(set(owned.values())) == len(self.nodes):
+                break
             self.rest(0.5)
-        if missing := self.jobs - self.observer.jobs():
+        if missing := self.jobs - self.observer.owned().keys():
             print(f"without an owner {when}: {len(missing)} jobs, as {sorted(missing)[:5]}")
 
     def rest(self, seconds: float) -> None:

@@ -34,7 +34,10 @@ class Verdict:
 def judge(calls: list[Call], seen: Seen, faults: list[Fault], jobs: set[str], end: float) -> Verdict:
     """`end` is when the nodes began to stop."""
     rows = seen.rows
-    over = _given_up(seen)
+    lives: dict[str, list[tuple[float, str]]] = defaultdict(list)  # session -> its states, each with its beginning
+    for at, session, _, state, _ in seen.nodes:
+        lives[session].append((at, state))
+    deaths = {session: [at for at, state in states if state == "dead"] for session, states in lives.items()}
     watched = min((at for at, *_ in seen.grants), default=0.0)
     joined: dict[str, float] = {}
     for at, session, *_ in seen.nodes:
@@ -47,14 +50,16 @@ def judge(calls: list[Call], seen: Seen, faults: list[Fault], jobs: set[str], en
     wrong = {
         "called twice": [f"{job} {run}: {many} times" for (job, run), many in runs.items() if many > 1],
         "called after being given up": [
-            f"{call.job} {call.run_id} by {call.node}, {call.at - over[granted[call.run_id][1]]:.2f} s late"
+            f"{call.job} {call.run_id} by {call.node}, {call.at - dead:.2f} s late"
             for call in calls
-            if call.run_id in granted and call.at > over.get(granted[call.run_id][1], end * 2) + LATE
+            if call.run_id in granted
+            and (dead := _next_death(deaths[granted[call.run_id][1]], granted[call.run_id][0]))
+            and call.at > dead + LATE
         ],
         "granted after being given up": [
-            f"{job} {run} {at - over[session]:.2f} s late"
+            f"{job} {run} {at - lives[session][place][0]:.2f} s late"
             for at, job, run, session in seen.grants
-            if at > over.get(session, end * 2)
+            if (place := bisect_right(lives[session], (at, "~")) - 1) >= 0 and lives[session][place][1] == "dead"
         ],
         "called without a grant": [
             f"{call.job} {call.run_id} by {call.node}"
@@ -84,17 +89,15 @@ def judge(calls: list[Call], seen: Seen, faults: list[Fault], jobs: set[str], en
     fates = Counter(str(row["outcome"] or row["reason"]) for row in rows for _ in range(row["count"]))
     verdict.said.append(f"slots {fates.total()}: " + ", ".join(f"{fate} {many}" for fate, many in fates.most_common()))
     verdict.said.append(f"calls {len(calls)}, by node {dict(sorted(Counter(call.node for call in calls).items()))}")
+    verdict.said.append(f"given up: {sum(map(len, deaths.values()))} times")
     verdict.said += _take_overs(calls, seen, faults)
     return verdict
 
 
-def _given_up(seen: Seen) -> dict[str, float]:
-    """session -> when it was first called dead, or left."""
-    over: dict[str, float] = {}
-    for at, session, _, state, _ in seen.nodes:
-        if state == "dead":
-            over.setdefault(session, at)
-    return over
+def _next_death(deaths: list[float], at: float) -> float | None:
+    """The first after then. A session that was given up may join anew."""
+    place = bisect_right(deaths, at)
+    return deaths[place] if place < len(deaths) else None
 
 
 def _troubled(faults: list[Fault], node: str, joined: float, at: float) -> bool:

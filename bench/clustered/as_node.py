@@ -21,7 +21,18 @@ def set_clock(off: float) -> None:
 
 def without(rule: str) -> None:
     """Switch one of the safety rules off."""
-    raise SystemExit(f"there is no rule {rule!r}")
+    from tocsin.job.main import JobProcess
+    from tocsin.ledger import opening, peers, postgres
+
+    match rule:
+        case "until":  # a grant that is over is not asked for again before the call
+            JobProcess.holds = lambda _self, _grant: True  # type: ignore[method-assign]
+        case "contact":  # whoever is back first after an outage may give up the others at once
+            peers.CONTACT = opening.CONTACT = 0.0  # type: ignore[misc]
+        case "fence":  # who was given up writes all the same
+            postgres.Fence.seq = property(lambda fence: int((fence._row() or (0,))[0]))  # type: ignore[assignment,method-assign]
+        case _:
+            raise SystemExit(f"there is no rule {rule!r}")
 
 
 def main() -> None:

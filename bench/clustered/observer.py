@@ -94,11 +94,11 @@ class Observer:
             running = db.execute("SELECT job, open_run FROM tocsin.jobs WHERE open_run IS NOT NULL").fetchall()
         return Seen(owners, grants, nodes, rows, running)
 
-    def jobs(self) -> set[str]:
-        """Those that have an owner which is alive."""
+    def owned(self) -> dict[str, str]:
+        """job -> the node that owns it, where that is alive."""
         with psycopg.connect(self.url) as db:
             rows = db.execute(
-                "SELECT job FROM tocsin.jobs JOIN tocsin.nodes ON session = split_part(owner, ':', 1)"
+                "SELECT job, node FROM tocsin.jobs JOIN tocsin.nodes ON session = split_part(owner, ':', 1)"
                 " WHERE state = 'live'"
             ).fetchall()
-        return {job for (job,) in rows}
+        return dict(rows)
