@@ -24,13 +24,18 @@ def without(rule: str) -> None:
     from tocsin.job.main import JobProcess
     from tocsin.ledger import opening, peers, postgres
 
+    def patch(place: object, name: str, value: object) -> None:
+        assert hasattr(place, name), f"there is no {name} any more"
+        setattr(place, name, value)
+
     match rule:
         case "until":  # a grant that is over is not asked for again before the call
-            JobProcess.holds = lambda _self, _grant: True  # type: ignore[method-assign]
+            patch(JobProcess, "holds", lambda _self, _grant: True)
         case "contact":  # whoever is back first after an outage may give up the others at once
-            peers.CONTACT = opening.CONTACT = 0.0  # type: ignore[misc]
+            patch(peers, "CONTACT", 0.0)
+            patch(opening, "CONTACT", 0.0)
         case "fence":  # who was given up writes all the same
-            postgres.Fence.seq = property(lambda fence: int((fence._row() or (0,))[0]))  # type: ignore[assignment,method-assign]
+            patch(postgres.Fence, "seq", property(lambda fence: int((fence._row() or (0,))[0])))
         case _:
             raise SystemExit(f"there is no rule {rule!r}")
 
