@@ -17,7 +17,7 @@ run: $(VENV)/run ## run Tocsin in this terminal, with your app (API_BASE_URL in 
 test: lint ## run every check and test, with coverage
 	@scripts/need prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium tini=tini zsh=zsh fish=fish curl=curl openssl=openssl \
 	  systemd-analyze=systemd /usr/bin/supervisord=supervisor /usr/sbin/nginx=nginx-light pg_ctlcluster=postgresql /usr/sbin/pgbouncer=pgbouncer
-	-@scripts/need node=nodejs npm=npm # without them examples/nextjs-ticketing and Grafana's libraries are not tested
+	-@scripts/need node=nodejs npm=npm # without them examples/nextjs-ticketing, Grafana's libraries and axe-core are not tested
 	@exec $(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 pythons: ## run the unit tests and the call's suite on every installed Python from 3.11 to 3.15

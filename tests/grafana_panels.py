@@ -6,32 +6,17 @@ the tests only: tests/grafana/package-lock.json pins them at the version of comp
 
 import fcntl
 import json
-import os
-import shutil
 import subprocess
 from typing import Any
 
-import pytest
-
+import node_packages
 from grafana_files import ROOT, panels
 
 FOLDER = ROOT / "tests/grafana"
 CACHE = ROOT / ".cache/grafana"
-INSTALL_PATIENCE = 300.0  # seconds: a cold npm cache and a busy machine
 PATIENCE = 120.0  # seconds: tsc takes four on an idle machine
 
 Answers = dict[str, dict[str, Any]]  # panel id -> ref id -> the `result` of Prometheus
-
-
-def missing() -> list[str]:
-    """The Debian packages that must be installed first."""
-    return [package for package, command in (("nodejs", "node"), ("npm", "npm")) if not shutil.which(command)]
-
-
-# With CI=1 they fail instead of being skipped.
-needs_node = pytest.mark.skipif(
-    bool(missing()) and not os.environ.get("CI"), reason=f"install {' and '.join(missing())} to run this"
-)
 
 
 def packages() -> dict[str, str]:
@@ -41,14 +26,7 @@ def packages() -> dict[str, str]:
 
 
 def install() -> None:
-    """`npm ci`, unless the lock file is what was installed last."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    lock, installed = FOLDER / "package-lock.json", FOLDER / "node_modules/.tocsin-lock.json"
-    with (CACHE / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-            _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], patience=INSTALL_PATIENCE)
-            shutil.copy(lock, installed)
+    node_packages.install(FOLDER)
 
 
 def type_faults(charts: list[dict[str, Any]]) -> list[str]:

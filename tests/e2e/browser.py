@@ -1,6 +1,7 @@
 """A headless Chromium, driven over the DevTools protocol."""
 
 import asyncio
+import base64
 import itertools
 import json
 import shutil
@@ -86,6 +87,47 @@ class Page:
 
     async def click(self, selector: str) -> None:
         await self.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+    async def texts(self, selector: str) -> list[str]:
+        """Return the texts of elements as they are shown, also in a page whose scripts do not run."""
+        root = (await self.call("DOM.getDocument"))["root"]["nodeId"]
+        found = (await self.call("DOM.querySelectorAll", nodeId=root, selector=selector))["nodeIds"]
+        return [await self._of(node, "this.innerText.trim()") for node in found]
+
+    async def follow(self, selector: str) -> None:
+        """Open the link, by its address."""
+        root = (await self.call("DOM.getDocument"))["root"]["nodeId"]
+        node = (await self.call("DOM.querySelector", nodeId=root, selector=selector))["nodeId"]
+        assert node, f"no link at {selector}"
+        await self.open(await self._of(node, "this.href"))
+
+    async def _of(self, node: int, expression: str) -> str:
+        there = (await self.call("DOM.resolveNode", nodeId=node))["object"]["objectId"]
+        call = f"function() {{ return {expression}; }}"
+        said = await self.call("Runtime.callFunctionOn", objectId=there, functionDeclaration=call, returnByValue=True)
+        return str(said["result"]["value"])
+
+    async def look(self, *, width: int = 1280, dark: bool = False) -> None:
+        """Show the page on a screen of this width, in light or dark."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=844 if width < 600 else 900,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def press(self, key: str) -> None:
+        for kind in ("rawKeyDown", "keyUp"):
+            code = {"Tab": 9, "Enter": 13}[key]
+            await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    async def shot(self, file: Path) -> None:
+        """Take a picture of the whole page."""
+        taken = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(taken["data"]))
 
     async def choose(self, selector: str, value: str) -> None:
         """Type into an input or pick from a select."""

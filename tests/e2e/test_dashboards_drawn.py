@@ -18,6 +18,7 @@ import exporter_rig as rig
 import grafana_panels
 from grafana_files import DASHBOARDS, RULES, Expression, dashboard
 from harness import until
+from node_packages import needs_node
 from prometheus_rig import Prometheus, prometheus
 from tocsin.ipc.exporter import JobStatus, ProcessUp, ToExporter
 from tocsin.ipc.job import Sleeping
@@ -33,7 +34,7 @@ KNOWN_WHILE_DOWN = {
     *("Duration, p90", "Reported in the time range", "Last exit"),
 }
 
-pytestmark = grafana_panels.needs_node
+pytestmark = needs_node
 
 
 @dataclass

@@ -249,7 +249,7 @@ def test_a_row_is_drawn_anew_when_its_health_changes_by_time_alone() -> None:
 
 def test_a_job_that_is_not_there_is_a_page_with_the_nearest_names() -> None:
     asked = Asked(*world(job("sla-check"), job("sla-cheque"), job("cleanup")))
-    reply = asked.ask("/jobs/sla-chek")
+    reply = asked.ask("/jobs/sla-chek", accept="text/html")
     assert (reply.status, reply.content_type) == (404, "text/html; charset=utf-8")
     elements = page(asked, "/jobs/sla-chek")
     assert "Did you mean sla-check or sla-cheque?" in elements.text

@@ -55,3 +55,15 @@ def test_each_new_job_is_read_once() -> None:
     site.tell(JobRemoved("b"), job())
     assert list(site.state.unread) == ["sla-check"]
     site.state.recall("nobody", [row(NOON)])
+
+
+def test_a_run_that_the_ledger_told_first_is_there_once() -> None:
+    """The ledger may answer, at a start, with what the parent tells of a moment later."""
+    asked = Asked(*world(job()))
+    rows = [Row("sla-check", NOON - 60 * back, NOON - 60 * back, 1, "success", run_id=f"run-{back}") for back in (0, 1)]
+    missed = Row("sla-check", NOON - 600, NOON - 120, 9, "missed", detail="away")
+    asked.state.recall("sla-check", [*rows, missed])
+    told = Skipped("sla-check", NOON - 600, NOON - 120, 9, "missed", "away")
+    asked.tell(told, run(due=NOON - 60, run_id="run-1"), run(due=NOON, run_id="run-0"), run(due=NOON + 60))
+    slots = asked.state.jobs["sla-check"].slots
+    assert [(slot.due - NOON, slot.count) for slot in slots] == [(-600, 9), (-60, 1), (0, 1), (60, 1)]

@@ -7,9 +7,10 @@ import pytest
 
 import grafana_panels
 from grafana_files import DASHBOARDS, dashboard
+from node_packages import needs_node
 from test_grafana_dashboards import COMPOSE_GRAFANA
 
-pytestmark = [pytest.mark.system, grafana_panels.needs_node]
+pytestmark = [pytest.mark.system, needs_node]
 
 CHARTS = [panel for file in DASHBOARDS for panel in grafana_panels.charts(dashboard(file))]
 # Where, what, and what tsc says of it: one fault in a copy of a panel of that type.

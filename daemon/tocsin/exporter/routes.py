@@ -119,8 +119,8 @@ class Routes:
         return self._nothing(request)
 
     def _nothing(self, request: Request) -> Reply:
-        is_page = request.path.startswith("/jobs/") or wants(request.accept, "text/html")
-        if is_page and not request.path.startswith("/api/"):
+        """A page for a browser, JSON for any other client."""
+        if wants(request.accept, "text/html") and not request.path.startswith("/api/"):
             return Reply(404, HTML, self._pages.nothing_here(request.path, self._now(), self._clock()))
         return _json(404, {"error": f"there is nothing at {request.path[:200]}"})
 
@@ -165,7 +165,10 @@ class Routes:
 
     def _run(self, request: Request, answer: Answer, *, as_json: bool = False) -> Reply:
         if not isinstance(answer, Rows):
-            return _json(503, {"error": _unread(answer)})
+            why = _unread(answer)
+            if as_json or not wants(request.accept, "text/html"):
+                return _json(503, {"error": why})
+            return _page(self._pages.runs(Slots(), None, None, why, self._now(), self._clock()), 503)
         if not answer.rows:
             return self._nothing(request)
         if as_json:

@@ -35,6 +35,7 @@ from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.schedule.expected import Expected
 
 ACTIONS_KEPT = 200  # the latest, of all jobs: a job's page shows its own among them
+LATEST = 3  # slots that may be known from the ledger when the parent tells of them
 SLOTS_KEPT = 60  # per job: an hour of a job of every minute, and one line of a page
 
 
@@ -93,6 +94,11 @@ def _slot(row: Row) -> Slot:
 
 def _covers(one: Slot, other: Slot) -> bool:
     return one.due <= other.due and other.last <= one.last and one.attempt == other.attempt
+
+
+def _is_there(slots: deque[Slot], slot: Slot) -> bool:
+    """Whether the ledger told of it before the parent did: then it is among the last ones."""
+    return any(_covers(slots[-back], slot) for back in range(1, min(LATEST, len(slots)) + 1))
 
 
 @dataclass(slots=True)
@@ -192,26 +198,28 @@ class State:
     def _remember(self, job: KnownJob, message: ToExporter) -> None:
         match message:
             case Skipped():
-                _append(job.slots, Slot(message.first, message.last, message.count, message.reason, message.detail))
+                slot = Slot(message.first, message.last, message.count, message.reason, message.detail)
+                if not _is_there(job.slots, slot):
+                    _append(job.slots, slot)
             case Finished():
-                job.slots.append(
-                    Slot(
-                        due=message.due,
-                        last=message.due,
-                        count=1,
-                        fate=message.outcome,
-                        detail=message.detail,
-                        run_id=message.run_id,
-                        trigger=message.trigger,
-                        attempt=message.attempt,
-                        status=message.status,
-                        started=message.started,
-                        finished=message.finished,
-                        lateness=message.lateness,
-                        duration=message.duration,
-                        reported=tuple(message.reported.items()),
-                    )
+                slot = Slot(
+                    due=message.due,
+                    last=message.due,
+                    count=1,
+                    fate=message.outcome,
+                    detail=message.detail,
+                    run_id=message.run_id,
+                    trigger=message.trigger,
+                    attempt=message.attempt,
+                    status=message.status,
+                    started=message.started,
+                    finished=message.finished,
+                    lateness=message.lateness,
+                    duration=message.duration,
+                    reported=tuple(message.reported.items()),
                 )
+                if not _is_there(job.slots, slot):
+                    job.slots.append(slot)
 
     def recall(self, name: str, rows: Iterable[Row]) -> None:
         """Take a job's slots from the ledger, newest first, including those from before this process."""
