@@ -98,7 +98,8 @@ def _covers(one: Slot, other: Slot) -> bool:
 
 def _is_there(slots: deque[Slot], slot: Slot) -> bool:
     """Whether the ledger told of it before the parent did: then it is among the last ones."""
-    return any(_covers(slots[-back], slot) for back in range(1, min(LATEST, len(slots)) + 1))
+    latest = (slots[-back] for back in range(1, min(LATEST, len(slots)) + 1))
+    return any(one.fate == slot.fate and _covers(one, slot) for one in latest)
 
 
 @dataclass(slots=True)
