@@ -27,6 +27,7 @@ def packages() -> dict[str, str]:
 
 def install() -> None:
     node_packages.install(FOLDER)
+    CACHE.mkdir(parents=True, exist_ok=True)
 
 
 def type_faults(charts: list[dict[str, Any]]) -> list[str]:
