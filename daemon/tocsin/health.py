@@ -17,8 +17,11 @@ from tocsin.schedule.expected import Expected
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration
 
-Health = Literal["stalled", "overdue", "failing", "slow", "missing", "paused", "running", "well", "new", "disabled"]
+Health = Literal[
+    "stalled", "overdue", "failing", "slow", "missing", "paused", "running", "well", "new", "elsewhere", "disabled"
+]
 HEALTHS: tuple[Health, ...] = get_args(Health)  # worst first
+MEASURED = tuple(health for health in HEALTHS if health not in ("elsewhere", "disabled"))  # those that have series
 
 # Seconds that a fire may be overdue, or a new process silent. A job wakes within milliseconds, but an overloaded
 # machine or a commit on a slow disk may take seconds.
@@ -46,6 +49,7 @@ LOOKS: dict[Health, Look] = {
     "running": Look("▸", "cyan", "a run is in progress"),
     "well": Look("●", "green", "its last run was a success"),
     "new": Look("○", "white", "it has not run yet"),
+    "elsewhere": Look("·", "white", "another node runs it"),
     "disabled": Look("–", "white", "it is disabled in the job file"),
 }
 
@@ -166,6 +170,8 @@ def judge(status: JobStatus, now: float, deadline: float | None, process: str = 
     letter of its process in proc(5) ("" if unknown), and `held` says why no job can be called, if so."""
     if not status.enabled:
         return Judged("disabled")
+    if status.state == "elsewhere":
+        return Judged("elsewhere")
     if why := _stalled(status, now, process, None if status.paused else held):
         return Judged("stalled", why)
     if deadline is not None and now > deadline and not status.paused:
@@ -186,8 +192,6 @@ def judge(status: JobStatus, now: float, deadline: float | None, process: str = 
 def _stalled(status: JobStatus, now: float, process: str, held: str | None) -> str | None:
     if held:
         return held
-    if status.state == "elsewhere":
-        return None
     if status.pid is None:
         return _NO_PROCESS.get(status.state, "it has no process")
     if why := stands_still(status.pid, process):

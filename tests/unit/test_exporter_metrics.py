@@ -69,6 +69,22 @@ def test_a_new_job_is_filled_with_zeros() -> None:
     assert told.value("tocsin_job_reported_value", field="unassigned") == 0
 
 
+def test_a_job_that_moves_takes_its_gauges_along_and_leaves_its_counters() -> None:
+    told = History(*world(job()), Sleeping("sla-check", NOON + 60), run())
+    both = told.names()
+    status = told.state.jobs["sla-check"].status
+    told.tell(replace(status, state="elsewhere", pid=None, next_fire=None))
+    left = {family.name: family.type for family in told.metrics.registry.collect() if family.name in told.names()}
+    assert left.pop("tocsin_job_info", "gauge") == "gauge"
+    assert set(left.values()) == {"counter", "histogram"}
+    assert told.value("tocsin_job_runs_total", outcome="success") == 1
+    told.tell(run())
+    assert told.value("tocsin_job_runs_total", outcome="success") == 2, "of a run here that ends after the move"
+    told.tell(replace(status, state="starting"))
+    assert told.names() == both
+    assert told.value("tocsin_job_runs_total", outcome="success") == 2
+
+
 def test_a_run() -> None:
     told = History(*world(job()), Sleeping("sla-check", NOON + 60), Started("sla-check", NOON + 60))
     assert told.value("tocsin_job_running") == 1

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana_files import DASHBOARDS, ROOT, dashboard, of_dashboard, panels, selectors
-from tocsin.health import HEALTHS
+from tocsin.health import MEASURED
 from tocsin.ipc.types import OUTCOMES
 
 plugins.register_default_plugins()
@@ -289,7 +289,7 @@ def test_healths_have_the_names_and_the_order_of_the_pages() -> None:
     (file,) = [file for file in DASHBOARDS if file.stem == "tocsin-job"]
     (panel,) = [panel for panel in charts(file) if panel["title"] == "Health"]
     numbers = re.findall(r'(\d) \* \(tocsin_job_health\{[^}]*health="(\w+)"\}', panel["targets"][0]["expr"])
-    worst_first = [health for health in HEALTHS if health != "disabled"]
+    worst_first = list(MEASURED)
     assert numbers == [(str(at), health) for at, health in enumerate(worst_first, start=1)]
     (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
     assert {key: one["text"] for key, one in mapping["options"].items()} == dict(numbers)

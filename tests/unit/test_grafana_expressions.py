@@ -13,7 +13,7 @@ import exporter_rig as rig
 from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
 from tocsin.exporter.refusals import REFUSALS
-from tocsin.health import HEALTHS
+from tocsin.health import MEASURED
 from tocsin.ipc.exporter import ProcessUp
 from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, REPORTED_ERRORS, STATUS_CLASSES
 
@@ -29,7 +29,7 @@ CLOSED = {
     ("tocsin_ledger_process_exits_total", "reason"): EXIT_REASONS,
     ("tocsin_exporter_refused_requests_total", "reason"): REFUSALS,
     ("tocsin_jobs", "state"): JOB_STATES,
-    ("tocsin_job_health", "health"): [health for health in HEALTHS if health != "disabled"],
+    ("tocsin_job_health", "health"): list(MEASURED),
     ("ALERTS", "alertstate"): ("pending", "firing"),
 }
 TARGET = {"job", "instance"}  # Prometheus adds these to whatever it scrapes

@@ -52,6 +52,7 @@ CASES: dict[str, tuple[JobStatus, float, str, str | None, Health, str]] = {
     "its first run": (running(last_outcome=None, last_success=None, since=NOON), 1, "S", None, "running", ""),
     "paused": (up(paused=True), 1, "S", None, "paused", ""),
     "disabled": (up(enabled=False, state="disabled", pid=None), 1e6, "", NO_LEDGER, "disabled", ""),
+    "elsewhere": (up(state="elsewhere", pid=None, next_fire=None), 1e6, "", NO_LEDGER, "elsewhere", ""),
     # stalled
     "no process yet": (up(state="starting", pid=None), 1, "", None, "stalled", "is being started"),
     "its process died": (up(state="backing off", pid=None), 1, "", None, "stalled", "is started again"),

@@ -229,6 +229,21 @@ def test_a_run_that_was_lost_elsewhere_is_delivered_again_where_the_job_wants_it
     assert node.daemon.jobs.supervised[JOBS[0]].redelivery == again
 
 
+def test_each_node_counts_its_own_runs(one: Node) -> None:
+    counts = one.daemon.feed.statuses
+    assert counts[JOBS[0]].counts == {}, "whatever the ledger has counted before"
+    granted(one, JOBS[0])
+    one.says(f"job {JOBS[0]}", Finished(JOBS[0], T + 1, "run-1", "schedule", 0, "success", finished=T + 2))
+    assert counts[JOBS[0]].counts == {"success": 1}
+    one.says("ledger", GivenUp(2))
+    assert counts[JOBS[0]].counts == {"success": 1}, "a move takes nothing away"
+    one.dies(f"job {JOBS[0]}", CLEAN)
+    one.says("ledger", JobHistory(JOBS[1], JobRecord(int(T), counts={"success": 9})))
+    one.tells(epoch=2)
+    one.says("ledger", JobHistory(JOBS[0], JobRecord(int(T), counts={"success": 9})))
+    assert counts[JOBS[0]].counts == {"success": 1}
+
+
 def test_a_fire_runs_where_it_is_asked_for(one: Node) -> None:
     commands = Commands(one.daemon, lambda: None)  # type: ignore[arg-type,return-value]
     one.tells(one.member("two"))

@@ -189,6 +189,8 @@ def health(one: JobStatus, judged: Judged, failed: str = "") -> Finding:
             return warning("state.job", one.name, f"misses slots: {judged.why}", history)
         case "paused":
             return warning("state.job", one.name, f"is paused {judged.why}", f"tocsin resume {one.name}")
+        case "elsewhere":
+            return skipped("state.job", one.name, "is run by another node")
         case "disabled":
             return skipped("state.job", one.name, "is disabled in the job file")
         case "running" | "well" | "new":

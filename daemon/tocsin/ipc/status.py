@@ -54,7 +54,14 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
             return with_record(owned, record)
         case Elsewhere():
             return replace(
-                status, state="elsewhere", pid=None, process_started=None, running_since=None, next_fire=None, missing=0
+                status,
+                state="elsewhere",
+                pid=None,
+                process_started=None,
+                running_since=None,
+                next_fire=None,
+                missing=0,
+                counts=status.counts or {},
             )
         case Skipped():
             if event.reason != "paused" and event.trigger != "manual":

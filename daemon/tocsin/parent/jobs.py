@@ -243,7 +243,7 @@ class Jobs:
                 one.redelivery = past.again
             early, one.paused_early = one.paused_early, None
             one.record = records.after(past.record, early) if early else past.record
-            self._feed.tell(replace(past, record=one.record))
+            self._feed.tell(replace(past, record=self._owned.shown(one.record, self._feed.statuses[past.job])))
             self._pauses.watch(past.job)
             if was_forgotten(self.defined[past.job], one.record, self._clock.wall()):
                 self._feed.expect_anew(past.job)

@@ -7,10 +7,14 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from tocsin import log
 from tocsin.config import Config, Job
 from tocsin.config.ledger import Postgres
 from tocsin.ipc.cluster import Elsewhere, GivenUp, Leave, Members, RosterPart, Yield
+from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.record import JobRecord
 from tocsin.parent import nodes
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.loop import Timer
@@ -144,6 +148,13 @@ class Ownership:
         self._ledger.put(Yield(name))
         if name in self._jobs.defined:
             self._jobs.disown(name)
+
+    def shown(self, record: JobRecord, status: JobStatus) -> JobRecord:
+        """A record as this node counts: its own runs, since its start. So sums over the nodes are right, whoever owns
+        the job."""
+        if self.nodes is None:
+            return record
+        return replace(record, counts=status.counts or {}, totals=status.totals)
 
     def is_unwanted(self, name: str) -> bool:
         """Whether a claim has come true that is none any more."""
