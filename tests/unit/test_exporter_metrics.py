@@ -80,7 +80,7 @@ def test_a_job_that_moves_takes_its_gauges_along_and_leaves_its_counters() -> No
     assert told.value("tocsin_job_runs_total", outcome="success") == 1
     told.tell(run())
     assert told.value("tocsin_job_runs_total", outcome="success") == 2, "of a run here that ends after the move"
-    told.tell(replace(status, state="starting"))
+    told.tell(replace(told.state.jobs["sla-check"].status, state="starting"))
     assert told.names() == both
     assert told.value("tocsin_job_runs_total", outcome="success") == 2
 
