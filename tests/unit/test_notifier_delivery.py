@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tocsin.ipc.exporter import NotifierState
 from tocsin.notifier import outbox, pace
+from tocsin.notifier.cases import Ill, Member, Outage, State
 from tocsin.notifier.kept import NAME, Kept, Memory
-from tocsin.notifier.outages import Ill, Member, Outage, State
 from tocsin.notifier.outbox import BACKOFF, GIVE_UP, KEPT, Letter
 from tocsin.notifier.pace import SPAN, Message, Pace
 

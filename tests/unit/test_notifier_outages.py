@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.notifier import outages
-from tocsin.notifier.outages import HOLD, STEADY, Began, Ended, Ill, Kind, News, Patient, SlotsMissed, State
+from tocsin.notifier.cases import Began, Ended, Ill, Kind, News, Patient, SlotsMissed, State
+from tocsin.notifier.outages import HOLD, STEADY
 
 T = 1_800_000_000.0
 GATHER = 30.0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tocsin.ipc.cluster import Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     DaemonStops,
@@ -34,7 +35,9 @@ class RunOver(Message, frozen=True):
     duration: float | None = None
 
 
-ToNotifier = JobStatus | JobRemoved | ConfigLoaded | LedgerState | DaemonStops | Heartbeat | RunBegan | RunOver | Stop
+ToNotifier = (
+    JobStatus | JobRemoved | ConfigLoaded | LedgerState | Members | DaemonStops | Heartbeat | RunBegan | RunOver | Stop
+)
 FromNotifier = NotifierState
 
 decode_to_notifier: Callable[[bytes], ToNotifier] = msgspec.json.Decoder(ToNotifier).decode

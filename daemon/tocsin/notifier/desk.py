@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from tocsin.config.notify import Notify
 from tocsin.health import Known, Trouble, troubles
+from tocsin.ipc.cluster import Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     DaemonStops,
@@ -19,9 +20,10 @@ from tocsin.ipc.exporter import (
 from tocsin.ipc.job import Stop
 from tocsin.ipc.notifier import RunBegan, RunOver, ToNotifier
 from tocsin.notifier import outages, outbox, pace, words
+from tocsin.notifier.cases import Patient, State
 from tocsin.notifier.kept import Kept
 from tocsin.notifier.pace import Message
-from tocsin.notifier.patients import OF_DAEMON, TOLD, Patients, of_daemon
+from tocsin.notifier.patients import NODE, Patients, of_daemon, of_nodes
 from tocsin.notifier.words import Place
 
 STANDSTILL = 5.0  # seconds between two looks at the clock after which it was this process that stood still
@@ -41,6 +43,7 @@ class Desk:
         self._config: ConfigLoaded | None = None
         self._ledger: LedgerState | None = None
         self._stops: DaemonStops | None = None
+        self._members: Members | None = None  # the nodes, where several share the ledger
         self._heard = self._looked = clock
 
     # ---- what is heard
@@ -58,10 +61,11 @@ class Desk:
                 self._config = message
                 if message.error is None:
                     names = [name for name, job in self._jobs.items() if job.enabled and job.notify]
-                    known = [*names, *(OF_DAEMON + what for what in TOLD)]
-                    self._set(outages.listed(self.kept.outages, known))
+                    self._set(outages.listed(self.kept.outages, names))
             case LedgerState():
                 self._ledger = message
+            case Members():
+                self._members = message
             case DaemonStops():
                 self._stops = message
             case Heartbeat() | RunBegan() | RunOver() | Stop():
@@ -78,8 +82,19 @@ class Desk:
             return
         for patient in of_daemon(self.troubles(clock), now):
             self._saw(patient, now)
+        self._look_at_nodes(now)
         for job in self._jobs.values():
             self._look(job, now, state_of(job.pid) if job.pid else "")
+
+    def _look_at_nodes(self, now: float) -> None:
+        if self._members is None:
+            return
+        nodes = of_nodes(self._members, now)
+        for patient in nodes:
+            self._saw(patient, now)
+        left = {name for one in self.kept.outages.outages.values() for name in one.members if name.startswith(NODE)}
+        for name in left - {one.name for one in nodes}:  # it was forgotten, or is another node's to tell
+            self._set(outages.gone(self.kept.outages, name))
 
     def troubles(self, clock: float) -> list[Trouble]:
         return troubles(Known(self._config, self._ledger, self._stops, silence=clock - self._heard))
@@ -98,10 +113,10 @@ class Desk:
         self._patients.forget(name)
         self._set(outages.gone(self.kept.outages, name))
 
-    def _saw(self, patient: outages.Patient, now: float) -> None:
+    def _saw(self, patient: Patient, now: float) -> None:
         self._set(outages.saw(self.kept.outages, patient, now, self._settings.gather))
 
-    def _set(self, state: outages.State) -> None:
+    def _set(self, state: State) -> None:
         if state is not self.kept.outages:
             self.kept = replace(self.kept, outages=state)
 

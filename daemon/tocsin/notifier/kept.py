@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from tocsin import files, log
 from tocsin.ipc.exporter import NotifierState
-from tocsin.notifier.outages import State
+from tocsin.notifier.cases import State
 from tocsin.notifier.outbox import Outbox
 from tocsin.notifier.pace import Pace
 

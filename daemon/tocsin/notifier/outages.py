@@ -8,13 +8,13 @@ and its end is told once. One that comes again and again within an hour stays op
 """
 
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from tocsin.notifier.cases import OF_DAEMON, Began, Ended, Ill, Kind, Member, News, Outage, Patient, SlotsMissed, State
+
 T = TypeVar("T")
-Kind = Literal["unreachable", "unauthorized", "failing", "stalled", "overdue", "daemon"]
 
 SHARED: frozenset[Kind] = frozenset({"unreachable", "unauthorized"})  # what all jobs of a host have at once
 WIDE = 3  # jobs of an outage that were named from which on it is the host's, and another job is no news
@@ -23,92 +23,8 @@ HOLD = 60.0  # seconds that a job must stand still: a new process, or one slow c
 FLAP_SPAN = 3600.0  # seconds within which
 FLAPS = 3  # outages of one key are flapping:
 STEADY = 1800.0  # seconds for which it then must be well, until its end is told and it may be told anew
+MISSED_WAIT = 20.0  # seconds before missed slots are told: that the ledger hangs, perhaps, is known by then
 MISSED_QUIET = 900.0  # seconds after a message on missed slots in which further ones wait
-
-
-class Ill(Struct, frozen=True):
-    """What is wrong with a job, or with the daemon. `urgent`: enough of it to tell someone."""
-
-    kind: Kind
-    why: str
-    since: float
-    urgent: bool = True
-    next_try: float | None = None
-    last_success: float | None = None
-    failures: int = 0
-
-
-class Patient(Struct, frozen=True):
-    """A job as it is now, or a part of the daemon: then `host` says in a few words what is wrong. `ran` is when its
-    last run ended; `missed` are its missed slots so far, `missed_at` when some were found last. `heeded`: whether an
-    outage may begin with it."""
-
-    name: str
-    host: str = ""
-    ill: Ill | None = None
-    ran: float = 0.0
-    missed: int = 0
-    missed_at: float = 0.0
-    heeded: bool = True
-
-
-class Member(Struct, frozen=True):
-    ill: Ill | None  # None: it is well again
-    ran: float
-    told: bool = False
-
-
-class Outage(Struct, frozen=True):
-    """`due` is when to tell of it, or of its end."""
-
-    kind: Kind
-    subject: str  # the host, or the job; of the daemon what is wrong in a few words
-    host: str
-    since: float
-    members: dict[str, Member]
-    due: float | None
-    told: float | None = None
-    ended: float | None = None  # when the first of its jobs was well again, with none that failed since
-    recovered: tuple[str, ...] = ()  # jobs that were well again while others were not
-    flapping: bool = False
-
-    @property
-    def ill(self) -> dict[str, Ill]:
-        """The jobs that are not well, and why."""
-        return {name: one.ill for name, one in self.members.items() if one.ill}
-
-
-class State(Struct, frozen=True):
-    outages: dict[str, Outage] = {}
-    told: dict[str, tuple[float, ...]] = {}  # key -> when outages of it were told within the last FLAP_SPAN
-    pardoned: dict[str, float] = {}  # jobs whose outage is over, and that have not run since -> their last run
-    missed: dict[str, tuple[int, float]] = {}  # job -> its missed slots that are known, and when some were found
-    missing: dict[str, int] = {}  # job -> missed slots to be told
-    missed_due: float | None = None
-    missed_told: float = 0.0
-
-
-class Began(Struct, frozen=True, tag=True):
-    """`names` are the jobs to name; where this is not the first message, the outage has others that were named."""
-
-    outage: Outage
-    names: tuple[str, ...]
-    first: bool
-
-
-class Ended(Struct, frozen=True, tag=True):
-    """`waiting` are jobs that have not run since, with their next try."""
-
-    outage: Outage
-    waiting: dict[str, float | None]
-    at: float
-
-
-class SlotsMissed(Struct, frozen=True, tag=True):
-    jobs: dict[str, int]
-
-
-News = Began | Ended | SlotsMissed
 
 
 Step = tuple[State, list[News]]
@@ -165,7 +81,8 @@ def listed(state: State, names: Iterable[str]) -> State:
     others = {*state.pardoned, *state.missed, *state.missing}
     others.update(name for outage in state.outages.values() for name in outage.members)
     for name in others - known:
-        state = gone(state, name)
+        if not name.startswith(OF_DAEMON):
+            state = gone(state, name)
     return state
 
 
@@ -230,7 +147,7 @@ def _missed(state: State, patient: Patient, now: float, gather: float) -> State:
     if known is None or patient.missed_at <= known[1] or not patient.heeded:
         return state
     count = max(1, patient.missed - known[0])
-    due = max(now + gather, state.missed_told + MISSED_QUIET)
+    due = max(now + max(gather, MISSED_WAIT), state.missed_told + MISSED_QUIET)
     return replace(
         state,
         missing={**state.missing, patient.name: state.missing.get(patient.name, 0) + count},

@@ -1,13 +1,13 @@
 """What a job's status means to the notifier: by the rules of tocsin.health and tocsin.patience, as everywhere."""
 
 from tocsin.health import Trouble, judge
+from tocsin.ipc.cluster import Members
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.fates import FATES
-from tocsin.notifier.outages import Ill, Kind, Patient
+from tocsin.notifier.cases import OF_DAEMON, Ill, Kind, Patient
 from tocsin.patience import alert_after
 from tocsin.schedule.expected import Expected
 
-OF_DAEMON = "!"  # begins the names of what is no job
 TOLD: frozenset[str] = frozenset({"silent", "ledger", "job file"})  # troubles of the daemon that people are told of
 
 
@@ -85,3 +85,24 @@ def of_daemon(found: list[Trouble], now: float) -> list[Patient]:
             Patient(OF_DAEMON + what, one.words if one else "", Ill("daemon", one.why, now) if one else None, now)
         )
     return patients
+
+
+NODE = OF_DAEMON + "node "
+
+
+def of_nodes(members: Members, now: float) -> list[Patient]:
+    """The other nodes that share the ledger. One of those that live tells of the others, so that it is told once."""
+    live = [one for one in members.nodes if one.state == "live"]
+    if not live or min(one.session for one in live) != members.me:
+        return []
+    here = {one.node for one in members.nodes if one.state != "dead"}
+    why = "It does not answer the ledger's server any more. The other nodes run its jobs, if they have them."
+    return [
+        Patient(
+            NODE + name,
+            f"The node {name} is lost",
+            None if name in here else Ill("daemon", why, now),
+            now,
+        )
+        for name in sorted({one.node for one in members.nodes})
+    ]

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from tocsin.notifier.outages import FLAPS, STEADY, Began, Ended, Ill, News, SlotsMissed
+from tocsin.notifier.cases import OF_DAEMON, Began, Ended, Ill, News, SlotsMissed
+from tocsin.notifier.outages import FLAPS, STEADY
 from tocsin.notifier.pace import Message, Mood
-from tocsin.notifier.patients import OF_DAEMON
 from tocsin.timestamps import rfc3339
 from tocsin.units import duration
 
@@ -121,7 +121,8 @@ def _ended(news: Sequence[Ended], place: Place) -> tuple[str, list[str]]:
     took = f"It lasted {duration(max(0.0, ended - began))}, from {rfc3339(int(began))} to {rfc3339(int(ended))}."
     if outage.kind == "daemon":
         name = next(iter(outage.members), "").removeprefix(OF_DAEMON)
-        return _AGAIN.get(name, f"Over: {outage.subject}"), [took, _link(place, [])]
+        back = f"The {name} is back"  # of a node
+        return _AGAIN.get(name, back), [took, _link(place, [])]
     waiting = {name: next_try for one in news for name, next_try in one.waiting.items()}
     well = dict.fromkeys(
         name

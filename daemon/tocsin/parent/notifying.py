@@ -6,6 +6,7 @@ Without [notify] in the job file there is none, and nothing is done for it.
 from typing import Any
 
 from tocsin.config import Config
+from tocsin.ipc.cluster import Members
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, Heartbeat, LedgerState, NotifierState
 from tocsin.ipc.job import Finished
 from tocsin.ipc.notifier import RunBegan, RunOver, ToNotifier
@@ -18,7 +19,7 @@ from tocsin.parent.status_feed import StatusFeed
 from tocsin.parent.untold import Key, Untold
 
 RUNS_KEPT = 2000  # starts and ends of runs that wait while the notifier does not read; more are dropped
-_KINDS: tuple[Key, ...] = (ConfigLoaded, LedgerState, DaemonStops, Heartbeat)  # the states besides the jobs'
+_KINDS: tuple[Key, ...] = (ConfigLoaded, LedgerState, Members, DaemonStops, Heartbeat)  # the states besides the jobs'
 
 
 class Notifying:
@@ -86,7 +87,7 @@ class Notifying:
     def repeat(self) -> None:
         """Send the whole state to a new notifier. The configuration comes last: then it knows every job."""
         self._untold.forget()
-        keys: list[Key] = [DaemonStops, LedgerState, *self._feed.statuses, ConfigLoaded]
+        keys: list[Key] = [DaemonStops, LedgerState, Members, *self._feed.statuses, ConfigLoaded]
         for key in keys:
             self._untold.mark(key)
         self.pump()
