@@ -49,7 +49,7 @@ def faster_everywhere(tree: Any, keys: set[str]) -> Any:
 
 def rules() -> Any:
     text = RULES.read_text()
-    for seconds in ("> 120\n", "< 300\n", "< 900\n", "> 86400)"):
+    for seconds in ("> 120\n", "< 300\n", "< 900\n", "> 86400\n"):
         assert seconds in text
         text = text.replace(seconds, re.sub(r"\d+", lambda number: f"{int(number[0]) / FACTOR:.0f}", seconds))
     found = faster_everywhere(yaml.safe_load(text.replace("> 4320)", "> 4)")), {"for", "keep_firing_for"})

@@ -33,7 +33,7 @@ from tocsin.ipc.exporter import (
     ToExporter,
 )
 from tocsin.ipc.job import Skipped, Sleeping
-from tocsin.ipc.ledger import Committed
+from tocsin.ipc.ledger import Committed, LedgerRoom
 from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, STATUS_CLASSES, Outcome
 
 JOB = "sla-check"  # the one that the dashboard of a job shows
@@ -67,6 +67,7 @@ def beginning(now: float) -> Iterator[ToExporter]:
     yield ConfigLoaded("c0ffee", now - 60)
     yield from known
     yield LedgerState(up=True, backlog=0)
+    yield LedgerRoom("sqlite", 4_000_000, 50_000_000)
     yield ProcessUp("ledger", "", 0, now)
     for one in known:
         if isinstance(one, type(rig.job())) and one.enabled:

@@ -15,7 +15,16 @@ from tocsin.exporter.metrics import JOB_STATES
 from tocsin.exporter.refusals import REFUSALS
 from tocsin.health import MEASURED
 from tocsin.ipc.exporter import ProcessUp
-from tocsin.ipc.types import ERROR_KINDS, EXIT_REASONS, NOT_RUN_REASONS, OUTCOMES, REPORTED_ERRORS, STATUS_CLASSES
+from tocsin.ipc.ledger import LedgerRoom
+from tocsin.ipc.types import (
+    ERROR_KINDS,
+    EXIT_REASONS,
+    NOT_RUN_REASONS,
+    OUTCOMES,
+    REPORTED_ERRORS,
+    STATUS_CLASSES,
+    STORE_KINDS,
+)
 
 # The label values that the code closes, by metric and label. A `host` or a `job_name` may be anything.
 CLOSED = {
@@ -30,6 +39,8 @@ CLOSED = {
     ("tocsin_exporter_refused_requests_total", "reason"): REFUSALS,
     ("tocsin_jobs", "state"): JOB_STATES,
     ("tocsin_job_health", "health"): list(MEASURED),
+    ("tocsin_ledger_size_bytes", "store"): STORE_KINDS,
+    ("tocsin_ledger_free_bytes", "store"): ("sqlite",),
     ("ALERTS", "alertstate"): ("pending", "firing"),
 }
 TARGET = {"job", "instance"}  # Prometheus adds these to whatever it scrapes
@@ -48,7 +59,8 @@ OF_A_SUFFIX = re.compile(r"_(bucket|count|sum)$")
 def published() -> dict[str, dict[str, set[str]]]:
     """The values of each label of each metric that an exporter with a job publishes."""
     status = rig.job(last_success=rig.NOON, labels=LABELS)
-    told = rig.Told(*rig.world(status), ProcessUp("ledger", "", 1, rig.NOON))
+    rooms = [LedgerRoom("sqlite", 1, 1), LedgerRoom("postgresql", 1)]
+    told = rig.Told(*rig.world(status), *rooms, ProcessUp("ledger", "", 1, rig.NOON))
     told.measure()
     labels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for family in text_string_to_metric_families(told.metrics.text().decode()):

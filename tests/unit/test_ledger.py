@@ -344,3 +344,15 @@ def test_runs_of_this_daemon_are_not_lost_when_the_ledger_alone_died(
 def test_a_session_whose_name_begins_alike_is_another(ledger: Ledger, again: Callable[[str], Ledger]) -> None:
     ledger.put(ask(owner="s1/7"))
     assert len(again("s").ledger.recover(T + 1.0)) == 1
+
+
+def test_the_room_that_a_ledger_takes_is_measured(ledger: Ledger) -> None:
+    before = ledger.ledger.room()
+    assert before.store == ("sqlite" if type(ledger.ledger).__name__ == "SqliteLedger" else "postgresql")
+    ledger.past(now=T - 60)
+    for first in range(0, 2000, 500):
+        ledger.put(*(one for n in range(first, first + 500) for one in (ask(T + 60 * n), finished(T + 60 * n))))
+    after = ledger.ledger.room()
+    assert after.size > before.size > 0
+    assert (after.free is None) == (before.store == "postgresql"), "what a server has left, it does not tell"
+    assert after.free is None or after.free > 0

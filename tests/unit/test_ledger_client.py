@@ -32,9 +32,9 @@ def test_a_ledger_that_hangs_is_not_up(ends: Ends) -> None:
     client._outbox.pump(ends[0])
     assert told(module.SILENT) == LedgerState(True, 2)
     assert told(1.0) == LedgerState(False, 2, "it has not committed for 16 s")
-    client.committed(Committed(1, 0.1))
+    client.said(Committed(1, 0.1))
     assert told(0.0).up
-    client.committed(Committed(2, 0.1))
+    client.said(Committed(2, 0.1))
     assert told(3600.0).up
     client.put(Pause("a", False, 60.0))
     assert not told(module.SILENT + 1).up

@@ -11,7 +11,7 @@ from harness import Ends
 from ledger_rig import Ledger, T, ask, finished, history, serve
 from tocsin.ipc.channel import AnyChannel, ChannelClosed
 from tocsin.ipc.job import Finished, Grant, Stop
-from tocsin.ipc.ledger import Committed, Entry, LedgerReady, LedgerTrouble, LedgerUnusable
+from tocsin.ipc.ledger import Committed, Entry, LedgerReady, LedgerRoom, LedgerTrouble, LedgerUnusable
 from tocsin.ipc.types import Message
 from tocsin.ledger import main as process
 from tocsin.ledger.sqlite import FILE, PRUNE_AT_ONCE, PRUNE_EVERY
@@ -130,3 +130,24 @@ def test_its_process_collects_garbage_though_the_parent_does_not(ends: Ends, tmp
         assert gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_while_there_is_nothing_to_commit_it_tells_of_its_room_once_a_minute(
+    ends: Ends, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([0.0, 0.0, 0.0])
+    idle = ledger.ledger.idle
+
+    def counted(now: float) -> float:
+        idle(now)
+        wait = next(looks, None)
+        if wait is None:
+            ends[0].send(Stop())
+        return 0.0
+
+    monkeypatch.setattr(ledger.ledger, "idle", counted)
+    serve(ends[1], ledger.folder, "s1", store=ledger.ledger)
+    rooms = [message for message in said(ends[0]) if isinstance(message, LedgerRoom)]
+    (room,) = rooms
+    assert room.size > 0
+    assert room.free

@@ -46,6 +46,14 @@ class Families:
             "tocsin_ledger_commit_seconds", "How long commits of the ledger took.", COMMIT_BUCKETS
         )
         self.ledger_backlog = gauge("tocsin_ledger_backlog", "Entries the ledger has not committed yet.")
+        self.ledger_size = gauge(
+            "tocsin_ledger_size_bytes", "Bytes that the ledger takes, measured once a minute.", "store"
+        )
+        self.ledger_free = gauge(
+            "tocsin_ledger_free_bytes",
+            "Bytes that are free on the volume of a ledger in SQLite, measured once a minute.",
+            "store",
+        )
         self.ledger_exits = counter(
             "tocsin_ledger_process_exits_total", "Exits of the ledger's process, by reason.", "reason"
         )
@@ -139,6 +147,11 @@ class Families:
         self.success_deadline = gauge(
             "tocsin_job_success_deadline_timestamp_seconds",
             "When a run must have succeeded: the second fire after the last success, plus timeout and grace.",
+            "job_name",
+        )
+        self.last_lateness = gauge(
+            "tocsin_job_last_lateness_seconds",
+            "Time from due to request sent, of the last scheduled run on time; 0 before the first.",
             "job_name",
         )
         self.failures = gauge(

@@ -7,6 +7,7 @@ from tocsin.exporter.render import Family, Gauge
 from tocsin.exporter.state import KnownJob
 from tocsin.health import MEASURED, Health
 from tocsin.ipc.exporter import JobStatus
+from tocsin.ipc.job import Finished
 from tocsin.ipc.types import OUTCOMES, Outcome
 from tocsin.patience import alert_after
 
@@ -23,6 +24,7 @@ class JobGauges:
         self._last_success = self._make(f.last_success)
         self._next_fire = self._make(f.next_fire)
         self._success_deadline = self._make(f.success_deadline)
+        self._last_lateness = self._make(f.last_lateness)
         self._failures = self._make(f.failures)
         self._alert_after = self._make(f.alert_after)
         self._unreachable = self._make(f.unreachable)
@@ -93,6 +95,10 @@ class JobGauges:
         for field in fields:
             if field not in self._values:
                 self._values[field] = family.labels(self._name, field)
+
+    def ended(self, run: Finished) -> None:
+        if run.trigger == "schedule" and not run.attempt and run.lateness is not None:
+            self._last_lateness.set(run.lateness)
 
     def reported(self, field: str, value: float) -> None:
         if field in self._values:

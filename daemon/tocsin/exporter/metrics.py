@@ -28,7 +28,7 @@ from tocsin.ipc.exporter import (
     ToExporter,
 )
 from tocsin.ipc.job import Finished
-from tocsin.ipc.ledger import Committed
+from tocsin.ipc.ledger import Committed, LedgerRoom
 from tocsin.ipc.types import EXIT_REASONS
 
 OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
@@ -70,6 +70,10 @@ class Metrics:
             case LedgerState(up=up, backlog=backlog):
                 f.ledger_up.set(up)
                 f.ledger_backlog.set(backlog)
+            case LedgerRoom(store=store, size=size, free=free):
+                f.ledger_size.labels(store).set(size)
+                if free is not None:
+                    f.ledger_free.labels(store).set(free)
             case Committed(seconds=seconds):
                 f.ledger_commit.observe(seconds)
             case EventsDropped() | LogLinesDropped():

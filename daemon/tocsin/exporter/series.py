@@ -99,6 +99,8 @@ class JobSeries:
             self._errors[kind].inc()
         if run.retries:
             self._retries.inc(run.retries)
+        if self._gauges:
+            self._gauges.ended(run)
         if run.duration is not None:
             self._duration.observe(run.duration)
         for field, value in run.reported.items():

@@ -30,7 +30,7 @@ from tocsin.ipc.exporter import (
 )
 from tocsin.ipc.history import Row
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
-from tocsin.ipc.ledger import Committed
+from tocsin.ipc.ledger import Committed, LedgerRoom
 from tocsin.ipc.types import NotRunReason, Outcome, Trigger
 from tocsin.schedule.expected import Expected
 
@@ -181,7 +181,7 @@ class State:
                     job.changes += 1
             case Committed() | EventsDropped():
                 self.commits += 1
-            case LogLinesDropped() | Answered() | Stop():
+            case LogLinesDropped() | LedgerRoom() | Answered() | Stop():
                 pass
             case _:
                 assert_never(message)

@@ -8,7 +8,7 @@ from tocsin.ipc.actions import Acted, Answered, Requested
 from tocsin.ipc.cluster import Members
 from tocsin.ipc.fates import Fate
 from tocsin.ipc.job import Finished, Skipped, Sleeping, Stop
-from tocsin.ipc.ledger import Committed
+from tocsin.ipc.ledger import Committed, LedgerRoom
 from tocsin.ipc.types import Count, ExitReason, JobState, Message, Outcome
 
 
@@ -151,6 +151,7 @@ ToExporter = (
     | ConfigLoaded
     | DaemonStops
     | LedgerState
+    | LedgerRoom
     | Committed
     | Members
     | NotifierState

@@ -8,7 +8,7 @@ from tocsin.ipc.actions import Acted
 from tocsin.ipc.cluster import GivenUp, Leave, Members, Roster, RosterPart, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped, Stop
 from tocsin.ipc.record import JobRecord
-from tocsin.ipc.types import Count, Instant, Message
+from tocsin.ipc.types import Count, Instant, Message, StoreKind
 
 
 class Enroll(Message, frozen=True):
@@ -81,9 +81,18 @@ class LedgerUnusable(Message, frozen=True):
     held: bool = False
 
 
+class LedgerRoom(Message, frozen=True):
+    """Ledger to parent and exporter: the bytes that the ledger takes, and those that are left to it. `free` is None
+    where nobody can tell, as on a PostgreSQL server."""
+
+    store: StoreKind
+    size: int
+    free: int | None = None
+
+
 ToLedger = Entry | Stop
 Told = Grant | Deny | JobHistory | Finished | Pause | Members | RosterPart | GivenUp  # what a store has to say
-FromLedger = Told | Committed | LedgerReady | LedgerTrouble | LedgerUnusable
+FromLedger = Told | Committed | LedgerReady | LedgerTrouble | LedgerUnusable | LedgerRoom
 
 decode_to_ledger: Callable[[bytes], ToLedger] = msgspec.json.Decoder(ToLedger).decode
 decode_from_ledger: Callable[[bytes], FromLedger] = msgspec.json.Decoder(FromLedger).decode

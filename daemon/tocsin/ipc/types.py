@@ -24,6 +24,8 @@ ErrorKind = Literal["dns", "refused", "unreachable", "tls", "reset", "connect_ti
 StatusClass = Literal["2xx", "3xx", "401", "403", "4xx", "5xx"]
 NotRunReason = Literal["overlap", "paused", "missed"]
 ReportedError = Literal["missing", "not_a_number"]
+StoreKind = Literal["sqlite", "postgresql"]
+
 ExitReason = Literal["clean", "error", "signal", "deadline"]
 Trigger = Literal["schedule", "manual", "catch-up"]
 Verb = Literal["fire", "pause", "resume", "reload"]
@@ -41,6 +43,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 STATUS_CLASSES: tuple[StatusClass, ...] = get_args(StatusClass)
 NOT_RUN_REASONS: tuple[NotRunReason, ...] = get_args(NotRunReason)
 REPORTED_ERRORS: tuple[ReportedError, ...] = get_args(ReportedError)
+STORE_KINDS: tuple[StoreKind, ...] = get_args(StoreKind)
 EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 
 ATTEMPTS_TOLD = 10  # in a message, the last ones of a run

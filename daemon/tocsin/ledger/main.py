@@ -25,6 +25,7 @@ from tocsin.ledger.store import Held, Moved, Passing, Store, Unusable
 BATCH = 1000  # entries in one transaction: a commit takes less than a tenth of a second
 GATHER = 0.02  # seconds between commits, so that many entries share one; jobs ask early enough to wait for it
 RETRY = 1.0  # seconds between retries while the store refuses to write
+MEASURE = 60.0  # seconds between looks at the size of the ledger and the room that is left
 SOON = 0.1  # seconds until the first retry: the trouble may be short, such as a server's restart
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def main(channel: Channel[FromLedger, ToLedger], open_store: Callable[[], Store]
 
 def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
     """Commit and answer entries until Stop."""
-    next_idle = next_beat = time.monotonic()
+    next_idle = next_beat = next_measure = time.monotonic()
     committed = -GATHER
     stopping = False
     spoken = select.poll()
@@ -71,6 +72,9 @@ def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
         if not heard:
             if time.monotonic() >= next_idle:
                 next_idle = time.monotonic() + _patiently(channel, lambda: store.idle(time.time()))
+            if time.monotonic() >= next_measure:
+                channel.send(_patiently(channel, store.room))
+                next_measure = time.monotonic() + MEASURE
             continue
         gather = committed + GATHER - time.monotonic()
         if gather > 0:

@@ -84,13 +84,11 @@ class PostgresReader:
                     why = f"has no tables in schema {s} yet; the daemon creates them at its first start"
                     return Examined("absent", why)
                 pg_schema.check(db, s)
-                size, version, off = db.execute(
-                    "SELECT coalesce((SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c"
-                    " WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r'), 0)::int8,"
-                    " current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8",
-                    (f'"{s}"',),
-                ).fetchone() or (0, "?", 0.0)
+                version, off = db.execute(
+                    "SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8"
+                ).fetchone() or ("?", 0.0)
                 answered, clock = time.monotonic(), float(off) - time.time()
+                size = pg_schema.size(db, s)
                 succeeded = db.execute(f"SELECT job FROM \"{s}\".jobs WHERE last_outcome = 'success'").fetchall()
         except (Passing, Unusable) as error:
             return Examined("unusable", f"cannot be used: {error}", "is the server up, and may this user use it?")
@@ -100,7 +98,7 @@ class PostgresReader:
             f"PostgreSQL {version}, connected in {(connected - began) * 1000:.0f} ms, answers in"
             f" {(answered - connected) * 1000:.0f} ms, its clock {clock:+.1f} s from this machine's"
         )
-        return Examined("sound", detail, "", int(size), frozenset(name for (name,) in succeeded))
+        return Examined("sound", detail, "", size, frozenset(name for (name,) in succeeded))
 
     def _is_there(self, db: psycopg.Connection[Any]) -> bool:
         name = f'"{self._ledger.schema}".meta'

@@ -172,3 +172,10 @@ def _row(db: Connection[Any], sql: str, *values: object) -> tuple[Any, ...]:
     row = db.execute(sql, values).fetchone()
     assert row is not None
     return tuple(row)
+
+
+def size(db: Connection[Any], schema: str) -> int:
+    """The bytes of the schema's tables and their indexes."""
+    sizes = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::int8 FROM pg_class"
+    (found,) = _row(db, f"{sizes} WHERE relkind = 'r' AND relnamespace = to_regnamespace(%s)", f'"{schema}"')
+    return int(found)

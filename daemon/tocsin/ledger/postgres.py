@@ -22,7 +22,7 @@ from tocsin.config.ledger import Postgres
 from tocsin.ipc.actions import Acted
 from tocsin.ipc.cluster import NAMES_AT_ONCE, GivenUp, Leave, Members, Roster, RosterPart
 from tocsin.ipc.job import Ask, Finished, Grant, Pause, Release, Skipped
-from tocsin.ipc.ledger import Enroll, Enrolled, Entry, JobHistory, Told
+from tocsin.ipc.ledger import Enroll, Enrolled, Entry, JobHistory, LedgerRoom, Told
 from tocsin.ledger import peers, pg_schema
 from tocsin.ledger.books import Books
 from tocsin.ledger.link import Link
@@ -126,6 +126,13 @@ class PostgresLedger:
             if self._prunes:
                 return 0.0
         return max(0.0, self._next_prune - now)
+
+    def room(self) -> LedgerRoom:
+        return LedgerRoom("postgresql", self._alive(self._size))
+
+    def _size(self) -> int:
+        with self._transaction() as db:
+            return pg_schema.size(db, self._link.ledger.schema)
 
     def _prune(self, now: float) -> int:
         """Delete old rows, unless another node did so a moment ago. Returns how many of one table."""

@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 
 from tocsin import log
+from tocsin.ipc.ledger import LedgerRoom
 from tocsin.ledger.store import Passing
 
 WAL_KEPT = 4 * 1024 * 1024  # bytes of the -wal file kept for the next commits: its size under steady load
@@ -22,6 +23,13 @@ def is_short(file: Path) -> bool:
     """Whether the file's volume has little room left."""
     volume = os.statvfs(file.parent)
     return volume.f_bavail * volume.f_frsize < SHORT
+
+
+def measured(file: Path) -> LedgerRoom:
+    """The size of the database's files, and the room on their volume. Raises OSError."""
+    volume = os.statvfs(file.parent)
+    size = sum(found.stat().st_size for kind in ("", "-wal", "-shm") if (found := Path(f"{file}{kind}")).exists())
+    return LedgerRoom("sqlite", size, volume.f_bavail * volume.f_frsize)
 
 
 def checkpoint(db: sqlite3.Connection) -> None:

@@ -15,7 +15,7 @@ from tocsin import log
 from tocsin.ipc.actions import Acted
 from tocsin.ipc.cluster import Leave, Roster, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
-from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory, Told
+from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory, LedgerRoom, Told
 from tocsin.ledger import actions, room, slots
 from tocsin.ledger.files import Files, abandoned, make_ready, passing, what_to_do
 from tocsin.ledger.jobs_table import JobsTable
@@ -120,6 +120,13 @@ class SqliteLedger:
         if not self._files.are_there():
             abandoned.append(self._db)
             raise Moved(f"{self.file} (or its -wal or -shm file) was deleted or replaced while it was in use")
+
+    def room(self) -> LedgerRoom:
+        self.look()
+        try:
+            return room.measured(self.file)
+        except OSError as error:  # deleted since that look, or the volume does not answer
+            raise Passing(f"{self.file}: {error.strerror}") from error
 
     # ---- writing
 

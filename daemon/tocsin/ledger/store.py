@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from tocsin.ipc.actions import Acted
 from tocsin.ipc.history import Actions, Place, Question, Row
 from tocsin.ipc.job import Finished
-from tocsin.ipc.ledger import Entry, Told
+from tocsin.ipc.ledger import Entry, LedgerRoom, Told
 
 
 class Passing(Exception):
@@ -77,6 +77,9 @@ class Store(Protocol):
 
         Returns the seconds until it must be called again. `now` is Unix time. Raises Passing and Moved.
         """
+
+    def room(self) -> LedgerRoom:
+        """Measure how many bytes the ledger takes, and how many are left to it. Raises Passing, Unusable and Moved."""
 
     def stopped(self, now: float) -> None:
         """Record that the session ends cleanly."""

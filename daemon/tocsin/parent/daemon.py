@@ -14,7 +14,7 @@ from tocsin.ipc.channel import AnyChannel, ChannelGarbage
 from tocsin.ipc.cluster import GivenUp, Members, RosterPart
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Pause, Release, Skipped, Sleeping
-from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerTrouble, LedgerUnusable
+from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerRoom, LedgerTrouble, LedgerUnusable
 from tocsin.parent import changes, lifecycle
 from tocsin.parent.children import Children, Delegate
 from tocsin.parent.jobs import Jobs
@@ -242,8 +242,8 @@ class Daemon:
         match message:
             case Grant() | Deny():
                 self._answered(message)
-            case Committed():
-                self._ledger.committed(message)
+            case Committed() | LedgerRoom():
+                self._ledger.said(message)
                 self._end_if_idle()
             case JobHistory():
                 self.jobs.past(message)

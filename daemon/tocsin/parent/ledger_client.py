@@ -9,7 +9,7 @@ from tocsin.config import Job
 from tocsin.ipc.channel import ChannelClosed
 from tocsin.ipc.cluster import NAMES_AT_ONCE, Roster
 from tocsin.ipc.exporter import LedgerState
-from tocsin.ipc.ledger import Body, Committed, Enroll, Enrolled
+from tocsin.ipc.ledger import Body, Committed, Enroll, Enrolled, LedgerRoom
 from tocsin.parent.children import Children
 from tocsin.parent.loop import Clock
 from tocsin.parent.outbox import Outbox
@@ -130,10 +130,11 @@ class LedgerClient:
         else:
             log.info("the ledger can write again")
 
-    def committed(self, commit: Committed) -> None:
-        self._durable, self._waits_since = commit.seq, self._clock.now()
-        self._outbox.committed(commit.seq)
-        self._feed.tell(commit)
+    def said(self, message: Committed | LedgerRoom) -> None:
+        if isinstance(message, Committed):
+            self._durable, self._waits_since = message.seq, self._clock.now()
+            self._outbox.committed(message.seq)
+        self._feed.tell(message)
         self.pump()
 
     def _is(self, state: LedgerState) -> None:

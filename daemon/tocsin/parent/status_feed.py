@@ -25,7 +25,7 @@ from tocsin.ipc.exporter import (
     ToExporter,
 )
 from tocsin.ipc.job import Finished, Pause, Skipped
-from tocsin.ipc.ledger import Committed, JobHistory
+from tocsin.ipc.ledger import Committed, JobHistory, LedgerRoom
 from tocsin.parent import run_log, statuses
 from tocsin.parent.untold import Key, States, Untold
 
@@ -47,6 +47,7 @@ class StatusFeed:
         self._ledger = LedgerState(False, 0)
         self._members: Members | None = None
         self._notifier: NotifierState | None = None
+        self._room: LedgerRoom | None = None
         self._stops: DaemonStops | None = None
         self._services: dict[str, ProcessUp] = {}  # those that are up
         self._dropped = 0  # events that the exporter never got
@@ -83,6 +84,8 @@ class StatusFeed:
                 self._ledger = event
             case Members():
                 self._members = event
+            case LedgerRoom():
+                self._room = event
             case DaemonStops():
                 self._stops = event
             case NotifierState():
@@ -119,7 +122,8 @@ class StatusFeed:
     def repeat(self) -> None:
         """Send the whole state to a new exporter. The configuration comes last: then the exporter knows every job."""
         self._untold.forget()
-        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, Members, NotifierState, ProcessUp]
+        once: list[Key] = [LogLinesDropped, EventsDropped, DaemonStops, LedgerState, LedgerRoom, Members]
+        once += [NotifierState, ProcessUp]
         keys = [*once, *self.statuses, ConfigLoaded]
         for key in keys:
             self._untold.mark(key)
@@ -172,6 +176,8 @@ class StatusFeed:
             return (self._members,) if self._members else ()
         if key is NotifierState:
             return (self._notifier,) if self._notifier else ()
+        if key is LedgerRoom:
+            return (self._room,) if self._room else ()
         if key is DaemonStops:
             return (self._stops,) if self._stops else ()
         if key is Heartbeat:
