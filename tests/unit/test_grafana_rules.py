@@ -77,7 +77,7 @@ def test_the_example_of_an_alert_on_what_a_job_reports() -> None:
     ("sound", "broken"),
     [
         ("unless on (instance, job_name) tocsin_job_running == 1", ""),
-        ("        for: 1m  # a Prometheus that has just started has not scraped yet\n", ""),
+        ("        for: 1m  # a Prometheus that has just started has not scraped anything yet\n", ""),
         ('unless on () up{job="tocsin"} == 0', ""),
         ("_count[15m])) > 10", "_count[15m])) > 20"),
         ("_count[15m])) > 10", "_count[15m])) > 5"),
