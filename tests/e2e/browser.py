@@ -38,6 +38,7 @@ class Page:
         self._loaded: set[str] = set()  # the loaders whose documents are complete
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self.statuses: list[int] = []  # of answers to what its scripts asked
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -60,6 +61,8 @@ class Page:
                 self.complaints.append(json.dumps(event["params"]))
             case "Network.requestWillBeSent":
                 self.requests.append(event["params"]["request"]["url"])
+            case "Network.responseReceived" if event["params"]["type"] == "Fetch":
+                self.statuses.append(event["params"]["response"]["status"])
             case "Page.lifecycleEvent" if event["params"]["name"] == "load":
                 self._loaded.add(event["params"]["loaderId"])
 

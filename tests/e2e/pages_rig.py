@@ -93,11 +93,11 @@ def fill(folder: Path, now: float) -> None:
 
 
 @contextmanager
-def site(folder: Path, jobs: int = 5) -> Iterator[Exporter]:
-    """The exporter, and a ledger that answers it."""
+def site(folder: Path, jobs: int = 5, more: str = "") -> Iterator[Exporter]:
+    """The exporter, and a ledger that answers it. `more` stands in [daemon]."""
     now = time.time()
     fill(folder, now)
-    with exporter(folder / "log") as one:
+    with exporter(folder / "log", more=more) as one:
         asked = one.asked.dup()
         answers = Answers(asked, lambda: SqliteReader(folder, "web-1"))
         answers.begin()

@@ -12,9 +12,18 @@ from node_packages import install, needs_node
 from pages_rig import FAILED, site
 from test_pages import assert_calm
 
+ACTING = 'listen_actions = "loopback"\n'
 PAGES = (
     *("/", "/?health=failing", "/?q=nothing+like+that", "/jobs/expire-holds", "/jobs/archive", "/runs"),
-    *("/runs?outcome=failed", "/jobs/sla-check/runs", f"/runs/{FAILED}", "/runs?limit=0", "/nope", "/runs/nope"),
+    *(
+        "/runs?outcome=failed",
+        "/jobs/sla-check/runs",
+        f"/runs/{FAILED}",
+        "/runs?limit=0",
+        "/nope",
+        "/runs/nope",
+        "/actions",
+    ),
 )
 AXE = "axe.run(document, {resultTypes: ['violations']}).then(found => JSON.stringify(found.violations.map(one =>"
 AXE += " [one.id, one.help, one.nodes.map(node => node.html + ' ' + node.failureSummary)])))"
@@ -25,7 +34,7 @@ FOCUSED = """(() => {
     return {what: e.outerHTML.slice(0, 80), visible: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0};
 })()"""
 REACHABLE = """[...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
-    .filter(e => e.offsetParent !== null).length"""
+    .filter(e => e.checkVisibility() && !e.disabled).length"""
 
 
 async def faults(page: Page, axe: str) -> list[str]:
@@ -57,14 +66,14 @@ def test_axe_finds_no_fault(tmp_path: Path, width: int, dark: bool) -> None:
             forgive_status(page)
             assert_calm(page, one)
 
-    with site(tmp_path) as one:
+    with site(tmp_path, more=ACTING) as one:  # with its buttons
         asyncio.run(check(one))
 
 
 def test_the_keyboard_reaches_all_and_shows_where_it_is(tmp_path: Path) -> None:
     async def check(one: Exporter) -> None:
         async with browser(tmp_path / "profile") as page:
-            for path in ("/", "/jobs/sla-check", "/runs", f"/runs/{FAILED}", "/nope"):
+            for path in ("/", "/jobs/sla-check", "/runs", f"/runs/{FAILED}", "/nope", "/actions"):
                 await page.open(f"http://127.0.0.1:{one.port}{path}")
                 seen = []
                 for _ in range(300):
@@ -80,7 +89,7 @@ def test_the_keyboard_reaches_all_and_shows_where_it_is(tmp_path: Path) -> None:
             await page.press("Enter")
             await page.until("location.pathname", "/jobs/sla-check".__eq__)
 
-    with site(tmp_path) as one:
+    with site(tmp_path, more=ACTING) as one:  # with its buttons
         asyncio.run(check(one))
 
 
