@@ -127,9 +127,9 @@ class Page:
             code = {"Tab": 9, "Enter": 13}[key]
             await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
-    async def shot(self, file: Path) -> None:
-        """Take a picture of the whole page."""
-        taken = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
+    async def shot(self, file: Path, *, whole: bool = True) -> None:
+        """Take a picture of the page, or of what a screen shows of it."""
+        taken = await self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(taken["data"]))
 
     async def choose(self, selector: str, value: str) -> None:
