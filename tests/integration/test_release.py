@@ -28,7 +28,8 @@ PERMISSIVE = {
 DELIBERATE = {
     "psycopg": {"LGPL-3.0-only"},
     "psycopg-binary": {"LGPL-3.0-only"},
-    "certifi": {"MPL-2.0"},  # only with tocsin[notify]: a list of certificates, unchanged
+    # Only with tocsin[notify]: a list of certificates, unchanged.
+    "certifi": {"MPL-2.0", "License :: OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)"},
 }
 
 

@@ -19,7 +19,7 @@ from tocsin.health import (
     judge,
     troubles,
 )
-from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, JobStatus, LedgerState, NotifierState
 from tocsin.schedule import Schedule
 from tocsin.schedule.expected import Expected, success_deadline
 
@@ -175,6 +175,8 @@ def test_the_success_deadline_is_the_second_fire_with_timeout_and_grace() -> Non
         (Known(CONFIG, LEDGER, silence=15.0, behind=15.0), [], None),
         (Known(CONFIG, LEDGER, silence=15.1, behind=15.1), ["silent"], "the daemon is silent: nothing heard"),
         (Known(CONFIG, LEDGER, behind=15.1), ["exporter"], None),
+        (Known(CONFIG, LEDGER, notifier=NotifierState(sent=1)), [], None),
+        (Known(CONFIG, LEDGER, notifier=NotifierState(detail="address 1 (json): refused")), ["notifier"], None),
         (Known(CONFIG, LEDGER, DaemonStops(NOON)), ["stopping"], "the daemon is stopping: since 2026-11-21T12:00:00Z"),
         (
             Known(ConfigLoaded("hash", NOON, "x"), LedgerState(False, 1, "disk full"), DaemonStops(NOON), 0.0, 20.0),

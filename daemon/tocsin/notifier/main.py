@@ -4,6 +4,7 @@ Its parent never waits for it, and it never waits for whom it writes to: a messa
 """
 
 import asyncio
+import contextlib
 import gc
 import threading
 import time
@@ -139,7 +140,8 @@ class _Notifier:
         loop = asyncio.get_running_loop()
 
         def done(why: str | None) -> None:
-            loop.call_soon_threadsafe(self._over, key, letter, why)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._over, key, letter, why)
 
         loop.call_later(sender.DEADLINE, self._over, key, letter, f"no end after {sender.DEADLINE:g} s")
         sender.send(self._addresses[key], letter.message, done)

@@ -104,8 +104,8 @@ def _attempt(plugin: NotifyBase, message: Message, done: Callable[[str | None], 
     me = threading.get_ident()
     try:
         taken = plugin.notify(
-            title=message.title,
-            body=message.body,
+            title=redact(message.title),
+            body=redact(message.body),
             notify_type=_TYPES[message.mood],
             body_format=NotifyFormat.TEXT,
         )

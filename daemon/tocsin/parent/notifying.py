@@ -67,7 +67,8 @@ class Notifying:
 
     def over(self, run: Finished) -> None:
         if self.pings(run.job):
-            if self._begun.get(run.job) != run.run_id:  # it was over within a moment
+            cut_off = run.outcome in ("lost", "cancelled")  # perhaps of an earlier daemon
+            if not cut_off and self._begun.get(run.job) != run.run_id:  # it was over within a moment
                 self._began(run.job, run.run_id)
             self._run(RunOver(run.job, run.run_id, run.outcome, run.detail, run.duration))
 
