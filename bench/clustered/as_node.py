@@ -22,7 +22,8 @@ def set_clock(off: float) -> None:
 def without(rule: str) -> None:
     """Switch one of the safety rules off."""
     from tocsin.job.main import JobProcess
-    from tocsin.ledger import opening, peers, postgres
+    from tocsin.ledger import opening, peers
+    from tocsin.ledger.session import Fence
 
     def patch(place: object, name: str, value: object) -> None:
         assert hasattr(place, name), f"there is no {name} any more"
@@ -35,7 +36,7 @@ def without(rule: str) -> None:
             patch(peers, "CONTACT", 0.0)
             patch(opening, "CONTACT", 0.0)
         case "fence":  # who was given up writes all the same
-            patch(postgres.Fence, "seq", property(lambda fence: int((fence._row() or (0,))[0])))
+            patch(Fence, "seq", property(lambda fence: int((fence._row() or (0,))[0])))
         case _:
             raise SystemExit(f"there is no rule {rule!r}")
 

@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,11 +14,15 @@ from msgspec.structs import replace
 from harness import until
 from ledger_rig import T, ask, finished, skipped
 from postgres_ledger import Make, OnPostgres
+from postgres_rig import Server
 from tocsin.ipc.cluster import NAMES_AT_ONCE, GivenUp, Leave, Members, Roster, RosterPart, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, Entry, JobHistory
-from tocsin.ledger import peers, postgres
+from tocsin.ledger import peers
 from tocsin.ledger.link import Link
+from tocsin.ledger.pg_schema import VERSION
+from tocsin.ledger.session import Fence
+from tocsin.ledger.store import Passing, Unusable
 
 pytestmark = pytest.mark.system
 M = TypeVar("M")
@@ -41,8 +46,8 @@ def given_up(one: OnPostgres, other: OnPostgres) -> list[Finished]:
     def over() -> bool:
         said = one.ledger.beat(time.time())[0]
         lost.extend(message for message in said if isinstance(message, Finished))
-        assert one.ledger._members
-        return other.node not in {member.node for member in one.ledger._members.nodes if member.state == "live"}
+        assert one.ledger._watch._members
+        return other.node not in {member.node for member in one.ledger._watch._members.nodes if member.state == "live"}
 
     until(over, "the end of a lease, and three seconds of contact")
     return lost
@@ -143,32 +148,28 @@ def test_a_fence_keeps_out_who_was_given_up(make_ledger: Make, tmp_path: Path, m
     one = make_ledger(tmp_path)
     two = elsewhere(one)
     given_up(one, two)
-    monkeypatch.setattr(postgres, "Fence", Unfenced)
+    monkeypatch.setattr(Fence, "seq", property(lambda fence: int((fence._row() or (0,))[0])))
     assert claim(two), "it owns the job, and nobody will ever give it up"
     assert claim(one) == []
     monkeypatch.undo()
     two.close()
 
 
-class Unfenced(postgres.Fence):
-    @property
-    def seq(self) -> int:
-        return int((self._row() or (0,))[0])
-
-
 def test_news_of_a_pause(make_ledger: Make, tmp_path: Path) -> None:
     one = make_ledger(tmp_path)
     two = elsewhere(one)
     claim(one)
-    two.put(Pause("a", True, T + 1.0))
+    two.put(Pause("a", True, T - 1.0))
     (deny,) = one.put(ask())
     assert deny.reason == "paused"
-    assert told(one, Pause) == [Pause("a", True, T + 1.0)]
+    assert told(one, Pause) == [Pause("a", True, T - 1.0)]
     assert told(one, Pause) == []
     two.put(Pause("a", False, T + 2.0), Pause("a", True, T + 3.0))
     one.put(Pause("a", False, T + 4.0))
     assert told(one, Pause) == [], "it was resumed here since"
     assert one.put(ask(T + 60)) == [Grant("a", T + 60)]
+    two.put(Pause("a", True, T + 61.0, why="a NUL \0", by="\ud800"))
+    assert [pause.why for pause in told(one, Pause)] == ["a NUL ␀"]
     two.close()
 
 
@@ -244,4 +245,95 @@ def test_what_a_node_has_in_its_file_is_not_forgotten_by_another(make_ledger: Ma
     one.put(Yield("b"))
     assert one.past("a", generation=3).last_success is None
     assert one.past("b", generation=3).last_success == T + 1
+    two.close()
+
+
+def test_a_commit_of_which_nobody_knows_whether_it_is_in(
+    make_ledger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks at COMMIT, before or after it took effect: the same entries come again."""
+    one = make_ledger(tmp_path)
+    claim(one)
+    transaction = Link.transaction
+
+    @contextlib.contextmanager
+    def broken(link: Link) -> Iterator[Any]:
+        with transaction(link) as db:
+            yield db
+            if not takes_effect:
+                raise Passing("the connection broke before COMMIT")
+        link.close()
+        raise Passing("the connection broke after COMMIT")
+
+    for number, takes_effect in enumerate([True, False]):
+        due = T + 60 * number
+        with monkeypatch.context() as patch:
+            patch.setattr(Link, "transaction", broken)
+            one.ledger._link.close()
+            with pytest.raises(Passing):
+                one.put(ask(due))
+        assert [row["state"] for row in one.rows() if row["due"] == due] == ["started"] * takes_effect
+        entries = one.last
+        assert one.commit(entries) == [Grant("a", due)], "the owner has its answer, once"
+        assert one.commit(entries) == [Grant("a", due)]
+        one.put(finished(due, at=due + 1))
+    assert one.brief() == [(0, "finished", "success", 1), (60, "finished", "success", 1)]
+
+
+def test_a_claim_that_broke_is_told_at_the_next_look(
+    make_ledger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the job would stand still: it is owned, and nobody knows."""
+    one = make_ledger(tmp_path)
+    two = elsewhere(one)
+    claim(two)
+    claim(one)
+    two.put(Yield("a"))
+    monkeypatch.setattr(one.ledger._watch, "_tell_members", fails)
+    with pytest.raises(Passing):
+        one.ledger.beat(time.time())
+    monkeypatch.undo()
+    assert [past.job for past in told(one, JobHistory)] == ["a"]
+    two.close()
+
+
+def fails(_: object) -> None:
+    raise Passing("the server is away")
+
+
+def test_two_versions_side_by_side(make_ledger: Make, postgres_server: Server, tmp_path: Path) -> None:
+    """A newer program adds columns and what it remembers of jobs. An older one goes on until it may not any more."""
+    one = make_ledger(tmp_path)
+    claim(one)
+    s = one.kept.schema
+    postgres_server.do(
+        f"ALTER TABLE {s}.jobs ADD COLUMN of_v2 int DEFAULT 7; ALTER TABLE {s}.nodes ADD COLUMN of_v2 int DEFAULT 7;"
+        f" ALTER TABLE {s}.slots ADD COLUMN of_v2 int DEFAULT 7; UPDATE {s}.meta SET schema = {VERSION + 1};"
+        f" UPDATE {s}.jobs SET more = more || '{{\"of_v2\": 7}}'"
+    )
+    assert one.put(ask()) == [Grant("a", T)]
+    one.put(finished())
+    assert [message for message in one.ledger.beat(time.time())[0] if isinstance(message, Members)]
+    two = elsewhere(one)
+    assert one.past(generation=2).last_outcome == "success"
+    assert postgres_server.do(f"SELECT more->>'of_v2' FROM {s}.jobs") == "7", "kept by who does not know it"
+    postgres_server.do(f"UPDATE {s}.meta SET oldest_reader = {VERSION + 1}")
+    with pytest.raises(Unusable, match="made by a newer Tocsin"):
+        one.ledger.beat(time.time())
+    two.close()
+
+
+def test_a_job_that_every_node_has_disabled_begins_anew_when_it_is_enabled(make_ledger: Make, tmp_path: Path) -> None:
+    """As with SQLite: none of its slots was due."""
+    one = make_ledger(tmp_path)
+    two = elsewhere(one)
+    one.put(Roster("on", {"a": "1"}, last=True))
+    two.put(Roster("on", {"a": "1"}, last=True))
+    claim(one)
+    one.put(Roster("off", {"a": ""}, last=True), Yield("a"))
+    (past,) = claim(two)
+    assert past.record.accounted == T - 60, "the other node still had it enabled"
+    two.put(Roster("off", {"a": ""}, last=True), Yield("a"))
+    (past,) = one.put(Enroll("a", "* * * * * UTC", 1, T + 900))
+    assert past.record.accounted == T + 900
     two.close()

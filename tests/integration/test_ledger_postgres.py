@@ -33,7 +33,7 @@ from test_ledger_find import (  # noqa: F401
 from tocsin.config.ledger import Postgres, parse
 from tocsin.config.secrets import Secret
 from tocsin.ipc.job import Grant
-from tocsin.ledger import opening, postgres
+from tocsin.ledger import opening, postgres, session
 from tocsin.ledger.opening import Opener
 from tocsin.ledger.place import place_of
 from tocsin.ledger.store import Held, Passing, Unusable
@@ -54,7 +54,11 @@ def fresh(make_ledger: Make) -> Iterator[Callable[[], Ledger]]:
 
 @pytest.fixture
 def set_began(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    return lambda at: monkeypatch.setattr(postgres, "began", lambda: at)
+    def set_it(at: float) -> None:
+        for place in (postgres, session):
+            monkeypatch.setattr(place, "began", lambda: at)
+
+    return set_it
 
 
 def test_a_daemon_whose_successor_has_its_folder_writes_nothing(make_ledger: Make, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from tocsin.config.ledger import Postgres
 from tocsin.ledger import pg_schema
 from tocsin.ledger.link import Link
 from tocsin.ledger.peers import CONTACT, Peer
-from tocsin.ledger.postgres import Node, PostgresLedger
+from tocsin.ledger.postgres import PostgresLedger
+from tocsin.ledger.session import Node
 from tocsin.ledger.statements import Statements
 from tocsin.ledger.store import Held, Passing
 

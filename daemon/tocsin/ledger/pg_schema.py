@@ -160,7 +160,11 @@ def set_up(db: Connection[Any], schema: str) -> None:
 
 def check(db: Connection[Any], schema: str) -> None:
     """Raise Unusable if a newer Tocsin made the tables and this one cannot use them."""
-    version, oldest = _row(db, f'SELECT schema, oldest_reader FROM "{schema}".meta')
+    judge(schema, *_row(db, f'SELECT schema, oldest_reader FROM "{schema}".meta'))
+
+
+def judge(schema: str, version: int, oldest: int) -> None:
+    """Raise Unusable if this program is older than `oldest`, the first version that can use these tables."""
     if oldest > VERSION:
         raise Unusable(
             f"the tables in schema {schema} were made by a newer Tocsin (version {version}, for programs from"

@@ -1,7 +1,7 @@
 """The rows of jobs and slots on PostgreSQL, as `books.py` works with them and `statements.py` reads and writes them."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from tocsin.ipc.job import Ask, Finished
 from tocsin.ipc.record import JobRecord
@@ -26,6 +26,7 @@ class JobRow:
     open: Ask | None = None  # the run that is under way
     why: str | None = None  # what kept its slots from running while nobody owned it
     forgotten: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)  # what a newer program remembers of the job
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from msgspec import convert
 from msgspec.json import encode
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from psycopg import Connection, Cursor
 
 from tocsin.ipc.actions import Acted
@@ -49,6 +49,7 @@ _UNKNOWN = JobRecord(0)  # for the row of a job that is not enrolled
 
 class Statements:
     def __init__(self, schema: str) -> None:
+        self.schema = schema
         s = f'"{schema}"'
         slot, job = ", ".join(_SLOT), ", ".join(_JOB)
         here = "session = %(session)s AND epoch = %(epoch)s AND state <> 'dead'"
@@ -104,11 +105,16 @@ class Statements:
             " ORDER BY id"
         )
         self.paused = f"SELECT job, paused FROM {s}.jobs WHERE job = ANY(%s)"
-        self.clock = "SELECT extract(epoch FROM clock_timestamp())::float8"
-        self.unnamed = (  # by the newest session of each node, also of one that is away
-            f"SELECT job FROM {s}.jobs WHERE schedule IS NOT NULL AND (owner IS NULL OR owner = %s) AND job NOT IN"
-            f" (SELECT rosters.job FROM {s}.rosters JOIN (SELECT DISTINCT ON (node) roster FROM {s}.nodes"
-            " ORDER BY node, joined DESC) newest ON hash = roster)"
+        self.clock = f"SELECT extract(epoch FROM clock_timestamp())::float8, schema, oldest_reader FROM {s}.meta"
+        rosters = (  # of the newest session of each node, also of one that is away
+            f"SELECT rosters.job FROM {s}.rosters JOIN (SELECT DISTINCT ON (node) roster FROM {s}.nodes"
+            " ORDER BY node, joined DESC) newest ON hash = roster"
+        )
+        mine = "schedule IS NOT NULL AND (owner IS NULL OR owner = %s)"
+        self.unnamed = f"SELECT job FROM {s}.jobs WHERE {mine} AND job NOT IN ({rosters})"
+        self.rest = (  # disabled on every node that has it: none of its slots is due, whatever its schedule becomes
+            f"UPDATE {s}.jobs SET schedule = '' WHERE {mine} AND schedule <> '' AND job IN ({rosters})"
+            f" AND job NOT IN ({rosters} WHERE definition <> '')"
         )
         self.claimable = f"SELECT job FROM {s}.jobs WHERE job = ANY(%s) AND (owner IS NULL OR owner = %s)"
         self._make_jobs = f"INSERT INTO {s}.jobs (job) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
@@ -160,8 +166,8 @@ class Statements:
             " LIMIT %s) RETURNING 1) SELECT count(*) FROM gone"
         )
         self._prunes = (
-            f"UPDATE {s}.meta SET pruned_at = clock_timestamp()"
-            " WHERE %s OR pruned_at < clock_timestamp() - make_interval(secs => %s) RETURNING 1"
+            f"UPDATE {s}.meta SET pruned_at = to_timestamp(%(now)s) WHERE %(going_on)s"
+            " OR pruned_at NOT BETWEEN to_timestamp(%(now)s - %(every)s) AND to_timestamp(%(now)s) RETURNING 1"
         )
 
     # ---- reading (in a pipeline: the answers come when the rows are fetched)
@@ -190,7 +196,8 @@ class Statements:
         db.execute(self._roster, (part.hash, list(part.jobs), list(part.jobs.values())))
 
     def write_news(self, db: Connection[Any], session: str, news: Collection[Pause]) -> None:
-        db.execute(self._news, (session, [encode(one).decode() for one in news]))
+        plain = [replace(one, why=storable(one.why), by=storable(one.by)) for one in news]
+        db.execute(self._news, (session, [encode(one).decode() for one in plain]))
 
     def write_slots(
         self,
@@ -232,9 +239,10 @@ class Statements:
             ]
             db.execute(self._insert_actions, [node, *_columns(rows, _ACTION)])
 
-    def may_prune(self, db: Connection[Any], every: float, *, going_on: bool) -> bool:
-        """Whether no node has deleted old rows in the last `every` seconds, or this one is still at it."""
-        return db.execute(self._prunes, (going_on, every)).fetchone() is not None
+    def may_prune(self, db: Connection[Any], now: float, every: float, *, going_on: bool) -> bool:
+        """Whether no node has deleted old rows in the `every` seconds before `now`, or this one is still at it."""
+        values = {"now": now, "every": every, "going_on": going_on}
+        return db.execute(self._prunes, values).fetchone() is not None
 
     def prune(self, db: Connection[Any], before: float, most: int) -> int:
         """Delete rows of slots that ended before this Unix time. Returns how many."""
@@ -249,13 +257,14 @@ def job_row(row: tuple[Any, ...]) -> tuple[str, JobRow]:
     one = dict(zip(_JOB, row, strict=True))
     name, schedule, by = one["job"], one["schedule"], one["open_by"]
     record = under_way = None
+    extra = {field: value for field, value in one["more"].items() if field not in JobRecord.__struct_fields__}
     if schedule is not None:
         known = {field: one[column] for column, field in _RECORD.items()} | {"accounted": int(one["last_due"])}
         record = convert(known | one["more"], JobRecord)
     if by is not None:
         trigger = cast(Trigger, one["open_trigger"])
         under_way = Ask(name, one["open_due"], one["open_run"], trigger, one["open_attempt"], by)
-    return name, JobRow(schedule, one["generation"], one["owner"], record, under_way, one["why"])
+    return name, JobRow(schedule, one["generation"], one["owner"], record, under_way, one["why"], extra=extra)
 
 
 def taken(rows: Iterable[tuple[Any, ...]]) -> dict[Key, Taken]:
@@ -268,7 +277,16 @@ def _job_values(name: str, job: JobRow) -> tuple[Any, ...]:
     columns = [known.pop(field) for field in _RECORD.values()]
     run = job.open
     under_way = (run.owner, run.due, run.attempt, run.run_id, run.trigger) if run else (None,) * 5
-    return name, job.schedule, job.generation, job.owner, *columns, encode(known).decode(), *under_way, job.why
+    return (
+        name,
+        job.schedule,
+        job.generation,
+        job.owner,
+        *columns,
+        encode(known | job.extra).decode(),
+        *under_way,
+        job.why,
+    )
 
 
 def _arrays(types: dict[str, str]) -> str:
