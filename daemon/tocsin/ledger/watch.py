@@ -115,7 +115,9 @@ class Watch:
         new = Members(session.me.session, session.epoch, peers.members(found))
         if new == self._members:
             return
-        for hash_ in {one.roster for one in new.nodes} - self._rosters - {"", session.roster}:
+        named = {one.roster for one in new.nodes}
+        self._rosters &= named  # the parent forgets the others
+        for hash_ in named - self._rosters - {"", session.roster}:
             self._untold += session.alive(lambda hash_=hash_: self._read_roster(hash_))  # type: ignore[misc]
             self._rosters.add(hash_)
         self._members = new

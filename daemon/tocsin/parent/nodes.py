@@ -62,6 +62,14 @@ class Nodes:
             log.info("the clock of this machine is right again")
         self._was_fit = fits
 
+    def forget(self) -> None:
+        """What is known of the nodes is out of date."""
+        self.members = None
+
+    def sharing(self) -> list[tuple[str, str]]:
+        """What the share depends on, beside this node's own jobs: who may own jobs, and by which roster."""
+        return [] if self.members is None else [(one.session, one.roster) for one in share.fit(self.members.nodes)]
+
     def share(self, enabled: Iterable[str]) -> set[str]:
         """The jobs that this node is to own, of those that it has enabled."""
         if self.members is None:

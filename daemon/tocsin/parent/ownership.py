@@ -70,8 +70,9 @@ class Ownership:
         if isinstance(message, GivenUp):
             self._given_up(message.epoch)
             return
+        before = self.nodes.sharing()
         self.nodes.hear(message)
-        if isinstance(message, Members):
+        if isinstance(message, Members) and self.nodes.sharing() != before:
             self.reckon()
 
     def ledger_ready(self, epoch: int) -> None:
@@ -86,6 +87,8 @@ class Ownership:
     def _given_up(self, epoch: int) -> None:
         self._ledger.epoch = epoch
         self._share = set()
+        if self.nodes:
+            self.nodes.forget()
         names = [name for name, one in self._jobs.supervised.items() if one.record is not None]
         log.error("the other nodes gave this one up: its jobs run there until it gets some back", jobs=len(names))
         for name in names:
@@ -100,7 +103,8 @@ class Ownership:
         before, self._share = self._share, self.nodes.share(enabled)
         self._claim(self._share - before)
         for name in enabled:
-            if name not in self._share and self._jobs.supervised[name].record is None:
+            known = self._jobs.supervised[name].record is not None or self._feed.statuses[name].state == "elsewhere"
+            if name not in self._share and not known:
                 self._feed.tell(Elsewhere(name))
         self._yield_some(before - self._share)
 
