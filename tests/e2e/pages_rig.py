@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from exporter_rig import Exporter, exporter, job, run, world
 from ledger_rig import Ledger, skipped
+from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.exporter import JobStatus, Started, ToExporter
 from tocsin.ipc.job import Finished, Sleeping
 from tocsin.ipc.tried import Parts, Tried
@@ -88,6 +89,12 @@ def fill(folder: Path, now: float) -> None:
     ledger = Ledger(folder)
     before = minute - 60 * 60  # the exporter is told of what comes later
     ledger.put(*(one for name in NAMES[:3] for one in runs(name, before, 20)), failed(minute - 60))
+    ann = Actor("ann", "page", "10.0.0.3")
+    ledger.put(
+        Acted(before, "pause", "weekly-report", ann, "the printer is on strike", before + 900),
+        Acted(before + 60, "fire", "expire-holds", ann, run_id=FAILED),
+        Acted(before + 90, "reload", "", Actor("SIGHUP", "signal")),
+    )
     ledger.put(replace(skipped(before, before + 300, 6, "missed", "the daemon was stopped"), job="weekly-report"))
     ledger.close()
 

@@ -23,6 +23,8 @@ PAGES = (
         "/nope",
         "/runs/nope",
         "/actions",
+        "/jobs/expire-holds/actions",
+        "/jobs/expire-holds?did=fire",
     ),
 )
 AXE = "axe.run(document, {resultTypes: ['violations']}).then(found => JSON.stringify(found.violations.map(one =>"

@@ -4,10 +4,12 @@ import base64
 import http.client
 import json
 import re
+import signal
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -235,6 +237,23 @@ def test_refusals_of_the_daemon(opened: Open, daemon: Daemon) -> None:
     assert (status, "Off is disabled in the job file." in page) == (409, True)
     assert daemon.run("fire", "daily").returncode == 0
     daemon.said("daily: fired")
+
+
+def test_a_daemon_that_hangs(opened: Open, daemon: Daemon) -> None:
+    site = opened()
+    daemon.signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(20) as many:
+            answers = list(many.map(lambda _: site.api("/jobs/daily/pause"), range(20)))
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert {code for code, _ in answers} == {503}
+    assert {said["error"][:30] for _, said in answers} == {
+        "the daemon does not answer: it",
+        "the daemon did not answer with",
+    }
+    until(lambda: site.api("/jobs/daily/resume")[0] == 200, "an answer again")
+    assert daemon.log().count("daily: paused") <= 8, "what was asked while it hung"
 
 
 def raw(site: Site, *parts: bytes, pause: float = 0.0) -> bytes:

@@ -312,6 +312,8 @@ def test_a_refusal_says_why_and_holds_no_injection() -> None:
     assert b"<script>alert" not in page.body
     code, said = api(asked, "/jobs/sla-check/fire", "", {})
     assert (code, "already running" in said["error"]) == (409, True)
+    asked.parent = Answered(1, "silent", "no answer")
+    assert api(asked, "/jobs/sla-check/fire", "", {})[0] == 503
     asked.parent = Answered(1, "unknown", "there is no job 'nope'")
     assert api(asked, "/jobs/nope/fire", "", {})[0] == 404
     assert asked.ask(f"/jobs/sla-check?did={HOSTILE[:8]}").body.count(b'class="said"') == 0

@@ -29,6 +29,7 @@ FIELDS: dict[Verb, frozenset[str]] = {
 }
 BURST, EACH = 30, 1.0  # actions at once, and seconds until one more: a script may act on every job of a group
 TOKEN_LIVES = 12  # hours: a page that was left open for longer must be loaded again
+NOT_DONE = {"unknown": 404, "refused": 409, "silent": 503}  # HTTP statuses
 FORM, JSON_BODY = "application/x-www-form-urlencoded", "application/json"
 
 OFF = (
@@ -180,7 +181,8 @@ class Acts:
         if request.fetch_site not in ("", "same-origin"):
             raise Refused(403, "the request comes from another site", "forged")
         if request.origin and not self._is_ours(request.origin, request.host):
-            raise Refused(403, "the request comes from a page of another site", "forged")
+            why = "the request comes from a page of another site (a proxy must pass the Host header on)"
+            raise Refused(403, why, "forged")
         return Actor(plain(name)[:100], "page" if _is_page(request) else "api", request.peer[:100])
 
     def _is_ours(self, origin: str, host: str) -> bool:
@@ -238,7 +240,7 @@ class Acts:
 
     def _answered(self, request: Request, act: Act, answer: Answered) -> Reply:
         if answer.result != "done":
-            return self._refusal(request, act, Refused(404 if answer.result == "unknown" else 409, answer.text))
+            return self._refusal(request, act, Refused(NOT_DONE[answer.result], answer.text))
         if _is_page(request):
             return Reply(303, HTML, b"", {"Location": f"{act.page}?did={act.verb}", **NOT_KEPT})
         text = answer.text or f"{act.job} runs now"

@@ -28,7 +28,7 @@ class Asking:
     async def ask(self, action: Action) -> Answered:
         number = next(self._numbers)
         if len(self._open) >= AT_ONCE:
-            return Answered(number, "refused", "the daemon does not answer: it may be stopped or overloaded")
+            return Answered(number, "silent", "the daemon does not answer: it may be stopped or overloaded")
         waiting: asyncio.Future[Answered] = self._loop.create_future()
         self._open[number] = waiting
         self._channel.send(Requested(number, action))
@@ -37,7 +37,7 @@ class Asking:
                 return await waiting
         except TimeoutError:
             why = f"the daemon did not answer within {PATIENCE:g} s; the action may still be carried out"
-            return Answered(number, "refused", why)
+            return Answered(number, "silent", why)
 
     def heard(self, answer: Answered) -> None:
         waiting = self._open.pop(answer.number, None)

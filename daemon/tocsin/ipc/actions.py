@@ -60,7 +60,7 @@ class Answered(Message, frozen=True):
     """Parent to exporter: what became of a request, in words."""
 
     number: Count
-    result: Literal["done", "unknown", "refused"]
+    result: Literal["done", "unknown", "refused", "silent"]  # silent: the exporter's own, where no answer came
     text: Annotated[str, msgspec.Meta(max_length=4000)] = ""
     run_id: str | None = None  # of a fire
 
