@@ -1,7 +1,8 @@
 """Scrapes while clients dawdle, do not read, say nothing or talk nonsense, beside quiet scrapes of the same run.
 
 A real exporter with 300 jobs and at most 256 descriptors. In each round every client that was shed dials again,
-then one scrape is timed; the quiet scrapes come right before, over the same transport. Run: python bench/abuse.py
+then one scrape is timed; the quiet scrapes come right before, over the same transport. Then pages are loaded again and
+again, those of the history from a real ledger. Run: python bench/abuse.py
 """
 
 import random
@@ -15,12 +16,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-for folder in ("daemon", "tests"):
+for folder in ("daemon", "tests", "tests/e2e"):
     sys.path.insert(0, str(Path(__file__).parents[1] / folder))  # from a checkout, installed or not
 
 import trustme  # noqa: E402
 
-from exporter_rig import Exporter, exporter, job, scrape, world  # noqa: E402
+from exporter_rig import Exporter, asleep, exporter, job, scrape  # noqa: E402
+from pages_rig import FAILED, site  # noqa: E402
 
 JOBS = 300
 DESCRIPTORS = 256
@@ -99,6 +101,10 @@ CROWDS = {
 }
 
 
+READERS = 5  # of a page, who ask again as soon as they have it
+PAGES = ("/", "/jobs/sla-check", "/runs", "/runs?outcome=failed", f"/runs/{FAILED}", "/nope")
+
+
 def main() -> None:
     print(f"{JOBS} jobs, {DESCRIPTORS} descriptors, {ROUNDS} scrapes each\n")
     print("| clients | scrape, median | × quiet | slowest | memory after | dialled again |")
@@ -111,21 +117,30 @@ def main() -> None:
             issued = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
             issued.write_to_path(f"{folder}/server.pem")
             more, tls = ('listen_cert = "server.pem"', trusting) if over_tls else ("", None)
-            jobs = world(*(job(f"job-{number}") for number in range(JOBS)))
+            jobs = asleep(*(job(f"job-{number}") for number in range(JOBS)))
             with exporter(Path(folder) / "log", *jobs, files=DESCRIPTORS, more=more, tls=tls) as one:
-                while one.ask("/readyz")[0] != 200:
-                    pass
-                quiet = scrapes(one, lambda: None)
-                before = one.memory()
-                port = one.port
-                pressed = scrapes(one, lambda: crowd.round(port))  # noqa: B023
-                memory = one.memory() - before
-                crowd.leave()
-            median, slowest = statistics.median(pressed), max(pressed)
-            print(
-                f"| {name} | {median:.1f} ms | {median / statistics.median(quiet):.1f} | {slowest:.0f} ms "
-                f"| {memory / MEBIBYTE:+.0f} MB | {crowd.shed} |"
-            )
+                press(one, name, crowd)
+    for path in PAGES:
+        with tempfile.TemporaryDirectory() as folder, site(Path(folder), JOBS, files=DESCRIPTORS) as one:
+            ask = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n".encode()
+            press(one, f"{READERS} load {path.replace(FAILED, 'RUN_ID')} again and again", Crowd(READERS, ask))
+
+
+def press(one: Exporter, name: str, crowd: Crowd) -> None:
+    until_ready = time.monotonic() + 60
+    while one.ask("/readyz")[0] != 200 and time.monotonic() < until_ready:
+        time.sleep(0.1)
+    quiet = scrapes(one, lambda: None)
+    before = one.memory()
+    pressed = scrapes(one, lambda: crowd.round(one.port))
+    memory = one.memory() - before
+    crowd.leave()
+    median, slowest = statistics.median(pressed), max(pressed)
+    print(
+        f"| {name} | {median:.1f} ms | {median / statistics.median(quiet):.1f} | {slowest:.0f} ms "
+        f"| {memory / MEBIBYTE:+.0f} MB | {crowd.shed} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

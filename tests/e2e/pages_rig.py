@@ -100,11 +100,11 @@ def fill(folder: Path, now: float) -> None:
 
 
 @contextmanager
-def site(folder: Path, jobs: int = 5, more: str = "") -> Iterator[Exporter]:
-    """The exporter, and a ledger that answers it. `more` stands in [daemon]."""
+def site(folder: Path, jobs: int = 5, more: str = "", files: int = 0) -> Iterator[Exporter]:
+    """The exporter, and a ledger that answers it. `more` stands in [daemon], `files` limits its descriptors."""
     now = time.time()
     fill(folder, now)
-    with exporter(folder / "log", more=more) as one:
+    with exporter(folder / "log", more=more, files=files) as one:
         asked = one.asked.dup()
         answers = Answers(asked, lambda: SqliteReader(folder, "web-1"))
         answers.begin()

@@ -124,3 +124,19 @@ def test_a_tag_says_no_more_than_it_can() -> None:
     assert read('W/"0123456789ab.999999999999999.0123456789ab.0123456789ab"').tags[0].serial == 10**15 - 1
     assert read('W/"0123456789ab.9999999999999999.0123456789ab.0123456789ab"').tags == ()
     assert digest("a", "b") != digest("ab")
+
+
+def test_a_crowd_that_asks_at_the_same_time_costs_one_rendering(site: Asked) -> None:
+    for path in ("/", "/jobs/a"):
+        first = site.ask(path)
+        assert site.ask(path).body is first.body
+        assert site.ask(f"{path}?health=failing").body is not first.body or path != "/"
+        site.tell(run("a"))
+        news = site.ask(path)
+        assert news.body is not first.body
+        site.clock += 1.5
+        assert site.ask(path).body is not news.body, "its clock is the server's"
+    site.tell(*(job(f"job-{number}") for number in range(30)))
+    for number in range(30):
+        assert site.ask(f"/jobs/job-{number}").body is not site.ask(f"/jobs/job-{number + 1}").body
+    assert site.ask("/nope", accept="text/html").body != site.ask("/nowhere", accept="text/html").body

@@ -27,6 +27,8 @@ from tocsin.units import size
 
 NEAREST, NEAR = 5, 0.5  # similar names offered for an unknown one, and how similar they must be
 HISTORY_KEPT = 15.0  # seconds for which a page of the history counts as new though nothing was committed here
+PAGE_SHARED = 1.0  # seconds for which several readers get the same bytes: a crowd of them costs one rendering
+MOST_SHARED = 8  # pages, which may have a megabyte each
 NOBODY = Viewer()
 ACTIONS_SHOWN = 10  # on the page of a job
 LONGEST_NAME = 63  # characters: no job's name is longer
@@ -66,6 +68,7 @@ class Pages:
         self._rows: dict[tuple[str, bool], _Row] = {}
         self._boot = os.urandom(6).hex()
         self._serial = 0  # of the row that was rendered last
+        self._shared: dict[tuple[str, str, str], tuple[float, Page]] = {}  # by what it is, with the time of rendering
         self._templates = Environment(
             loader=PackageLoader(__package__),
             autoescape=True,
@@ -123,7 +126,9 @@ class Pages:
         key = order, [row.serial for row in rows], facts
         rest = {"view": view, "sorts": SORTS, "rows": sent, "shown": len(rows), "is_same_order": is_same_order}
         boot = self._boot_of(viewer)
-        return self._page("overview.html", now, clock, had, key, order=order, boot=boot, **facts, **rest)
+        return self._page(
+            "overview.html", now, clock, had, key, order=order, boot=boot, share=base is None, **facts, **rest
+        )
 
     def _rendered(
         self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged], may_act: bool
@@ -151,6 +156,7 @@ class Pages:
         return self._page(
             *("job.html", now, clock, had),
             key=(name, job.changes, judged, next_fire, size(job.memory), viewer, did),
+            share=True,
             job=job,
             status=job.status,
             next_fire=next_fire,
@@ -235,17 +241,26 @@ class Pages:
         key: object = None,
         order: str = "0" * 12,
         boot: str = "",
+        share: bool = False,
         **values: object,
     ) -> Page:
-        """`key` decides on what the page says, apart from the times that a browser counts."""
+        """`key` decides on what the page says, apart from the times that a browser counts. `share`: several who ask at
+        the same time may get the same bytes."""
         tag = self._tag(key, clock, order, boot)
         if had.has(tag):
             return Page(tag, None)
+        self._shared = {name: one for name, one in self._shared.items() if clock - one[0] < PAGE_SHARED}
+        name = template, tag.boot, tag.digest
+        if share and name in self._shared:
+            return self._shared[name][1]
         troubles = self._state.troubles(clock)
         html = self._templates.get_template(template).render(
             now=now, state=self._state, troubles=troubles, tag=tag, **values
         )
-        return Page(tag, html.encode())
+        page = Page(tag, html.encode())
+        if share and len(self._shared) < MOST_SHARED:
+            self._shared[name] = clock, page
+        return page
 
     def _tag(self, key: object, clock: float, order: str = "0" * 12, boot: str = "") -> Tag:
         state = self._state
