@@ -1,12 +1,17 @@
 """Several nodes on one PostgreSQL while they and the server are killed, stopped, cut off; then the books are compared.
 
     python bench/cluster.py [--seconds 120] [--nodes 3] [--jobs 30] [--seed 1] [--pooled] [--clocks]
-                            [--without RULE] [--faults kill,stop,…] [--keep FOLDER]
+                            [--without RULE] [--faults kill,stop,…] [--length 0.5,7] [--keep FOLDER]
 
 Every node is `tocsin run` with real children, its own state folder, and its own wire to a PostgreSQL server of the
 bench's own (Debian's package). Faults come one or two at a time, drawn by the seed. What the target wrote down is
 compared with the ledger's rows, and with what triggers in the database saw. It prints the totals and exits 1 where a
-promise was broken. `--without` switches a safety rule of the nodes off: then it must exit 1.
+promise was broken. `--without` switches a safety rule of the nodes off: then it must exit 1, where the faults are what
+the rule is for:
+
+    --without until --faults stop --length 5,8            a node is stopped between grant and call
+    --without contact --faults outage --length 4,6        the first one back from an outage gives up the others
+    --without fence --faults stop,silence --length 4,7    one that was given up writes all the same
 """
 
 import argparse
@@ -48,6 +53,7 @@ class Bench:
         self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self.ended: list[tuple[str, int]] = []
+        self.idle: list[str] = []
 
     def prepare(self) -> None:
         self.server.make()
@@ -78,6 +84,8 @@ class Bench:
             self.rest(self.chance.uniform(*REST))
         self.ready("after the last fault")
         self.rest(QUIET)
+        owners = set(self.observer.owned().values())
+        self.idle = [node.name for node in self.nodes if node.name not in owners]
         return time.time()
 
     def ready(self, when: str) -> None:
@@ -98,7 +106,7 @@ class Bench:
         kinds = {kind: often for kind, often in FAULTS.items() if kind in self.options.faults}
         (kind,) = self.chance.choices(list(kinds), list(kinds.values()))
         nodes = self.chance.sample(self.nodes, min(len(self.nodes), self.chance.choice((1, 1, 2))))
-        length = self.chance.uniform(0.5, 7.0)
+        length = self.chance.uniform(*self.options.length)
         if kind in OF_ALL:
             nodes = []
         began = time.time()
@@ -156,6 +164,7 @@ class Bench:
 
 def report(bench: Bench, end: float) -> bool:
     verdict = judge(bench.target.calls, bench.observer.read(), bench.faults, bench.jobs, end)
+    verdict.wrong["nodes that own no job at the end"] = bench.idle
     options = bench.options
     kinds = {kind: sum(fault.kind == kind for fault in bench.faults) for kind in FAULTS}
     print(
@@ -172,6 +181,10 @@ def report(bench: Bench, end: float) -> bool:
     return verdict.is_good
 
 
+def _range(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0)
@@ -182,6 +195,7 @@ def main() -> None:
     parser.add_argument("--clocks", action="store_true", help="the clocks of the nodes differ")
     parser.add_argument("--without", default="", metavar="RULE", help="until, contact or fence, switched off")
     parser.add_argument("--faults", default=list(FAULTS), type=lambda text: text.split(","))
+    parser.add_argument("--length", default=(0.5, 7.0), type=_range, metavar="FROM,TO", help="seconds of a fault")
     parser.add_argument("--keep", type=Path, help="a folder for logs, which stays")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()

@@ -18,6 +18,7 @@ from tocsin.commands.jobs import jobs
 from tocsin.commands.ledger import ledger
 from tocsin.commands.logs import logs
 from tocsin.commands.next import next_
+from tocsin.commands.nodes import nodes
 from tocsin.commands.notify import notify
 from tocsin.commands.pause import pause, resume
 from tocsin.commands.reload import reload
@@ -46,8 +47,8 @@ def main(ctx: click.Context) -> None:
 
 
 for command in (
-    import_, check, history, logs, next_, jobs, fire, pause, resume, reload, doctor, ledger, notify, schema,
-    completion, run, demo
+    import_, check, history, logs, next_, jobs, fire, pause, resume, reload, doctor, ledger, nodes, notify,
+    schema, completion, run, demo
 ):  # fmt: skip
     main.add_command(command)
 

@@ -20,6 +20,7 @@ from tocsin.ledger.store import Examined, Found, Reader, Store, Unreadable, Unus
 
 if TYPE_CHECKING:  # psycopg is an extra
     from tocsin.ledger.copying import Copied
+    from tocsin.ledger.pg_nodes import Nodes
 
 HOW = "a ledger on PostgreSQL needs psycopg: pip install 'tocsin[postgres]'"
 
@@ -49,6 +50,15 @@ def copy_to_postgres(config: Config) -> "Copied":
         raise Unusable(_why(error)) from error
     assert isinstance(config.ledger, Postgres)
     return copying.copy(config.state_dir, config.ledger, config.node)
+
+
+def nodes(ledger: Postgres) -> "Nodes":
+    """The nodes that share this ledger. Raises Absent and Unreadable."""
+    try:
+        from tocsin.ledger import pg_nodes
+    except ImportError as error:
+        raise Unreadable(_why(error)) from error
+    return pg_nodes.read(ledger)
 
 
 def reader(ledger: Postgres | str, state_dir: Path, node: str = "") -> Reader:
