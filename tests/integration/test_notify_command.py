@@ -54,6 +54,27 @@ def test_each_failure_is_said_without_the_secret(tmp_path: Path, sink: Sink) -> 
     assert TOKEN not in tried.stdout + tried.stderr
 
 
+def test_a_mail_servers_refusal_shows_no_password(tmp_path: Path) -> None:
+    with smtp() as (mailbox, address):
+        daemon = with_addresses(tmp_path, address.replace("mailto://", f"mailto://me:{TOKEN}@"))
+        tried = daemon.run("notify", "--test")
+        assert tried.returncode == 1
+        assert tried.stdout.startswith("address 1 (mailto): failed: ")
+        assert TOKEN not in tried.stdout + tried.stderr
+        assert not mailbox.mails
+
+
+def test_a_file_of_addresses_that_everyone_may_read_is_found_by_doctor(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    (tmp_path / "urls").write_text(f"json://127.0.0.1/{TOKEN}\n")
+    (tmp_path / "urls").chmod(0o644)
+    daemon.write(JOBS, '[notify]\nurls_file = "urls"\n')
+    said = " ".join(daemon.run("doctor", "--timeout", "2s").stdout.split())
+    assert "urls: every user of this machine may read it (mode 644)" in said
+    assert "address 1 (json): Apprise takes it" in said
+    assert TOKEN not in said
+
+
 def test_a_server_that_hangs_ends_the_command_after_its_deadline(tmp_path: Path, sink: Sink) -> None:
     hangs = Hanging(trickles=True)
     try:

@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -39,6 +40,7 @@ class Notify:
     page_url: str = ""
     heartbeat_url: str = field(default="", repr=False)
     ping_style: Style = "auto"
+    file: Path | None = field(default=None, compare=False)  # that holds the addresses
 
     @property
     def hidden(self) -> Iterator[str]:
@@ -82,7 +84,8 @@ def read(reader: Reader, written: dict[str, Any] | None, *, pings: bool) -> Noti
         reader.fault("notify", "", _NOBODY)
     if len(reader.faults) > before:
         return None
-    return Notify(urls, table.gather, table.max_per_hour, table.page_url.rstrip("/"), heartbeat, table.ping_style)
+    page_url, file = table.page_url.rstrip("/"), reader.file.parent / table.urls_file if table.urls_file else None
+    return Notify(urls, table.gather, table.max_per_hour, page_url, heartbeat, table.ping_style, file)
 
 
 _NOBODY = "names nobody to tell: set urls_env, urls_file or heartbeat_url_env"

@@ -101,6 +101,7 @@ def _overruled(used: list[Secret], file: Path) -> Iterator[Finding]:
 def _files(config: Config) -> Iterator[Finding]:
     """Find secret files that every user of this machine may read or change."""
     held = {one.file for one in config.secrets}
+    held |= {config.notify.file} if config.notify else set()
     held |= {job.tls.client_key or job.tls.client_cert for job in config.jobs.values()}
     for file in sorted({config.file.parent / ".env", *filter(None, held)}):
         if file.exists() and not file.is_relative_to(FOR_CONTAINERS):

@@ -22,7 +22,7 @@ from tocsin.notifier import address
 from tocsin.notifier.desk import Desk
 from tocsin.notifier.kept import Memory
 from tocsin.notifier.outbox import Letter
-from tocsin.notifier.pings import Pinger
+from tocsin.notifier.pings import ITSELF, Pinger
 from tocsin.notifier.signs import What, sign
 from tocsin.notifier.words import Place
 
@@ -32,7 +32,6 @@ LOOK = 5.0  # seconds between two looks at all jobs and their processes
 HEARTBEAT = 60.0  # seconds between two signs of life
 FIRST_SIGN = 10.0  # seconds until the first one: by then it is known how the daemon is
 LAST_WORDS = 1.0  # seconds, when it is told to stop, for what is being sent
-ITSELF = "the heartbeat"  # whose signs they are
 
 
 def main(channel: Channel[FromNotifier, ToNotifier], config: Config) -> None:
@@ -165,7 +164,7 @@ class _Notifier:
                 what=letter.message.title,
                 whom=label,
                 why=why,
-                tries=letter.tries + 1,
+                failures=letter.tries + 1,
             )
         self._memory.write(self._desk.kept)
 

@@ -1,6 +1,7 @@
 """Sends signs of life: those of one job in their order, and no job's waits for another's."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ WAITS = (1.0, 5.0)  # seconds before a second and a third attempt: the next run'
 WAITING = 20  # signs of one job that wait: a server that hangs must not fill the memory
 AT_ONCE = 50  # connections
 READ = 200  # bytes of an answer
+ITSELF = "the heartbeat"  # whose signs the daemon's own are
 
 
 class Pinger:
@@ -66,13 +68,17 @@ class Pinger:
                 break
         self._counted(not why)
         if why and whose not in self.failing:
-            log.warning(f"{whose}: the ping was not taken; later failures of it are not logged", why=why)
+            self._say(logging.WARNING, whose, "the ping was not taken; later failures of it are not logged", why)
         elif not why and whose in self.failing:
-            log.info(f"{whose}: pings are taken again")
+            self._say(logging.INFO, whose, "pings are taken again")
         if why:
             self.failing[whose] = why
         else:
             self.failing.pop(whose, None)
+
+    def _say(self, level: int, whose: str, words: str, why: str | None = None) -> None:
+        about: dict[str, object] = {} if whose == ITSELF else {"job": whose}
+        log.log(level, f"{whose}: {words}", {**about, **({"why": why} if why else {})}, why=why)
 
     async def _attempt(self, sign: Sign) -> str:
         """Why the sign was not taken; "" where it was. A redirect is not followed: it would take the secret along."""
