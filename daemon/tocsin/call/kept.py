@@ -49,8 +49,9 @@ def tried(job: Job, secret: Secret | None, verdict: Verdict, progress: Progress,
 def told(attempts: Sequence[Tried]) -> tuple[Tried, ...]:
     """What is told of a run's attempts: the last ones, and of most only the beginning of the reply, so that all of it
     fits into one message. Of a single one of which nothing is kept the run itself says all."""
-    if len(attempts) < 2 and not any(one.request or one.head or one.reply for one in attempts):
-        return ()
+    if len(attempts) < 2:
+        if not attempts or not (attempts[0].request or attempts[0].head or attempts[0].reply):
+            return ()
     *earlier, last = attempts[-ATTEMPTS_TOLD:]
     return (*(replace(one, reply=_cut(one.reply, EARLIER_LENGTH)) for one in earlier), replace(last, reply=""))
 
@@ -61,10 +62,12 @@ def _parts(progress: Progress, took: Took) -> Parts:
         return Parts(_us(took.lookup), _us(took.connect), _us(took.tls))
     began = connection.first_byte if connection else None
     return Parts(
-        *(_us(took.lookup), _us(took.connect), _us(took.tls)),
-        first_byte=_us(began - sent) if began is not None else None,
-        whole=_us(time.monotonic() - sent),
-        ahead=progress.ahead,
+        None if took.lookup is None else _us(took.lookup),
+        None if took.connect is None else _us(took.connect),
+        None if took.tls is None else _us(took.tls),
+        None if began is None else _us(began - sent),
+        _us(time.monotonic() - sent),
+        progress.ahead,
     )
 
 
