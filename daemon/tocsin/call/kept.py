@@ -49,9 +49,8 @@ def tried(job: Job, secret: Secret | None, verdict: Verdict, progress: Progress,
 def told(attempts: Sequence[Tried]) -> tuple[Tried, ...]:
     """What is told of a run's attempts: the last ones, and of most only the beginning of the reply, so that all of it
     fits into one message. Of a single one of which nothing is kept the run itself says all."""
-    if len(attempts) < 2:
-        if not attempts or not (attempts[0].request or attempts[0].head or attempts[0].reply):
-            return ()
+    if len(attempts) < 2 and (not attempts or not (attempts[0].request or attempts[0].head or attempts[0].reply)):
+        return ()
     *earlier, last = attempts[-ATTEMPTS_TOLD:]
     return (*(replace(one, reply=_cut(one.reply, EARLIER_LENGTH)) for one in earlier), replace(last, reply=""))
 
