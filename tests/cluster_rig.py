@@ -10,6 +10,8 @@ from typing import Any
 from harness import Daemon, Endpoint, fates, until
 from postgres_rig import PASSWORD, USER, Server
 
+PATIENT = 120.0  # seconds until a test gives up: three daemons start, and leases end, on a busy machine
+
 
 def each_second(*names: str) -> str:
     return "".join(f'[jobs.{name}]\nschedule = "* * * * * *"\npath = "/{name}"\n' for name in names)
@@ -49,7 +51,7 @@ class Cluster:
             found = {job: node for job, node in self.owners().items() if job in set(jobs)}
             return found if set(found) == set(jobs) and set(found.values()) == nodes else None
 
-        return until(shared, f"{', '.join(nodes)} to own the jobs")
+        return until(shared, f"{', '.join(nodes)} to own the jobs", PATIENT)
 
     def runs(self, job: str) -> int:
         done = f"SELECT count(*) FROM tocsin.slots WHERE job = '{job}' AND outcome = 'success'"
@@ -59,7 +61,9 @@ class Cluster:
         """Wait until each job has run some more times."""
         names = list(jobs)
         before = {job: self.runs(job) for job in names}
-        until(lambda: all(self.runs(job) >= before[job] + more for job in names), f"runs of {', '.join(names)}")
+        until(
+            lambda: all(self.runs(job) >= before[job] + more for job in names), f"runs of {', '.join(names)}", PATIENT
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         return next(iter(self.nodes.values())).history()
