@@ -163,6 +163,21 @@ def test_a_stopped_process_is_told_after_a_minute_and_its_end(told: Told) -> Non
     assert told.titles[1:] == ["2 jobs are well again"]
 
 
+def test_a_failing_job_that_then_stands_still_is_told_though_its_outage_was_over() -> None:
+    told = Told(replace(asleep("daily"), schedule="0 12 * * *"), asleep("minutely", alert_after=1))
+    for name in ("daily", "minutely"):
+        told.runs(name, "timeout")
+    told.later(60)
+    told.runs("minutely")
+    told.later(60)
+    assert told.titles[1:] == ["app.example answers again: minutely is well again"]
+    told.happens("minutely", Sleeping("minutely", NOON + 36000))
+    told.process = "T"
+    told.later(120)
+    assert any("cannot be called" in title for title in told.titles[2:])
+    assert any("daily" in one.body for one in told.messages[2:])
+
+
 def test_a_daemon_that_hangs_is_told_and_its_jobs_are_not(told: Told) -> None:
     told.later(100, heartbeats=False)
     assert told.titles == ["The daemon is silent"]

@@ -46,7 +46,7 @@ def saw(state: State, patient: Patient, now: float, gather: float) -> State:
     held = next((key for key, one in state.outages.items() if patient.name in one.members), None)
     ill = patient.ill
     if patient.name in state.pardoned:
-        if ill and patient.ran <= state.pardoned[patient.name]:
+        if ill and ill.kind != "stalled" and patient.ran <= state.pardoned[patient.name]:
             return state
         state = replace(state, pardoned=_without(state.pardoned, patient.name))
     if ill is None:

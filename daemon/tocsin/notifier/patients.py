@@ -29,11 +29,14 @@ class Patients:
         `process` is the state of its process as proc(5) writes it."""
         if status.counts is None:
             return None
-        if not status.consecutive_failures:
+        fails, callable_ = bool(status.consecutive_failures), not held and not status.paused
+        if not fails:
             self._failing_since.pop(status.name, None)
-            if held or status.paused:
+            if not callable_:
                 return None
-        ill = self._failing(status) if status.consecutive_failures else self._standing(status, now, process)
+        ill = self._standing(status, now, process) if callable_ else None
+        if fails and (ill is None or ill.kind == "overdue"):
+            ill = self._failing(status)
         return Patient(
             status.name,
             status.host,
