@@ -9,6 +9,7 @@ from exporter_rig import NOON, Told, job, run, world
 from tocsin import __version__
 from tocsin.exporter.accept import wants
 from tocsin.exporter.metrics import OPENMETRICS, TEXT, format_for
+from tocsin.ipc.cluster import Member, Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
@@ -448,3 +449,19 @@ def test_labels_of_the_job_file_are_labels_of_the_info() -> None:
     told.tell(JobRemoved("a"), ConfigLoaded("third", NOON))
     assert told.value("tocsin_job_info", "b", **own) == 1
     told.assert_equal()
+
+
+def test_the_nodes_that_share_the_ledger() -> None:
+    told = History()
+    one = Member("s1", "one", 1, "live", roster="x", clock_off=0.2)
+    two = Member("s2", "two", 1, "live", roster="y", clock_off=-1.5)
+    told.tell(Members("s1", 1, (one, two)))
+    assert told.value("tocsin_cluster_node_up", "", node="two") == 1
+    assert told.value("tocsin_cluster_clock_offset_seconds", "", node="two") == -1.5
+    assert told.value("tocsin_cluster_job_files", "") == 2
+    told.tell(Members("s1", 1, (one, replace(two, state="dead"))))
+    assert told.value("tocsin_cluster_node_up", "", node="two") == 0
+    assert told.value("tocsin_cluster_job_files", "") == 1
+    told.tell(Members("s1", 1, (one,)))
+    assert told.value("tocsin_cluster_node_up", "", node="two") is None
+    assert told.value("tocsin_cluster_node_up", "", node="one") == 1

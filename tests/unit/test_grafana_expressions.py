@@ -14,6 +14,7 @@ from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
 from tocsin.exporter.refusals import REFUSALS
 from tocsin.health import MEASURED
+from tocsin.ipc.cluster import Member, Members
 from tocsin.ipc.exporter import ProcessUp
 from tocsin.ipc.ledger import LedgerRoom
 from tocsin.ipc.types import (
@@ -60,7 +61,8 @@ def published() -> dict[str, dict[str, set[str]]]:
     """The values of each label of each metric that an exporter with a job publishes."""
     status = rig.job(last_success=rig.NOON, labels=LABELS)
     rooms = [LedgerRoom("sqlite", 1, 1), LedgerRoom("postgresql", 1)]
-    told = rig.Told(*rig.world(status), *rooms, ProcessUp("ledger", "", 1, rig.NOON))
+    nodes = Members("s1", 1, (Member("s1", "one", 1, "live", roster="x"),))
+    told = rig.Told(*rig.world(status), *rooms, nodes, ProcessUp("ledger", "", 1, rig.NOON))
     told.measure()
     labels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for family in text_string_to_metric_families(told.metrics.text().decode()):

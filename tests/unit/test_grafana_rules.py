@@ -143,7 +143,8 @@ def test_each_alert_has_a_severity_and_a_summary_that_says_where_and_what_next()
     for rule in rules():
         name, summary = rule["alert"], rule["annotations"]["summary"]
         assert rule["labels"] in ({"severity": "critical"}, {"severity": "warning"}), name
-        assert name == "TocsinAbsent" or "{{ $labels.instance }}" in summary, name
+        where = "{{ $labels.node }}" if "without (instance)" in rule["expr"] else "{{ $labels.instance }}"
+        assert name in ("TocsinAbsent", "TocsinJobFilesDiffer") or where in summary, name
         if "job_name" in rule["expr"] and "(instance, host)" not in rule["expr"]:
             assert "$labels.job_name }}" in summary, name
         assert re.search(r"\b(Look|Compare|Try|Ask|lists|names|says|ends)\b", summary), name

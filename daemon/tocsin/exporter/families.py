@@ -57,6 +57,17 @@ class Families:
         self.ledger_exits = counter(
             "tocsin_ledger_process_exits_total", "Exits of the ledger's process, by reason.", "reason"
         )
+        self.node_up = gauge(
+            "tocsin_cluster_node_up",
+            "Whether a node that shares the ledger lives; 0 for an hour after it died.",
+            "node",
+        )
+        self.clock_offset = gauge(
+            "tocsin_cluster_clock_offset_seconds", "How far a node's clock is ahead of the ledger's server.", "node"
+        )
+        self.job_files = gauge(
+            "tocsin_cluster_job_files", "Different job files of the nodes that live: more than 1 during a deploy."
+        )
         self.events_dropped = counter(
             "tocsin_events_dropped_total", "Events dropped because the exporter was too far behind."
         )

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -15,6 +15,7 @@ from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
 from tocsin.exporter.state import KnownJob
 from tocsin.health import Health
+from tocsin.ipc.cluster import Member, Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     EventsDropped,
@@ -44,6 +45,7 @@ class Metrics:
         self._info: dict[str, tuple[str, ...]] = {}
         self._labels: list[str] = []  # labels of tocsin_job_info from the job file
         self._ledger_pid: int | None = None
+        self._nodes: set[str] = set()  # of which there are series
         self._drops: dict[type, int] = {}  # the parent's last sums, which count from its own start
         self._processes = CollectorRegistry()
         ProcessCollector(registry=self._processes)
@@ -74,6 +76,8 @@ class Metrics:
                 f.ledger_size.labels(store).set(size)
                 if free is not None:
                     f.ledger_free.labels(store).set(free)
+            case Members(nodes=nodes):
+                self._nodes_known(nodes)
             case Committed(seconds=seconds):
                 f.ledger_commit.observe(seconds)
             case EventsDropped() | LogLinesDropped():
@@ -97,6 +101,17 @@ class Metrics:
                 case ProcessExited(reason=reason):
                     series.exited(reason)
             series.show(now)
+
+    def _nodes_known(self, nodes: Sequence[Member]) -> None:
+        f = self.families
+        for gone in self._nodes - {one.node for one in nodes}:
+            f.node_up.remove(gone)
+            f.clock_offset.remove(gone)
+        self._nodes = {one.node for one in nodes}
+        for one in nodes:
+            f.node_up.labels(one.node).set(one.state != "dead")
+            f.clock_offset.labels(one.node).set(one.clock_off)
+        f.job_files.set(len({one.roster for one in nodes if one.state == "live" and one.roster}))
 
     def _notified(self, state: NotifierState) -> None:
         """It counts from its first message on, over its own restarts."""
