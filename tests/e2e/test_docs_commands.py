@@ -39,6 +39,7 @@ CANNOT = {
     "supervisord": "as above",
     "tocsin notify": "needs servers to write to; test_notify_command.py runs it",
     "tocsin ledger copy": "needs a PostgreSQL server; test_ledger_copy.py runs it",
+    "tocsin nodes": "as above; test_nodes_command.py runs it",
     "supervisorctl -c supervisord.conf shutdown": "ends what the other pages need; the end of this test says it",
     "docker": "needs a container engine; test_container.py runs the image's steps",
     "sudo": "needs root",
