@@ -64,11 +64,11 @@ def _serve(channel: Channel[FromLedger, ToLedger], store: Store) -> None:
     spoken.register(channel, select.POLLIN)
     while not stopping:
         heard = spoken.poll(max(0.0, min(next_idle, next_beat) - time.monotonic()) * 1000)
-        if time.monotonic() >= next_beat:
+        if (began := time.monotonic()) >= next_beat:
             told, seconds = _patiently(channel, lambda: store.beat(time.time()))
             for one in told:
                 channel.send(one)
-            next_beat = time.monotonic() + seconds
+            next_beat = began + seconds  # not from its end: a slow server must not stretch the time between two
         if not heard:
             if time.monotonic() >= next_idle:
                 next_idle = time.monotonic() + _patiently(channel, lambda: store.idle(time.time()))
