@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from browser import browser
-from exporter_rig import exporter, job, run, world
+from exporter_rig import asleep, exporter, job, run
 
 PASSWORD = "the-password-of-the-operator"
 LOCKED = 'listen_user = "me"\nlisten_password_file = "password"\nlisten_bearer_file = "password"\n'
@@ -18,7 +18,7 @@ def test_a_password_opens_the_pages(tmp_path: Path) -> None:
 
 async def _open(tmp_path: Path) -> None:
     (tmp_path / "password").write_text(PASSWORD)
-    with exporter(tmp_path / "log", *world(job(), job("other"), now=time.time()), more=LOCKED) as one:
+    with exporter(tmp_path / "log", *asleep(job(), job("other")), more=LOCKED) as one:
         async with browser(tmp_path / "profile") as page:
             # what a person types into the browser's dialog stands in the first address
             for address, failing, heading in (

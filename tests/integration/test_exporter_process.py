@@ -45,7 +45,7 @@ def test_replies_carry_their_headers(tmp_path: Path) -> None:
             status, headers, body = one.ask(path)
             assert "default-src 'none'" in headers["content-security-policy"]
             assert headers["x-content-type-options"] == "nosniff"
-            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["referrer-policy"] == "same-origin"
             assert headers["connection"] == "close"
             assert headers["server"] == "Tocsin"
             assert int(headers["content-length"]) == len(body)
