@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ class Site:
         self.serve_as(self.authority)
         self.name(self.authority)
 
-    def serve_as(self, authority: trustme.CA) -> None:
-        authority.issue_cert("127.0.0.1").configure_cert(self.context)
+    def serve_as(self, authority: trustme.CA, until: datetime | None = None) -> None:
+        authority.issue_cert("127.0.0.1", not_after=until).configure_cert(self.context)
 
     def name(self, authority: trustme.CA) -> None:
         authority.cert_pem.write_to_path(str(self.file))
@@ -82,3 +83,16 @@ def test_a_file_that_cannot_be_used_is_refused_and_ends_nothing(site: Site, daem
     daemon.child("job daily", other_than=daemon.kill("job daily"))
     assert fires(daemon), "with what was right"
     os.kill(pid, 0)
+
+
+def test_the_metrics_tell_when_the_certificate_of_the_last_call_expires(site: Site, daemon: Daemon) -> None:
+    for days in (5, 90):
+        end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+        site.serve_as(site.authority, end)
+        assert fires(daemon)
+        until(
+            lambda end=end: (  # type: ignore[misc]
+                daemon.metric("tocsin_job_certificate_expiry_timestamp_seconds", job_name="daily") == end.timestamp()
+            ),
+            "the end of the new certificate",
+        )

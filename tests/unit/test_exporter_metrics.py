@@ -187,6 +187,21 @@ def test_how_many_failures_alert(schedule: str, last_run: float, own: int, failu
     assert told.value("tocsin_job_alert_after_failures") == failures
 
 
+def test_when_the_certificate_of_the_host_expires_and_how_late_the_last_call_was() -> None:
+    told = History(*world(job()))
+    name = "tocsin_job_certificate_expiry_timestamp_seconds"
+    assert told.value(name) is None, "of a call without TLS there is nothing to say"
+    told.tell(run(certificate_until="Nov 21 12:00:00 2026 GMT", lateness=0.25))
+    assert told.value(name) == NOON
+    assert told.value("tocsin_job_last_lateness_seconds") == 0.25
+    for nothing in ("", "tomorrow"):
+        told.tell(run(certificate_until=nothing, trigger="manual", lateness=9.0))
+        assert told.value(name) == NOON
+    assert told.value("tocsin_job_last_lateness_seconds") == 0.25
+    told.tell(job(enabled=False, state="disabled"))
+    assert told.value(name) is None
+
+
 def test_whether_the_app_answered_and_since_when_it_is_paused() -> None:
     told = History(*world(job()), run(outcome="http_error", status=502))
     assert told.value("tocsin_job_unreachable") == 1

@@ -92,6 +92,10 @@ def test_the_example_of_an_alert_on_what_a_job_reports() -> None:
         ("[4m])) > 0", "[15m])) > 0"),
         ("        for: 90s", "        for: 30s"),
         ("unless on (instance, job_name) tocsin_job_paused_until_timestamp_seconds > 0", ""),
+        (
+            "last_over_time(tocsin_job_certificate_expiry_timestamp_seconds[2d])",
+            "tocsin_job_certificate_expiry_timestamp_seconds",
+        ),
         ("tocsin_ledger_free_bytes < 104857600", "tocsin_ledger_free_bytes < 524288000"),
         (
             "[4m])) > 0\n            and on (instance, job_name) tocsin_job_paused == 0",

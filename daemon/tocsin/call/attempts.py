@@ -189,6 +189,7 @@ def perform(
         reply=record.tried[-1].reply if record.tried else "",
         parts=record.tried[-1].parts if record.tried else None,
         attempts=told(record.tried),
+        certificate_until=caller.certificate_until,
     )
 
 

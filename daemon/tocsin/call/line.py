@@ -55,6 +55,7 @@ class Line:
         self._ahead: list[Address] | None = None  # found by `look_up`
         self._answered: Address | None = None  # the address that answered, if it was not the first
         self.took = Took()  # of the last connection, or of the one that is being made
+        self.certificate_until = ""  # the notAfter of the host's certificate; "" if none was checked
 
     @property
     def is_literal(self) -> bool:
@@ -116,6 +117,7 @@ class Line:
                 sock, server_hostname=self._in_certificate, do_handshake_on_connect=False
             )
             shaken.do_handshake()
+            self.certificate_until = str((shaken.getpeercert() or {}).get("notAfter", ""))  # 20 µs
         except BaseException:
             made.close()
             self._answered = None

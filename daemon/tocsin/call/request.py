@@ -86,6 +86,11 @@ class Caller:
         return self._line.took
 
     @property
+    def certificate_until(self) -> str:
+        """The end of the host's certificate, as it stands there."""
+        return self._line.certificate_until
+
+    @property
     def needs_no_lookup(self) -> bool:
         """Whether a connection is a single step, with no name to look up and no TLS. Then a timeout limits it."""
         return self._line.is_literal

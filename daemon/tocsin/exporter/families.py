@@ -165,6 +165,11 @@ class Families:
             "Time from due to request sent, of the last scheduled run on time; 0 before the first.",
             "job_name",
         )
+        self.certificate = gauge(
+            "tocsin_job_certificate_expiry_timestamp_seconds",
+            "When the certificate of the job's host expires, in Unix time; known from its first call over TLS on.",
+            "job_name",
+        )
         self.failures = gauge(
             "tocsin_job_consecutive_failures",
             "Runs that failed since the last success; a cancelled run counts neither way.",

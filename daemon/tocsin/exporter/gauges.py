@@ -2,6 +2,9 @@
 has them, so that each job has one value.
 """
 
+import contextlib
+import ssl
+
 from tocsin.exporter.families import Families
 from tocsin.exporter.render import Family, Gauge
 from tocsin.exporter.state import KnownJob
@@ -37,6 +40,7 @@ class JobGauges:
         self._process_memory = self._make(f.process_memory)
         self._process_start = self._make(f.process_start)
         self._health = {health: self._make(f.health, health) for health in MEASURED}
+        self._certificate: Gauge | None = None
         self._values: dict[str, Gauge] = {}  # of reported fields
         self._shown_health: Health | None = None
         self._shown_outcome: Outcome | None = None
@@ -99,6 +103,11 @@ class JobGauges:
     def ended(self, run: Finished) -> None:
         if run.trigger == "schedule" and not run.attempt and run.lateness is not None:
             self._last_lateness.set(run.lateness)
+        if run.certificate_until:
+            with contextlib.suppress(ValueError):  # a date that nobody can read
+                until = ssl.cert_time_to_seconds(run.certificate_until)
+                self._certificate = self._certificate or self._make(self._families.certificate)
+                self._certificate.set(until)
 
     def reported(self, field: str, value: float) -> None:
         if field in self._values:

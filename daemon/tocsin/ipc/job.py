@@ -107,6 +107,8 @@ class Finished(Message, frozen=True):
     reply: Reply = ""  # the beginning of the last reply, if the job keeps it
     parts: Parts | None = None  # of the last attempt
     attempts: tuple[Tried, ...] = ()  # the last ones, if there were several or one is kept
+    # When the host's certificate ends, in its own words: parsing them would load modules into each job's process.
+    certificate_until: Annotated[str, msgspec.Meta(max_length=40)] = ""
 
 
 class Skipped(Message, frozen=True):
