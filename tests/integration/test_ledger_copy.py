@@ -20,7 +20,8 @@ from postgres_rig import USER, Server
 from test_postgres_daemon import TWO, account, runs
 from tocsin.config.ledger import Postgres, parse
 from tocsin.config.secrets import Secret
-from tocsin.ipc.history import OneRun
+from tocsin.ipc.actions import Acted, Actor
+from tocsin.ipc.history import Actions, OneRun
 from tocsin.ipc.job import Pause
 from tocsin.ipc.tried import Parts, Tried
 
@@ -117,6 +118,20 @@ def test_all_of_it_arrives(site: Site) -> None:
     assert target.past("b", "*/5 * * * * UTC").paused
     assert target.ledger.before == old.ledger.before == "the daemon had died"
     old.close()
+    target.close()
+
+
+def test_what_people_did_arrives_too(site: Site) -> None:
+    source = filled(site.state)
+    ann = Actor("ann", "page", "10.0.0.3")
+    source.put(Acted(T, "pause", "a", ann, "deploy", T + 60.0), Acted(T + 1, "fire", "a", ann, run_id="r-1"))
+    before = source.reader().actions(Actions())
+    source.close()
+    assert len(before) == 2
+    code, said = site.copy()
+    assert code == 0, said
+    target = site.opened()
+    assert target.reader().actions(Actions()) == before
     target.close()
 
 
