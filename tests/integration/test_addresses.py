@@ -246,7 +246,7 @@ def serve(peer):
 with HostileServer(serve, host="fe80::1234%lo") as server:
     for written in ("fe80::1234%25lo", "fe80::1234%lo"):
         target = Endpoint(dataclasses.replace(job, url=f"http://[{written}]:{server.port}/api"))
-        print(target.call(ask, 1e12, lambda _: False).detail or "fine")
+        print(target.call(ask, 1e12, lambda _: False, lambda: True).detail or "fine")
     for one in heard:
         print(one.split(b"\\r\\n")[1].decode().replace(str(server.port), "PORT"))
     job = dataclasses.replace(job, url=f"http://[fe80::1234%25lo]:{server.port}/api")
