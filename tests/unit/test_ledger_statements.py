@@ -7,8 +7,8 @@ import pytest
 
 from ledger_rig import ask
 from tocsin.ipc.record import JobRecord
+from tocsin.ledger.pg_columns import JOB, job_row, job_values
 from tocsin.ledger.rows import JobRow
-from tocsin.ledger.statements import _JOB, _job_values, job_row
 
 VALUES = (True, 7, 7.5, "timeout", {"success": 7}, "text")  # of which each field takes one
 
@@ -29,6 +29,6 @@ def a_value(name: str) -> object:
 def test_a_record_comes_back_with_every_field(under_way: bool) -> None:
     record = msgspec.convert({name: a_value(name) for name in JobRecord.__struct_fields__}, JobRecord)
     job = JobRow("* * * * * UTC", 7, "s1:1", record, ask() if under_way else None, "why")
-    values = dict(zip(_JOB, _job_values("a", job), strict=True))
-    read = tuple(json.loads(one) if _JOB[name] == "jsonb" else one for name, one in values.items())
+    values = dict(zip(JOB, job_values("a", job), strict=True))
+    read = tuple(json.loads(one) if JOB[name] == "jsonb" else one for name, one in values.items())
     assert job_row(read) == ("a", job)

@@ -10,9 +10,9 @@ from tocsin.ipc.cluster import Leave, Roster
 from tocsin.ipc.job import Ask, Finished, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled
 from tocsin.ledger.books import Books
+from tocsin.ledger.pg_columns import job_row, taken
 from tocsin.ledger.rows import Key, SlotRow, lost
 from tocsin.ledger.session import Session
-from tocsin.ledger.statements import job_row, taken
 
 DIED = "the daemon died while it ran; whether the app did the work is unknown"
 

@@ -1,57 +1,39 @@
 """The SQL statements of the ledger on PostgreSQL: a few for a thousand entries. Each names the tables' schema."""
 
 from collections.abc import Collection, Iterable
-from typing import Any, cast
+from typing import Any
 
-from msgspec import convert
 from msgspec.json import encode
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from psycopg import Connection, Cursor
 
 from tocsin.ipc.actions import Acted
 from tocsin.ipc.cluster import Roster
-from tocsin.ipc.job import Ask, Pause
-from tocsin.ipc.record import JobRecord
-from tocsin.ipc.types import Trigger
-from tocsin.ledger.rows import JobRow, Key, SlotRow, Taken, storable
+from tocsin.ipc.job import Pause
+from tocsin.ledger.pg_columns import (
+    ACTION,
+    JOB,
+    KEY,
+    LONGER,
+    SLOT,
+    action_values,
+    arrays,
+    cast_to,
+    job_values,
+    slot_values,
+    to_columns,
+)
+from tocsin.ledger.rows import JobRow, Key, SlotRow, storable
 
 LEASE = "interval '3 seconds'"  # of `peers.LEASE`, by the server's clock
 AGAIN = "interval '10 seconds'"  # of news that are read again: a row may show up later than one with a higher number
-
-_SLOT = {  # column -> type
-    "job": "text", "due": "float8", "attempt": "int4", "last": "float8", "count": "int4", "state": "text",
-    "reason": "text", "trigger": "text", "run_id": "text", "started": "float8", "finished": "float8",
-    "lateness": "float8", "duration": "float8", "outcome": "text", "status": "int4", "detail": "text",
-    "reported": "jsonb", "lookup_us": "int4", "connect_us": "int4", "tls_us": "int4", "first_byte_us": "int4",
-    "armed": "int4", "tries": "int4",
-}  # fmt: skip
-_KEY = {name: _SLOT[name] for name in ("job", "due", "attempt")}
-_LONGER = {name: _SLOT[name] for name in ("job", "due", "attempt", "last", "count")}
-_JOB = {
-    "job": "text", "schedule": "text", "generation": "int8", "owner": "text",
-    "last_due": "float8", "since": "float8", "paused": "bool", "last_outcome": "text", "last_detail": "text",
-    "last_run": "float8", "last_success": "float8", "failures": "int4",
-    "more": "jsonb",
-    "open_by": "text", "open_due": "float8", "open_attempt": "int4", "open_run": "text", "open_trigger": "text",
-    "why": "text",
-}  # fmt: skip
-_RECORD = {  # column -> field of JobRecord; the column `more` has the others, so that a new field needs no column
-    "last_due": "accounted", "since": "since", "paused": "paused", "last_outcome": "last_outcome",
-    "last_detail": "last_detail", "last_run": "last_run", "last_success": "last_success",
-    "failures": "consecutive_failures",
-}  # fmt: skip
-_ACTION = {
-    "at": "float8", "what": "text", "job": "text", "actor": "text", "way": "text", "address": "text", "why": "text",
-    "until": "float8", "run_id": "text",
-}  # fmt: skip
-_UNKNOWN = JobRecord(0)  # for the row of a job that is not enrolled
 
 
 class Statements:
     def __init__(self, schema: str) -> None:
         self.schema = schema
         s = f'"{schema}"'
-        slot, job = ", ".join(_SLOT), ", ".join(_JOB)
+        slot, job = ", ".join(SLOT), ", ".join(JOB)
         here = "session = %(session)s AND epoch = %(epoch)s AND state <> 'dead'"
         self.fence = f"SELECT seq FROM {s}.nodes WHERE {here} FOR UPDATE"
         self.renew = (
@@ -128,7 +110,7 @@ class Statements:
             " ORDER BY job FOR UPDATE"
         )
         self._taken = (
-            f"SELECT job, due, attempt, state, outcome, run_id FROM {s}.slots JOIN unnest({_arrays(_KEY)})"
+            f"SELECT job, due, attempt, state, outcome, run_id FROM {s}.slots JOIN unnest({arrays(KEY)})"
             " AS asked (job, due, attempt) USING (job, due, attempt)"
         )
         self._newest = (
@@ -136,29 +118,29 @@ class Statements:
             f" FROM {s}.slots WHERE slots.job = named.job ORDER BY due DESC, attempt DESC LIMIT 1) newest"
         )
         self._insert_slots = (
-            f"INSERT INTO {s}.slots ({slot}, node) SELECT {_cast(_SLOT, 'made')}, %s"
-            f" FROM unnest({_arrays(_SLOT)}) AS made ({slot})"
+            f"INSERT INTO {s}.slots ({slot}, node) SELECT {cast_to(SLOT, 'made')}, %s"
+            f" FROM unnest({arrays(SLOT)}) AS made ({slot})"
             " ON CONFLICT DO NOTHING"
         )
-        changed = ", ".join(f"{name} = made.{name}" for name in _SLOT if name not in _KEY)
+        changed = ", ".join(f"{name} = made.{name}" for name in SLOT if name not in KEY)
         self._replace_slots = (
             f"UPDATE {s}.slots SET {changed.replace('made.reported', 'made.reported::jsonb')}, node = %s"
-            f" FROM unnest({_arrays(_SLOT)}) AS made ({slot})"
+            f" FROM unnest({arrays(SLOT)}) AS made ({slot})"
             " WHERE (slots.job, slots.due, slots.attempt) = (made.job, made.due, made.attempt)"
         )
         self._continue_slots = (
             f"UPDATE {s}.slots SET last = longer.last, count = longer.count"
-            f" FROM unnest({_arrays(_LONGER)}) AS longer ({', '.join(_LONGER)})"
+            f" FROM unnest({arrays(LONGER)}) AS longer ({', '.join(LONGER)})"
             " WHERE (slots.job, slots.due, slots.attempt) = (longer.job, longer.due, longer.attempt)"
         )
-        sets = f"({job}) = ROW ({_cast(_JOB, 'changed')})"
+        sets = f"({job}) = ROW ({cast_to(JOB, 'changed')})"
         self._update_jobs = (
-            f"UPDATE {s}.jobs SET {sets} FROM unnest({_arrays(_JOB)}) AS changed ({job}) WHERE jobs.job = changed.job"
+            f"UPDATE {s}.jobs SET {sets} FROM unnest({arrays(JOB)}) AS changed ({job}) WHERE jobs.job = changed.job"
         )
         self._delete_jobs = f"DELETE FROM {s}.jobs WHERE job = ANY(%s)"
         self._insert_actions = (
-            f"INSERT INTO {s}.actions ({', '.join(_ACTION)}, node)"
-            f" SELECT made.*, %s FROM unnest({_arrays(_ACTION)}) AS made"
+            f"INSERT INTO {s}.actions ({', '.join(ACTION)}, node)"
+            f" SELECT made.*, %s FROM unnest({arrays(ACTION)}) AS made"
         )
         self._prune_actions = f"DELETE FROM {s}.actions WHERE id IN (SELECT id FROM {s}.actions WHERE at < %s LIMIT %s)"
         self._prune = (
@@ -181,7 +163,7 @@ class Statements:
         return db.execute(self._orphans)
 
     def taken(self, db: Connection[Any], keys: Collection[Key]) -> Cursor[Any]:
-        return db.execute(self._taken, _columns(keys, _KEY))
+        return db.execute(self._taken, to_columns(keys, KEY))
 
     def newest(self, db: Connection[Any], names: Collection[str]) -> Cursor[Any]:
         return db.execute(self._newest, (list(names),))
@@ -209,11 +191,10 @@ class Statements:
     ) -> None:
         for rows, statement in ((new, self._insert_slots), (replaced, self._replace_slots)):
             if rows:
-                values = [tuple(getattr(row, name) for name in _SLOT) for row in rows]
-                db.execute(statement, [node, *_columns(values, _SLOT)])
+                db.execute(statement, [node, *to_columns(map(slot_values, rows), SLOT)])
         if continued:
             longer = [(row.job, row.due, row.attempt, row.last, row.count) for row in continued]
-            db.execute(self._continue_slots, _columns(longer, _LONGER))
+            db.execute(self._continue_slots, to_columns(longer, LONGER))
 
     def write_jobs(self, db: Connection[Any], changed: Iterable[tuple[str, JobRow]]) -> None:
         updated: list[tuple[Any, ...]] = []
@@ -222,22 +203,15 @@ class Statements:
             if job.forgotten:
                 gone.append(name)
             else:
-                updated.append(_job_values(name, job))
+                updated.append(job_values(name, job))
         if gone:
             db.execute(self._delete_jobs, (gone,))
         if updated:
-            db.execute(self._update_jobs, _columns(updated, _JOB))
+            db.execute(self._update_jobs, to_columns(updated, JOB))
 
     def write_actions(self, db: Connection[Any], node: str, acted: Collection[Acted]) -> None:
         if acted:
-            rows = [
-                (
-                    *(one.at, one.what, one.job, storable(one.by.name), one.by.way, storable(one.by.address)),
-                    *(storable(one.why), one.until, one.run_id),
-                )
-                for one in acted
-            ]
-            db.execute(self._insert_actions, [node, *_columns(rows, _ACTION)])
+            db.execute(self._insert_actions, [node, *to_columns(map(action_values, acted), ACTION)])
 
     def may_prune(self, db: Connection[Any], now: float, every: float, *, going_on: bool) -> bool:
         """Whether no node has deleted old rows in the `every` seconds before `now`, or this one is still at it."""
@@ -251,58 +225,3 @@ class Statements:
         (gone,) = db.execute(self._prune, (before, before, most)).fetchone() or (0,)
         db.execute(self._prune_actions, (before, most))
         return int(gone)
-
-
-def job_row(row: tuple[Any, ...]) -> tuple[str, JobRow]:
-    one = dict(zip(_JOB, row, strict=True))
-    name, schedule, by = one["job"], one["schedule"], one["open_by"]
-    record = under_way = None
-    extra = {field: value for field, value in one["more"].items() if field not in JobRecord.__struct_fields__}
-    if schedule is not None:
-        known = {field: one[column] for column, field in _RECORD.items()} | {"accounted": int(one["last_due"])}
-        record = convert(known | one["more"], JobRecord)
-    if by is not None:
-        trigger = cast(Trigger, one["open_trigger"])
-        under_way = Ask(name, one["open_due"], one["open_run"], trigger, one["open_attempt"], by)
-    return name, JobRow(schedule, one["generation"], one["owner"], record, under_way, one["why"], extra=extra)
-
-
-def taken(rows: Iterable[tuple[Any, ...]]) -> dict[Key, Taken]:
-    return {(job, due, attempt): Taken(*known) for job, due, attempt, *known in rows}
-
-
-def _job_values(name: str, job: JobRow) -> tuple[Any, ...]:
-    known = asdict(job.record or _UNKNOWN)
-    known |= {field: storable(known[field]) for field in ("last_detail", "paused_why", "paused_by")}
-    columns = [known.pop(field) for field in _RECORD.values()]
-    run = job.open
-    under_way = (run.owner, run.due, run.attempt, run.run_id, run.trigger) if run else (None,) * 5
-    return (
-        name,
-        job.schedule,
-        job.generation,
-        job.owner,
-        *columns,
-        encode(known | job.extra).decode(),
-        *under_way,
-        job.why,
-    )
-
-
-def _arrays(types: dict[str, str]) -> str:
-    """The parameters of `unnest`. JSON is sent as text."""
-    return ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types.values())
-
-
-def _cast(types: dict[str, str], source: str) -> str:
-    """The columns that `unnest` returns."""
-    return ", ".join(f"{source}.{name}{'::jsonb' * (kind == 'jsonb')}" for name, kind in types.items())
-
-
-def _columns(rows: Iterable[tuple[Any, ...]], types: dict[str, str]) -> list[list[Any]]:
-    """Turn rows into one array for each column. psycopg does not accept an array that mixes integers and floats."""
-    columns = list(map(list, zip(*rows, strict=True)))
-    for number, kind in enumerate(types.values()):
-        if kind == "float8":
-            columns[number] = [None if value is None else float(value) for value in columns[number]]
-    return columns
