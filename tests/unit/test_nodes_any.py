@@ -72,7 +72,7 @@ class Nodes(RuleBasedStateMachine):
     def write(self, books: Books) -> None:
         for _, job in books.changed:
             self.job = JobRow() if job.forgotten else job
-        for rows in (books.new, books.replaced, books.continued):
+        for rows in (books.slots.new, books.slots.replaced, books.slots.continued):
             self.slots |= rows
 
     def commit(self, node: Node, *bodies: Body) -> list[object]:

@@ -16,6 +16,7 @@ from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped
 from tocsin.ipc.ledger import Body, Enroll, Enrolled, JobHistory
 from tocsin.ipc.types import NotRunReason, Trigger
 from tocsin.ledger.rows import JobRow, Key, SlotRow, Taken, lost, storable
+from tocsin.ledger.slot_rows import SlotRows
 from tocsin.ledger.times import columns
 from tocsin.schedule import same
 from tocsin.timestamps import rfc3339
@@ -29,10 +30,9 @@ NOT_CALLED = "its node was given up by the others before it could call"
 
 
 class Books:
-    """`taken` has what is known of each slot that the entries name and that has a row; `newest` the latest row of each
-    job of which slots are skipped or that is enrolled; `jobs` the rows of every job they name, and those in `unnamed`:
-    jobs that no node's job file has, as far as rosters tell. `owner` is who answers for the jobs that are enrolled:
-    this session and its epoch."""
+    """`jobs` has the row of every job that the entries name, and of those in `unnamed`: jobs that no node's job file
+    has, as far as the rosters tell. `taken` and `newest` are what `SlotRows` needs of these jobs. `owner` is this
+    session and its epoch, which will own the jobs that are enrolled."""
 
     def __init__(
         self,
@@ -45,13 +45,9 @@ class Books:
         self._owner = owner
         self._session = owner.rpartition(":")[0]
         self.jobs = jobs
-        self._taken = dict(taken)
-        self._newest = dict(newest)
+        self.slots = SlotRows(taken, newest)
         self._unnamed = unnamed
         self._changed: set[str] = set()
-        self.new: dict[Key, SlotRow] = {}
-        self.replaced: dict[Key, SlotRow] = {}
-        self.continued: dict[Key, SlotRow] = {}
         self.acted: list[Acted] = []
         self.wanted: dict[str, Enroll] = {}  # claims of jobs that another session still owns
         self.unwanted: set[str] = set()  # jobs that are not claimed any more
@@ -106,7 +102,7 @@ class Books:
             return denied("the job moved to another node")
         if scheduled and new and not (ask.attempt or ask.retry) and _is_paused(job, ask.due):
             return denied("", "paused")  # perhaps on another node, and the asker has not heard of it
-        if new and not mine and key not in self._taken and not ask.retry:
+        if new and not mine and key not in self.slots.taken and not ask.retry:
             if job.open and not job.open.owner.startswith(f"{self._session}/"):
                 why = f"the run due at {rfc3339(job.open.due)} is running, or about to, on another node"
                 return denied(why, "overlap" if scheduled else None)
@@ -122,7 +118,7 @@ class Books:
     def _state(self, key: Key, *, mine: bool) -> str:
         if mine:
             return "started"
-        return self._taken[key].state if key in self._taken else "released"
+        return self.slots.taken[key].state if key in self.slots.taken else "released"
 
     def _may_own(self, job: JobRow) -> bool:
         """Whether no other session owns it."""
@@ -134,8 +130,8 @@ class Books:
         if run and (_key(run), run.owner) == (key, body.owner):
             self._close(body.job)
             self._follow(body)
-        elif self._is_lost(key):  # it was given up meanwhile
-            self._replace(SlotRow(*key, body.due, 1, "missed", "missed", detail=NOT_CALLED))
+        elif self.slots.is_lost(key):  # it was given up meanwhile
+            self.slots.replace(SlotRow(*key, body.due, 1, "missed", "missed", detail=NOT_CALLED))
 
     def finish(self, run: Finished) -> None:
         self._end(_key(run))
@@ -158,13 +154,13 @@ class Books:
             reported=encode(run.reported).decode() if run.reported else None,
             **columns(run),
         )
-        if run.outcome != "lost" and self._is_lost(row.key) and self._taken[row.key].run_id == run.run_id:
-            self._replace(row)  # the late word of a node that was given up
+        if run.outcome != "lost" and self.slots.is_lost(row.key) and self.slots.taken[row.key].run_id == run.run_id:
+            self.slots.replace(row)  # the late word of a node that was given up
             known = self._job(run.job).record
             if known and known.last_run and known.last_run > run.finished:
                 return  # there were runs since
         else:
-            self._insert(row)
+            self.slots.insert(row)
         self._follow(run)
 
     def _skip(self, body: Skipped, *, late: bool) -> None:
@@ -172,14 +168,14 @@ class Books:
         job = self._job(body.job)
         run = job.open
         first = body.job, body.first, 0
-        if body.count == 1 and self._is_lost(first) and not (run and run.due == body.first):
-            self._replace(SlotRow(*first, body.last, 1, state, body.reason, body.trigger, detail=detail))
+        if body.count == 1 and self.slots.is_lost(first) and not (run and run.due == body.first):
+            self.slots.replace(SlotRow(*first, body.last, 1, state, body.reason, body.trigger, detail=detail))
             return  # it was given up meanwhile
         if late or (body.trigger != "manual" and not self._may_own(job)):
             return  # who owns the job now says what became of these slots
         if run and run.due == body.first:  # asked for, but not called after all
             self._close(body.job)
-            self._insert(
+            self.slots.insert(
                 SlotRow(
                     body.job,
                     run.due,
@@ -193,45 +189,10 @@ class Books:
                     detail=detail,
                 )
             )
-        elif not self._continue(body, state, detail, run):
+        elif not self.slots.extend(body, state, detail, run):
             row = SlotRow(body.job, body.first, 0, body.last, body.count, state, body.reason, detail=detail)
-            self._insert(row)
+            self.slots.insert(row)
         self._follow(body)
-
-    def _continue(self, body: Skipped, state: str, detail: str, run: Ask | None) -> bool:
-        """Extend the row before, if it has the same state, reason and detail. Returns whether it did."""
-        before = self._newest.get(body.job)
-        if before is None or (run and run.due >= before.due):
-            return False
-        if before.last >= body.first or (before.state, before.reason, before.detail) != (state, body.reason, detail):
-            return False
-        before.last, before.count = body.last, before.count + body.count
-        if before.key not in self.new:
-            self.continued[before.key] = before
-        return True
-
-    def _insert(self, row: SlotRow) -> None:
-        """Add a row, unless the slot has one."""
-        if row.key in self._taken:
-            return
-        self._taken[row.key] = Taken(row.state, row.outcome, row.run_id)
-        self.new[row.key] = row
-        newest = self._newest.get(row.job)
-        if newest is None or (row.due, row.attempt) > (newest.due, newest.attempt):
-            self._newest[row.job] = row
-
-    def _is_lost(self, key: Key) -> bool:
-        return key in self._taken and self._taken[key].outcome == "lost"
-
-    def _replace(self, row: SlotRow) -> None:
-        """The row of a run that was taken for lost."""
-        before = self._taken[row.key]
-        row.run_id, row.trigger = before.run_id, row.trigger or "schedule"
-        self._taken[row.key] = Taken(row.state, row.outcome, row.run_id)
-        if row.key in self.new:
-            self.new[row.key] = row
-        else:
-            self.replaced[row.key] = row
 
     # ---- jobs
 
@@ -284,7 +245,7 @@ class Books:
 
     def _again(self, name: str) -> Ask | None:
         """The job's last run as it would be delivered once more, where that was lost."""
-        newest = self._newest.get(name)
+        newest = self.slots.newest.get(name)
         if newest is None or newest.outcome != "lost" or newest.trigger == "manual" or not newest.run_id:
             return None
         trigger = cast(Trigger, newest.trigger or "schedule")

@@ -59,7 +59,7 @@ def read(session: Session, db: Connection[Any], entries: Iterable[Body]) -> Book
 
 def write(session: Session, db: Connection[Any], books: Books) -> None:
     sql, node = session.sql, session.me.node
-    sql.write_slots(db, node, books.new.values(), books.replaced.values(), books.continued.values())
+    sql.write_slots(db, node, books.slots.new.values(), books.slots.replaced.values(), books.slots.continued.values())
     sql.write_jobs(db, books.changed)
     sql.write_actions(db, node, books.acted)
 
