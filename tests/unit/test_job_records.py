@@ -8,7 +8,7 @@ from ledger_rig import T, ask, finished, skipped
 from tocsin.config import Job
 from tocsin.ipc.job import Finished, Release, Skipped
 from tocsin.ipc.record import JobRecord
-from tocsin.parent.jobs import SupervisedJob, was_forgotten
+from tocsin.parent.supervised import SupervisedJob, was_forgotten
 
 
 def test_a_lost_run_is_kept_until_its_delivery_has_a_fate() -> None:

@@ -20,7 +20,7 @@ from tocsin.ipc.ledger import Body, Enroll, JobHistory
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import OUTCOMES, Outcome
 from tocsin.parent import statuses
-from tocsin.parent.jobs import SupervisedJob
+from tocsin.parent.supervised import SupervisedJob
 
 DAY = 86400
 NEW = JobRecord(T, T)

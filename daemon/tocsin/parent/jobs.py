@@ -1,21 +1,18 @@
 """The jobs, up to which slot each is accounted for, and the process that runs each."""
 
 import gc
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tocsin import linux, log
+from tocsin import linux
 from tocsin.config import Config, Job
 from tocsin.ipc import record as records
 from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.cluster import Elsewhere, GivenUp, Members, RosterPart
-from tocsin.ipc.job import Ask, Beginning, Finished, Fire, FromJob, Pause, Release, Skipped, ToJob
+from tocsin.ipc.job import Ask, Beginning, Finished, Fire, FromJob, Pause, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
-from tocsin.ipc.record import JobRecord
 from tocsin.parent.children import Children
 from tocsin.parent.ledger_client import LedgerClient
 from tocsin.parent.lifecycle import Child, Slot
@@ -24,46 +21,11 @@ from tocsin.parent.ownership import Ownership
 from tocsin.parent.pauses import Pauses
 from tocsin.parent.process import Process
 from tocsin.parent.status_feed import StatusFeed
-from tocsin.schedule.expected import success_deadline
-from tocsin.timestamps import rfc3339
+from tocsin.parent.supervised import Program, SupervisedJob, was_forgotten
 
 # From this many enabled jobs on, a process that has sent its request yields the processor, and jobs connect early.
 # Fewer jobs are done within milliseconds.
 CROWD = 50
-
-Main = Callable[[Channel[FromJob, ToJob], Beginning], None]
-Program = Callable[[Job], Main]
-
-
-@dataclass
-class SupervisedJob:
-    """One job as the parent knows it. It outlives the job's processes."""
-
-    record: JobRecord | None = None  # None until the ledger has sent it, and while the job is disabled
-    why_missed: str = "the daemon was not running"
-    process: Process | None = None
-    forked_as: Job | None = None  # the definition that its process runs
-    program: Main | None = None  # of that definition
-    owner: str = ""  # names the process that may hold a slot
-    redelivery: Ask | None = None  # a lost run that must be delivered again, until that has an outcome
-    paused_early: Pause | None = None  # requested before the ledger sent the job's record
-    guest: Fire | None = None  # what its next process is to run, where another node owns the job
-    yields: bool = False  # another node is to own it once its process has ended
-
-    def follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
-        if self.redelivery and _is_fate_of(self.redelivery, event):
-            self.redelivery = None
-        if self.record:
-            self.record = records.after(self.record, event)
-
-
-def _is_fate_of(redelivery: Ask, event: Ask | Finished | Skipped | Release | Pause) -> bool:
-    match event:
-        case Finished(due=due, attempt=attempt):
-            return (redelivery.due, redelivery.attempt) == (due, attempt)
-        case Skipped(first=first):
-            return redelivery.due == first
-    return False
 
 
 class Jobs:
@@ -165,11 +127,7 @@ class Jobs:
             guest = Beginning(int(now), (0.0, 0.0), "", guest=fire)
             return lambda channel: main(channel, guest)
         assert one.record is not None
-        if one.redelivery and self._clock.wall() > one.redelivery.due + job.grace:
-            due = rfc3339(one.redelivery.due)
-            words = f"{job.name}: too late to run the lost slot again"
-            log.log(logging.WARNING, words, {"job": job.name, "due": due}, due=due)
-            one.redelivery = None
+        one.give_up_late_redelivery(job, self._clock.wall())
         gives_way = self._crowded and self._may_yield
         beginning = Beginning(
             *(one.record.accounted, one.record.pause, one.why_missed, one.redelivery, gives_way, self._crowded)
@@ -331,15 +289,3 @@ class Jobs:
             return  # its owner ends it
         acted = Acted(until, "resume", name, Actor("Tocsin", "daemon"), "the end of the pause has come")
         self.pause(Pause(name, False, until), acted)
-
-
-def was_forgotten(job: Job, record: JobRecord, now: float) -> bool:
-    """Whether the job should have succeeded by now and has not, but for no fault of its own.
-
-    That is: two fires have passed since a success was expected (with timeout and grace), and its last run did not
-    fail, or was lost with the daemon.
-    """
-    start = max(record.last_success or 0.0, record.since)
-    if record.consecutive_failures > (record.last_outcome == "lost") or now - start < job.timeout + job.grace:
-        return False
-    return success_deadline(job.schedule, start, job.timeout, job.grace) < now

@@ -10,7 +10,7 @@ from tocsin.ipc.channel import AnyChannel, Channel
 from tocsin.ipc.exporter import ToExporter
 from tocsin.ipc.ledger import FromLedger, ToLedger
 from tocsin.ipc.notifier import FromNotifier, ToNotifier
-from tocsin.parent.jobs import Program
+from tocsin.parent.supervised import Program
 
 LEDGER, EXPORTER, NOTIFIER = "ledger", "exporter", "notifier"
 
