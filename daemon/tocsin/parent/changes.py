@@ -61,6 +61,15 @@ class NotTaken(Exception):
         super().__init__()
         self.faults = tuple(faults)
 
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+    @property
+    def answer(self) -> str:
+        """What the operator who asked for the reload is told."""
+        many = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        return f"{many}; nothing changed, and the previous job file stays in use:\n{self}"
+
 
 def read(load: Callable[[], Config], old: Config, listener: Listener) -> Config:
     """Call `load`, move the listener if its address changed, and return the part that takes effect now.

@@ -1,36 +1,35 @@
 """The parent's decisions: which children run, and what each message means for the others."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, assert_never
 
 from msgspec.structs import replace
 
 from tocsin import log
 from tocsin.config import Config
-from tocsin.ipc import channel as channels
 from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
 from tocsin.ipc.cluster import GivenUp, Members, RosterPart
-from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp, Started
+from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Pause, Release, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerRoom, LedgerTrouble, LedgerUnusable
 from tocsin.parent import changes, lifecycle
 from tocsin.parent.children import Children, Delegate
 from tocsin.parent.jobs import Jobs
 from tocsin.parent.ledger_client import LedgerClient
-from tocsin.parent.lifecycle import Child, Slot
+from tocsin.parent.lifecycle import Child
 from tocsin.parent.listener import Listener
 from tocsin.parent.loop import Loop
 from tocsin.parent.notifying import Notifying
 from tocsin.parent.process import Process
 from tocsin.parent.programs import EXPORTER, LEDGER, NOTIFIER, Programs
+from tocsin.parent.running import Running
 from tocsin.parent.services import Services
 from tocsin.parent.state_folder import HELD, StateFolder
 from tocsin.parent.status_feed import StatusFeed
 
 HEARTBEAT = 5.0  # seconds between heartbeats to the exporter, which tolerates two missing ones
-SHOWN_AFTER = 0.5  # seconds before pages and metrics show a run as running: most are over by then
 FINISH = 8.0  # seconds after the drain for the ledger to commit the last results
 
 
@@ -58,15 +57,14 @@ class Daemon:
         self.on_request: Callable[[Process, Requested], Answered | None] = lambda *_: None
         self.feed = StatusFeed(lambda message: self._services.send(EXPORTER, message), loop.wall)
         self.clock = self._loop = loop
-        self._programs = programs
-        self._session = uuid.uuid4().hex
+        session = uuid.uuid4().hex
         self._children = children(self)
-        self._past = dict(zip((LEDGER, EXPORTER), channels.pair(), strict=True))  # the exporter's questions
-        self._services = Services(self._children, (LEDGER, EXPORTER))
+        self._services = Services(self._children, programs, session, listener)
+        self._running = Running(self.feed, loop)
         self._notifying = Notifying(self.feed, self._services)
         self._readers: dict[str, StatusFeed | Notifying] = {EXPORTER: self.feed, NOTIFIER: self._notifying}
         self._ledger = LedgerClient(lambda: self._services.get(LEDGER), self._children, self.feed, loop)
-        self.jobs = Jobs(programs.job, self._session, self._children, self._ledger, self.feed, loop)
+        self.jobs = Jobs(programs.job, session, self._children, self._ledger, self.feed, loop)
 
     @property
     def stopping(self) -> bool:
@@ -137,20 +135,18 @@ class Daemon:
         try:
             new = changes.read(load, self.config, self._listener)
         except changes.NotTaken as error:
-            return self._refuse(error.faults)
+            return self._refuse(error)
         old, self.config = self.config, new
         if (new.listen, new.access) != (old.listen, old.access):
             self._services.stop(EXPORTER)
         self._take_over()
         return None
 
-    def _refuse(self, faults: Sequence[object]) -> str:
-        whole = "\n".join(map(str, faults))
-        for fault in whole.splitlines():
+    def _refuse(self, error: changes.NotTaken) -> str:
+        for fault in str(error).splitlines():
             log.error("reload refused; the current jobs keep running", why=fault)
-        self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall(), error=whole[:1000]))
-        many = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        return f"{many}; nothing changed, and the previous job file stays in use:\n{whole}"
+        self.feed.tell(ConfigLoaded(self.config.hash, self._loop.wall(), error=str(error)[:1000]))
+        return error.answer
 
     def _take_over(self) -> None:
         self.jobs.take_over(self.config)
@@ -162,12 +158,10 @@ class Daemon:
     def main_of(self, child: Child) -> Callable[[AnyChannel], None]:
         if child.process == "job":
             return self.jobs.main_of(child.job)
-        return self._programs.of_service(child.process, self.config, self._session, self._listener.socket, self._past)
+        return self._services.main_of(child.process, self.config)
 
     def kept_by(self, child: Child) -> set[int]:
-        own = {self._listener.socket.fileno()} if child.process == EXPORTER else set()
-        own |= {end.fileno() for name, end in self._past.items() if name == child.process}
-        return self._kept | self._state.descriptors | own
+        return self._kept | self._state.descriptors | self._services.kept_by(child.process)
 
     def forked(self, process: Process) -> None:
         child = process.child
@@ -281,15 +275,10 @@ class Daemon:
         if process.child.slot is before:
             return
         if isinstance(answer, Grant):
-            begins, slot = max(answer.due, self._loop.wall()), process.child.slot
-            self._loop.at(self._loop.now() + wait + SHOWN_AFTER, lambda: self._still_running(process, slot, begins))
+            self._running.granted(process, answer.due, wait)
             self._notifying.granted(process, wait, self._loop)
         elif process.child.slot is None:
             self.on_run_over(answer)
-
-    def _still_running(self, process: Process, slot: Slot | None, begins: float) -> None:
-        if process.child.slot is slot:
-            self.feed.tell(Started(process.child.job, begins))
 
     # ---- messages out
 
