@@ -32,7 +32,8 @@ from tocsin.ipc.job import (
 )
 from tocsin.ipc.types import Message, NotRunReason
 from tocsin.job.clock import Woken
-from tocsin.job.main import JobProcess, lead
+from tocsin.job.lead import lead
+from tocsin.job.main import JobProcess
 
 MakeJob = Callable[..., Job]
 Event = tuple[str, Any]
@@ -187,7 +188,7 @@ class World:
         stop_at = self.real + (until - self.wall) - sum(e[1] for _, _, e in self.events if e[0] == "step")
         heapq.heappush(self.events, (stop_at, next(self._order), ("send", Stop())))
         for _ in range(GIVE_UP):
-            if self.process.stopping:
+            if self.process.orders.stopping:
                 break
             self.process.step()
         else:

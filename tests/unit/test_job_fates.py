@@ -58,11 +58,11 @@ def test_any_history_gives_every_slot_one_fate(
     try:
         heapq.heappush(one.events, (at + 300, 10_000, ("send", Stop())))
         for _ in range(GIVE_UP):
-            if one.process.stopping:
+            if one.process.orders.stopping:
                 break
             one.process.step()
         one._hear()
-        assert one.process.stopping
+        assert one.process.orders.stopping
         fates(one)
         runs = [ask.due for ask, _ in one.called]
         assert len(runs) == len(set(runs)), "never an instant twice"

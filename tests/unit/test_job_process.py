@@ -10,7 +10,7 @@ from job_world import LATENCY, LEAD, Make, MakeJob, T, World, fates, send
 from tocsin import linux
 from tocsin.ipc.job import Ask, Beginning, Deny, Finished, Fire, Pause, Sleeping, scheduled_run_id
 from tocsin.job import main
-from tocsin.job.main import ARMED_BY, LEADS, lead
+from tocsin.job.lead import ARMED_BY, LEADS, lead
 
 # ---- on time
 

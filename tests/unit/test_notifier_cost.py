@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from tocsin import cli, config
 from tocsin.exporter import main as exporter
-from tocsin.job import main as job
+from tocsin.job import program as job
 from tocsin.job.warmup import rehearse
 from tocsin.ledger import main as ledger
 from tocsin.parent import main as parent

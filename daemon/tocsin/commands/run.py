@@ -35,7 +35,7 @@ def run(file: Path) -> None:
     log.set_up(settings.log_level, settings.log_format, settings.node)
     # Import everything that the children need before the first fork, so that they share it.
     from tocsin.exporter import main as exporter
-    from tocsin.job import main as job
+    from tocsin.job import program as job
     from tocsin.job.warmup import rehearse
     from tocsin.ledger import main as ledger
     from tocsin.ledger import stores

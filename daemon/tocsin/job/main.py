@@ -1,17 +1,12 @@
 """The job's process: it plans, sleeps, asks, calls, reports, and starts over. It has one channel, to the parent."""
 
 import gc
-import math
-import resource
-import zlib
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from msgspec.structs import replace
 
-from tocsin import immortal, linux, log
-from tocsin.call import deadline
-from tocsin.call.attempts import Endpoint
+from tocsin import linux, log
 from tocsin.call.request import NotSent
 from tocsin.config import Job
 from tocsin.ipc.channel import Channel, Readable
@@ -20,39 +15,26 @@ from tocsin.ipc.job import (
     Beginning,
     Deny,
     Finished,
-    Fire,
     FromJob,
     Grant,
-    Pause,
     Release,
     Skipped,
     Sleeping,
-    Stop,
     ToJob,
     scheduled_run_id,
 )
 from tocsin.ipc.types import NotRunReason, Trigger
 from tocsin.job.clock import Clock
-from tocsin.job.plan import before, passed_between, plan
+from tocsin.job.lead import ARMED_BY, ARMED_BY_IN_A_CROWD, LEADS, lead
+from tocsin.job.orders import Orders
+from tocsin.job.plan import passed_between, passed_in_pause, plan
 from tocsin.timestamps import boottime, rfc3339
 
-# Seconds before the instant at which a job asks for its slot and, if there are many jobs, arms its request: time for
-# the commit, DNS and TLS. The job's name picks one. So a thousand jobs of one minute do not connect all at once (Node
-# queues 511 connections) nor one by one (which takes a tenth more processor time), nor on a whole second, when other
-# jobs fire. If there are few jobs, each connects as late as it can (`Endpoint.lead`): a server that handles one
-# connection at a time can do nothing else until the request comes.
-LEADS = (1.2, 1.4, 1.6, 1.8)
-ARMED_BY = 0.01  # seconds before the instant when arming must be over
-ARMED_BY_IN_A_CROWD = 0.1  # seconds: a thousand processes also read their grants
 OVERSLEPT = 1.0  # seconds: a process that wakes later plans again; slots are at least a second apart
 SHORTEST_WAIT = 1.0  # seconds for the ledger to answer, even if grace is shorter
 TOO_LATE = "later than its grace (was the machine suspended or overloaded?)"
 NOT_OURS = "the ledger did not confirm in time that this node still owns the job"
 GARBAGE = 5_000  # new objects since the last garbage collection before the next one, which is never before a call
-
-
-def lead(job: str) -> float:
-    return LEADS[zlib.crc32(job.encode()) % len(LEADS)]
 
 
 class Calls(Protocol):
@@ -90,15 +72,12 @@ class JobProcess:
         self.armed_by = ARMED_BY_IN_A_CROWD if beginning.crowded else ARMED_BY
         self.lead = lead(job.name)
         self.accounted = beginning.accounted
-        self.pause = beginning.pause
         self.why_missed = beginning.why_missed
         self.redelivery = beginning.redelivery
         self.guest = beginning.guest
         self.catch_up = job.catch_up
         self.behind_until = clock.now()  # slots up to here are caught up, and do not count as overlap
-        self.stopping = False
-        self.fire: Fire | None = None
-        self.answer: Grant | Deny | None = None
+        self.orders = Orders(channel, clock, beginning.pause)
         self.told: float | None = None
 
     def run(self) -> None:
@@ -107,13 +86,13 @@ class JobProcess:
         if self.guest:
             self.ask_and_run(Ask(self.job.name, self.guest.due, self.guest.run_id, "manual"))
             return
-        while not self.stopping:
+        while not self.orders.stopping:
             self.step()
 
     def step(self) -> None:
         """Do one round: account for slots that passed, then sleep and run the next slot, or handle a message."""
-        if self.fire:
-            fire, self.fire = self.fire, None
+        if self.orders.fire:
+            fire, self.orders.fire = self.orders.fire, None
             self.ask_and_run(Ask(self.job.name, fire.due, fire.run_id, "manual"))
             return
         if self.redelivery:
@@ -124,10 +103,10 @@ class JobProcess:
         self.tell(due)
         if self.gives_way:
             linux.give_way(False)
-        passes = self.lets_pass(due)
+        passes = self.orders.lets_pass(due)
         woken = self.clock.wait(due - (0 if passes else self.lead), self.channel)
         if woken == "message":
-            self.hear()
+            self.orders.hear()
         elif woken == "stepped":
             log.info("the clock was set: computing the next fire again", job=self.job.name)
             self.why_missed = "the clock was set forward"
@@ -143,7 +122,7 @@ class JobProcess:
     def next_slot(self) -> tuple[int, bool]:
         """Return the next slot's instant and whether it has passed. Reports the slots before it as missed."""
         now = self.clock.now()
-        if self.pause[1] > self.accounted + 1:
+        if self.orders.pause[1] > self.accounted + 1:
             self.account_for_pause(now)
         if self.accounted <= now < (due := self.job.schedule.next_due(self.accounted)):
             late = False  # the usual case: no slot has passed
@@ -157,19 +136,11 @@ class JobProcess:
         self.catch_up = "last" if self.job.catch_up == "none" else self.job.catch_up
         return due, late
 
-    def lets_pass(self, due: float) -> bool:
-        """Return whether a slot is skipped because of a pause. One from before it is not called late during it."""
-        began, ends = self.pause
-        return due < ends and (due >= began or self.clock.now() < ends)
-
     def account_for_pause(self, now: float) -> None:
         """Report the slots of the pause that passed while no process was there to skip them one by one."""
-        began, ends = self.pause
-        until = before(ends) if ends <= now else int(now)
-        if passed := passed_between(self.job.schedule, self.accounted, min(before(began), until), "missed"):
-            self.skip(passed.first, passed.last, passed.count, "missed", self.why_missed)
-        if passed := passed_between(self.job.schedule, self.accounted, until, "paused"):
-            self.skip(passed.first, passed.last, passed.count, "paused", "")
+        for passed in passed_in_pause(self.job.schedule, self.accounted, now, self.orders.pause):
+            why = self.why_missed if passed.reason == "missed" else ""
+            self.skip(passed.first, passed.last, passed.count, passed.reason, why)
 
     # ---- one slot
 
@@ -187,7 +158,8 @@ class JobProcess:
             try:
                 finished = self.endpoint.call(ask, next_due, self.rest, lambda: self.may_send(ask))
             except NotSent:
-                self.not_called(ask, self.withdrawn(ask) if self.stopping else self.unrun(ask, "missed", NOT_OURS))
+                why_not = self.withdrawn(ask) if self.orders.stopping else self.unrun(ask, "missed", NOT_OURS)
+                self.not_called(ask, why_not)
                 return
             if self.guest:
                 self.channel.send(finished)
@@ -203,7 +175,7 @@ class JobProcess:
         self.not_called(ask, why_not)
 
     def ask(self, ask: Ask) -> None:
-        self.answer = None
+        self.orders.answer = None
         self.channel.send(ask)
 
     def not_called(self, ask: Ask, why: Deny | Release | Skipped) -> None:
@@ -228,11 +200,11 @@ class JobProcess:
                 self.endpoint.arm(ask, arm_by)
             woken = self.clock.wait(until, self.channel, self.endpoint.line)
             if woken == "message":
-                self.hear(ask)
+                self.orders.hear(ask)
             elif woken == "line":
                 self.endpoint.look(ask, arm_by)
-            answer = self.answer
-            if self.stopping:
+            answer = self.orders.answer
+            if self.orders.stopping:
                 return self.withdrawn(ask)
             if isinstance(answer, Deny) and answer.reason and ask.trigger != "manual":
                 return self.unrun(ask, answer.reason, answer.why)
@@ -253,7 +225,7 @@ class JobProcess:
             until = ask.due if answer or woken != "due" else give_up
         if ask.trigger == "manual":
             return None
-        if self.lets_pass(ask.due):
+        if self.orders.lets_pass(ask.due):
             return self.unrun(ask, "paused", "")
         if self.clock.now() - ask.due > self.job.grace + SHORTEST_WAIT:
             return self.unrun(ask, "missed", TOO_LATE)
@@ -276,14 +248,14 @@ class JobProcess:
     def may_send(self, ask: Ask) -> bool:
         """Whether a request of this granted slot may go out now: where its grant has ended, another one is asked for.
         The call's deadline ends the wait."""
-        if isinstance(self.answer, Grant) and self.holds(self.answer):
+        if isinstance(self.orders.answer, Grant) and self.holds(self.orders.answer):
             return True
         again = replace(ask, retry=True)
         self.ask(again)
-        while self.answer is None and not self.stopping:
+        while self.orders.answer is None and not self.orders.stopping:
             if self.clock.wait(self.clock.now() + SHORTEST_WAIT, self.channel) == "message":
-                self.hear(again)
-        return isinstance(self.answer, Grant) and self.holds(self.answer)
+                self.orders.hear(again)
+        return isinstance(self.orders.answer, Grant) and self.holds(self.orders.answer)
 
     def account_for_overlap(self) -> None:
         """Skip the slots that came due while the call ran. Slots from before this process began are left to be caught
@@ -298,33 +270,12 @@ class JobProcess:
         """Wait before a retry. Returns False if told to stop."""
         until = self.clock.now() + seconds
         while self.clock.wait(until, self.channel) != "due":
-            self.hear()
-            if self.stopping:
+            self.orders.hear()
+            if self.orders.stopping:
                 return False
         return True
 
-    # ---- messages
-
-    def hear(self, ask: Ask | None = None) -> None:
-        """Handle one message. If there are more, the next wait ends at once."""
-        message = self.channel.receive()
-        match message:
-            case Grant() | Deny():
-                if ask and (message.due, message.attempt) == (ask.due, ask.attempt):
-                    self.answer = message
-            case Stop():
-                self.stopping = True
-            case Pause(paused=True, at=at, until=until):
-                began = self.pause[0] if self.clock.now() < self.pause[1] else at
-                self.pause = began, math.inf if until is None else until
-            case Pause(at=at):
-                self.pause = self.pause[0], min(at, self.pause[1])
-            case Fire():
-                self.fire = message
-            case None:
-                pass
-            case _:
-                assert_never(message)
+    # ---- reports
 
     def tell(self, due: float) -> None:
         if due != self.told:
@@ -337,20 +288,3 @@ class JobProcess:
         self.accounted = max(self.accounted, int(last))
         now = self.clock.now()
         self.channel.send(Skipped(self.job.name, first, last, count, reason, detail, at=now, made_up=made_up))
-
-
-def program(job: Job) -> Callable[[Channel[FromJob, ToJob], Beginning], None]:
-    """Return the main function of the forked child, which runs until Stop. This is called before the fork, so the
-    children share what it builds."""
-    endpoint = Endpoint(job)
-    deadline.listen()
-    linux.sharpest_timers()  # children inherit them
-
-    def main(channel: Channel[FromJob, ToJob], beginning: Beginning) -> None:
-        gc.freeze()  # a garbage collection would touch the parent's objects, and so copy their pages
-        if job.memory_limit:
-            resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit, job.memory_limit))
-        JobProcess(job, channel, beginning, Clock(), endpoint).run()
-
-    immortal.more(main)
-    return main

@@ -3,6 +3,7 @@
 The next due instant follows from the last *scheduled* one, never from now, so that no slot is lost in between.
 """
 
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -40,6 +41,18 @@ def passed_between(schedule: Due, after: int, until: int, reason: NotRunReason) 
     if last is None:
         return None
     return Passed(schedule.next_due(after), last, schedule.count(after, last), reason)
+
+
+def passed_in_pause(schedule: Due, accounted: int, now: float, pause: tuple[float, float]) -> Iterator[Passed]:
+    """Yield the slots that passed up to `now`, or to the end of the pause: those from before it, which were missed, and
+    then those of the pause itself."""
+    began, ends = pause
+    until = before(ends) if ends <= now else int(now)
+    if passed := passed_between(schedule, accounted, min(before(began), until), "missed"):
+        accounted = passed.last
+        yield passed
+    if passed := passed_between(schedule, accounted, until, "paused"):
+        yield passed
 
 
 def plan(schedule: Due, accounted: int, now: float, grace: float, catch_up: Literal["last", "all", "none"]) -> Plan:
