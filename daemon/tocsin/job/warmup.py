@@ -38,7 +38,7 @@ _BODY = b'{"success": true, "unassignedCount": 3}\n'
 _REPLY = b"%bContent-Length: %d\r\n\r\n%b" % (_HEAD, len(_BODY), _BODY)
 _PIECES = b"%bTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (_HEAD, len(_BODY), _BODY), b"0\r\n\r\n"  # as Next.js
 _ODD_REPLY = b"%b\r\n%b" % (_HEAD, _BODY)  # not simple (`simple_reply.py`): the libraries read it
-# 127.1 means 127.0.0.1 (inet(3)), but `connection.py` takes it for a name and leaves it to urllib3.
+# 127.1 means 127.0.0.1 (inet(3)), but `line.py` takes it for a name and leaves it to urllib3.
 _URLS = {
     "http": ("http://127.0.0.1:%d/rehearsal", "http://127.1:%d/odd"),
     "https": ("https://127.1:%d/rehearsal", "https://127.0.0.1:%d/odd"),
