@@ -1,12 +1,13 @@
 """Objects without a reference count, so that a forked child does not copy a page for looking at one (PEP 683).
 
-A child shares its parent's memory until it writes, and CPython writes into each object that it so much as passes to a
-function: its count. Two thirds of what a child had to itself after a call were such pages. From Python 3.12 on an
-object with an immortal count is left alone. Python has no function for this, so the count is written into the memory of
-the object, and only where it was seen on objects of our own that this Python keeps it there.
+A child shares its parent's memory until it writes, and CPython writes the reference count of every object that it
+uses, even if it only passes it to a function. After a call, two thirds of the pages that a child did not share were
+copied for this reason. Python 3.12 and later do not count references to an object whose count is immortal. Python has
+no function that sets such a count, so this module writes it into the object's memory. It first tries that on objects of
+its own, to see whether this Python keeps the count there.
 
-An immortal object is never freed. So this is for the parent, for what stands when it forks: `everything` once, before
-the first fork, and `more` for what a later child is forked with. What `more` may leave behind is bounded.
+Python never frees an immortal object. So only the parent uses this, for objects that exist when it forks: `everything`
+once before the first fork, and `more` for what a later child needs. `more` has a limit on the memory that it may waste.
 """
 
 import ctypes
@@ -19,16 +20,16 @@ import types
 import weakref
 from collections.abc import Iterable
 
-# What the low 32 bits of the count say: 3.12 and 3.13 Include/object.h, 3.14 Include/refcount.h. Those of 3.12 and 3.13
-# leave only this very number alone when a reference is added, 3.14 this one and greater ones.
+# The low 32 bits of an immortal count: 3.12 and 3.13 Include/object.h, 3.14 Include/refcount.h. When a reference is
+# added, 3.12 and 3.13 leave only this number unchanged, and 3.14 also greater ones.
 _IMMORTAL = {(3, 12): 0xFFFFFFFF, (3, 13): 0xFFFFFFFF, (3, 14): 0xC0000000}
-_LEAST = 0x80000000  # from here on it is an immortal's
+_LEAST = 0x80000000  # a count from here on is immortal
 LEFT_BEHIND = 64 * 1024**2  # bytes of objects that `more` makes immortal in a daemon's life: some thousands of reloads
-_REFERENCES = 1000  # that a trial adds to an object and takes away again
+_REFERENCES = 1000  # references that a trial adds to an object and removes again
 _WORD = ctypes.c_uint32
-_MEMORY = _WORD * 2**45  # all that a process can have (128 TiB), in words
+_MEMORY = _WORD * 2**45  # the largest address space of a process (128 TiB), in words
 
-# What runs, or is about to end: to free it means something.
+# Objects that run or are about to end. Freeing them has effects, so they must stay mortal.
 _PASSING = {
     types.FrameType,
     types.TracebackType,
@@ -37,12 +38,12 @@ _PASSING = {
     types.AsyncGeneratorType,
 }
 
-_count: int | None = None  # that makes an object immortal; None: not tried, or this Python is not known
-_left = LEFT_BEHIND  # of it
+_count: int | None = None  # the count that makes an object immortal; None: not tried yet, or this Python is not known
+_left = LEFT_BEHIND  # bytes that `more` may still use
 
 
 def unusable() -> str:
-    """Why objects cannot be made immortal here; "" if they can. Tries it on objects of its own."""
+    """Return why objects cannot be made immortal here, or "" if they can. Tries it on objects of its own."""
     count = _IMMORTAL.get(sys.version_info[:2])
     if sys.implementation.name != "cpython" or count is None:
         return f"not with {platform.python_implementation()} {platform.python_version()}"
@@ -52,7 +53,7 @@ def unusable() -> str:
         return "not on this processor"
 
     class Trial:
-        """Of our own, like its one instance."""
+        """A class that only the trial uses, like its one instance."""
 
     if not (_is_left_alone(Trial(), count) and _is_left_alone(Trial, count)):
         return "this Python keeps its counts elsewhere"
@@ -60,7 +61,8 @@ def unusable() -> str:
 
 
 def _is_left_alone(one: object, count: int) -> bool:
-    """Make an object immortal if its count stands where it should, and see whether Python then leaves it alone."""
+    """Make an object immortal if its count is where it should be. Returns whether Python then leaves the count
+    alone."""
     word, reference = _WORD.from_address(id(one)), weakref.ref(one)
     before = word.value, sys.getrefcount(one)
     many = [one] * _REFERENCES
@@ -81,8 +83,8 @@ def _is_left_alone(one: object, count: int) -> bool:
 
 
 def everything() -> int:
-    """Make all objects immortal that there are, and freeze them (gc.freeze); returns how many. 0 where that cannot be
-    done here: see `unusable`, which must have been asked before."""
+    """Make all existing objects immortal, and freeze them (gc.freeze). Returns how many, or 0 if this Python is not
+    known. Call `unusable` first, and this only if it returns ""."""
     global _count
     _count = _IMMORTAL.get(sys.version_info[:2])
     if _count is None:
@@ -95,16 +97,16 @@ def everything() -> int:
 
 
 def more(*roots: object) -> None:
-    """The same of these objects and all that they refer to, as far as `everything` was done and there is room left:
-    what is not made immortal any more is shared until a child looks at it."""
+    """Make these objects immortal, and all objects that they refer to. Does nothing before `everything`, or when the
+    limit is reached. Objects that stay mortal are shared until a child uses them."""
     global _left
     if _count is not None and _left > 0:
         _left -= sum(map(sys.getsizeof, _mark(roots, _count)))
 
 
 def _mark(roots: Iterable[object], count: int, *, through: bool = False) -> list[object]:
-    """Make these objects immortal and what they refer to, to the end; returns which. Goes on behind what is immortal
-    already only if `through`: Python makes some of its own so."""
+    """Make these objects immortal, and all objects that they refer to, directly or not. Returns which. Looks behind
+    objects that are immortal already only if `through`: some of Python's own objects are."""
     words = _MEMORY.from_address(0)
     known: dict[int, object] = {}  # by address
     found = list(roots)

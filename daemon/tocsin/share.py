@@ -1,9 +1,8 @@
 """Which of several nodes owns which job: pure functions of the nodes and their job files.
 
 Rendezvous hashing (Thaler and Ravishankar, 1998): each node that has the job gets a number from its name and the job's,
-and the highest owns it. So every node reckons the same without asking, and when a node comes or goes, only the jobs
-that it gets or had change their owner.
-"""
+and the node with the highest number owns the job. So all nodes come to the same result without asking each other. When
+a node joins or leaves, only the jobs that it gets or had change their owner."""
 
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
@@ -11,19 +10,21 @@ from statistics import median
 
 from tocsin.ipc.cluster import Member
 
-CLOCK_OFF = 5.0  # seconds from the median of all clocks from which on a node owns nothing: it would call at wrong times
-CLOCKS = 3  # from which on there is a median that one wrong clock does not decide
+CLOCK_OFF = (
+    5.0  # seconds: a node whose clock is further off the median of all owns nothing; its calls would be mistimed
+)
+CLOCKS = 3  # clocks that a median needs, so that one wrong clock does not decide it
 
 Roster = Mapping[str, str]  # each job of a file, and the hash of its definition; "" where it is disabled
 
 
 def owner(job: str, nodes: Iterable[str]) -> str:
-    """Of at least one node."""
+    """Return which of the nodes owns the job. There must be at least one node."""
     return max(nodes, key=lambda node: (blake2b(f"{node}\0{job}".encode(), digest_size=8).digest(), node))
 
 
 def fit(nodes: Collection[Member]) -> list[Member]:
-    """Those that may own jobs: alive, staying, and with a clock that is about right."""
+    """Return the nodes that may own jobs: they are alive, do not leave, and their clock is about right."""
     live = [one for one in nodes if one.state == "live"]
     if len(live) + 1 < CLOCKS:
         return live
@@ -32,8 +33,8 @@ def fit(nodes: Collection[Member]) -> list[Member]:
 
 
 def share(me: str, nodes: Collection[Member], rosters: Mapping[str, Roster], enabled: Iterable[str]) -> set[str]:
-    """The jobs that the session `me` is to own, of those that it has enabled. Another node counts for a job from the
-    moment on at which it has told that it has the job enabled."""
+    """Return which of its enabled jobs the session `me` should own. Another node counts for a job as soon as its roster
+    says that it has the job enabled."""
     others = [(one.node, rosters.get(one.roster, {})) for one in fit(nodes) if one.session != me]
     mine = next((one.node for one in fit(nodes) if one.session == me), None)
     if mine is None:

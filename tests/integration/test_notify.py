@@ -181,7 +181,7 @@ def test_servers_that_hang_trickle_or_refuse_hold_nobody_else_up_and_are_said(
         until(lambda: hangs.connections and trickles.connections and mute.calls, "attempts at the others")
         more_runs(daemon, 3)
         assert len(sink.messages) == 1
-        daemon.said("cannot send a message; it is tried again")
+        daemon.said("cannot send a message: trying again later")
         until(lambda: len(mute.calls) > 1, "another attempt", 60)
         mute.status = 200
         until(lambda: daemon.metric("tocsin_notifications_total", outcome="sent") == 2, "both, in the end", 60)
@@ -234,7 +234,7 @@ def test_a_redirect_is_not_followed(daemon: Daemon, endpoint: Endpoint, sink: Si
     try:
         begun(daemon, sink.address)
         until(lambda: sink.calls, "an attempt")
-        daemon.said("cannot send a message; it is tried again")
+        daemon.said("cannot send a message: trying again later")
         assert not elsewhere.calls
     finally:
         elsewhere.stop()
@@ -331,7 +331,7 @@ def test_a_watcher_that_hangs_holds_nothing_up(daemon: Daemon, endpoint: Endpoin
         until(lambda: watcher.connections, "a ping")
         until(lambda: sink.messages, "a message")
         more_runs(daemon, 3, "job-5")
-        until(lambda: "job-5: the ping was not taken" in daemon.log(), "word of it", 90)
+        until(lambda: "job-5: the ping failed" in daemon.log(), "word of it", 90)
         assert daemon.stop() == 0
     finally:
         watcher.close()

@@ -77,7 +77,7 @@ def _try(addresses: list["Address"], settings: Config) -> None:
         waiting.remove(one)
         one.why = why or ""
     for one in waiting:
-        one.why = f"no end after {sender.DEADLINE:g} s"
+        one.why = f"not done after {sender.DEADLINE:g} s"
 
 
 def _told(outcomes: "queue.SimpleQueue[tuple[Address, str | None]]", one: "Address", why: str | None) -> None:

@@ -1,4 +1,5 @@
-"""Acting over HTTP: who may, what a request says, and what is answered. Pure: the server reads, asks and sends."""
+"""Acting over HTTP: who may act, what a request asks for, and what the reply is. Pure: the server reads, asks and
+sends."""
 
 import hmac
 import json
@@ -28,7 +29,7 @@ FIELDS: dict[Verb, frozenset[str]] = {
     "reload": frozenset({"why"}),
 }
 BURST, EACH = 30, 1.0  # actions at once, and seconds until one more: a script may act on every job of a group
-TOKEN_LIVES = 12  # hours: a page that was left open for longer must be loaded again
+TOKEN_LIVES = 12  # hours: a page that was open for longer must be loaded again
 NOT_DONE = {"unknown": 404, "refused": 409, "silent": 503}  # HTTP statuses
 FORM, JSON_BODY = "application/x-www-form-urlencoded", "application/json"
 
@@ -52,7 +53,7 @@ class Act(NamedTuple):
 
     @property
     def page(self) -> str:
-        """Where to go on."""
+        """Return the page to show after the action."""
         return f"/jobs/{self.job}" if self.job else "/"
 
 
@@ -89,7 +90,7 @@ class Tokens:
         self._now = now
 
     def make(self, authorization: str) -> str:
-        """The token of forms for whoever sends this Authorization header. The same for an hour."""
+        """Return the token of forms for whoever sends this Authorization header. It stays the same for an hour."""
         return self._signed(int(self._now() // 3600), authorization)
 
     def holds(self, token: str, authorization: str) -> bool:
@@ -140,7 +141,7 @@ class Acts:
         return Reply(303, HTML, b"", {"Location": page, **NOT_KEPT})
 
     def answer(self, request: Request, act: Act) -> Reply | Wanted:
-        """What a POST to the path gets."""
+        """Return the reply to a POST to the path, or what it needs first."""
         try:
             actor = self._admitted(request)
         except Refused as refused:

@@ -7,18 +7,18 @@ from tocsin.ipc.actions import Action, Answered, Requested
 from tocsin.ipc.channel import Channel
 from tocsin.ipc.exporter import ToExporter
 
-AT_ONCE = 8  # requests: further callers are refused, so that those of a parent that hangs cannot fill the channel
+AT_ONCE = 8  # requests: further ones are refused, so that they cannot fill the channel when the parent hangs
 PATIENCE = 5.0  # seconds until a caller is told that the daemon does not answer
 
 
 class Asking:
-    """Used inside the event loop of its process, which passes on what the parent answers."""
+    """Used inside the exporter's event loop, which passes the parent's answers to `heard`."""
 
     def __init__(self, channel: Channel[Requested, ToExporter]) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel = channel
         self._numbers = itertools.count(1)
-        self._open: dict[int, asyncio.Future[Answered]] = {}  # until answered, also if nobody waits any more
+        self._open: dict[int, asyncio.Future[Answered]] = {}  # until answered, even if nobody waits any more
 
     @property
     def waits(self) -> bool:

@@ -1,4 +1,4 @@
-"""The gauges of one enabled job, which describe it as it is now. Where several nodes share the ledger, its owner alone
+"""The gauges of one enabled job, which show its present state. If several nodes share the ledger, only the job's owner
 has them, so that each job has one value.
 """
 

@@ -1,4 +1,4 @@
-"""What the routes need of an HTTP request, and its body if it may have one."""
+"""Takes from an HTTP request what the routes need, and reads its body if it may have one."""
 
 import asyncio
 
@@ -44,6 +44,10 @@ async def body_of(request: web.BaseRequest, wanted: ReadBody) -> Body:
                     return 413
     except TimeoutError:
         return 408
-    except (HttpProcessingError, web.RequestPayloadError, OSError):  # malformed chunks, say, or the client is gone
+    except (
+        HttpProcessingError,
+        web.RequestPayloadError,
+        OSError,
+    ):  # for example malformed chunks, or the client is gone
         return 400
     return bytes(body)

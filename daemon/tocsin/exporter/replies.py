@@ -1,4 +1,4 @@
-"""What a request and a reply are to the routes, and what a reply may need first."""
+"""Requests and replies as the routes see them, and what a reply may need first."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ class Request:
     origin: str = ""
     fetch_site: str = ""  # the Sec-Fetch-Site header
     content_type: str = ""
-    repeated: str = ""  # a header that may be there once, and is there more often
+    repeated: str = ""  # a header that may occur only once, but occurs more often
     by_proxy: bool = False  # whether a proxy says that it passes the request on
     if_none_match: str = ""
-    takes_parts: bool = False  # of a page, the changed rows alone: page.js asks so
+    takes_parts: bool = False  # page.js asks for the changed rows of a page only
 
     @property
     def had(self) -> Had:
@@ -50,7 +50,7 @@ class Reply:
 
 
 class ReadBody(NamedTuple):
-    """Read the request's body: at most so many bytes, and for so many seconds."""
+    """Read the request's body: at most `most` bytes, within `seconds`."""
 
     most: int
     seconds: float
@@ -61,7 +61,7 @@ Body = bytes | int  # the body, or the HTTP status that says why it was not read
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The reply needs an answer first: of the ledger's process, of the parent, or the request's body."""
+    """The reply needs something first: an answer of the ledger's process or of the parent, or the request's body."""
 
     question: Question | Actions | Action | ReadBody
     then: Callable[[Any], "Reply | Wanted"]

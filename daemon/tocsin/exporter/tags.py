@@ -1,4 +1,5 @@
-"""What a browser already has of a page, so that it gets only what is new: entity tags (RFC 9110, 8.8.3 and 13.1.2)."""
+"""Entity tags, which say what a browser already has of a page, so that it gets only what is new (RFC 9110, 8.8.3 and
+13.1.2)."""
 
 import hashlib
 import re
@@ -11,8 +12,8 @@ LONGEST = 1000  # characters of If-None-Match that are read: a browser sends one
 
 
 class Tag(NamedTuple):
-    """Names one state of one page. `boot` names the exporter's process, `serial` its newest row that was rendered
-    until then, `order` which rows the page has in which order, and `digest` all of it."""
+    """Identifies one state of one page. `boot` identifies the exporter's process, `serial` the newest row that it had
+    rendered, `order` the page's rows and their order, and `digest` the whole page."""
 
     boot: str
     serial: int
@@ -26,7 +27,7 @@ class Tag(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Had:
-    """What the browser says that it has. `takes_parts`: it can take a page that has only the rows that changed."""
+    """What the browser says it has. `takes_parts`: it accepts a page with only the rows that changed."""
 
     tags: tuple[Tag, ...] = ()
     takes_parts: bool = False

@@ -1,4 +1,4 @@
-"""Which jobs the overview shows, and in which order, by its URL. Pure."""
+"""Decides by the URL which jobs the overview shows, and in which order. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ PLAIN = View()
 
 
 def did(query: str) -> str:
-    """The action after which the address was opened, for a message; "" if there was none."""
+    """Return the action after which the page was opened, or "". The page shows a message about it."""
     try:
         return parse_qs(query, max_num_fields=KEYS).get("did", [""])[0][:LONGEST]
     except ValueError:

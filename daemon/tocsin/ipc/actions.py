@@ -9,8 +9,8 @@ from tocsin.ipc.types import Count, Instant, Message, Name, Verb, Way, Why
 
 
 class Actor(Struct, frozen=True):
-    """Who asks for an action, and from where. `name` is a user, or where a token comes from; `address` is empty where
-    no connection was made for it."""
+    """Who asks for an action, and from where. `name` is a user, or the source of a token. `address` is empty if there
+    was no connection."""
 
     name: Name = ""
     way: Way = "command"
@@ -21,7 +21,7 @@ class Actor(Struct, frozen=True):
 
 
 def plain(text: str) -> str:
-    """A reason, or a name, as one line that can be shown anywhere and stored in any ledger."""
+    """Return a reason or a name as one line that can be shown anywhere and stored in any ledger."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
@@ -50,27 +50,27 @@ Action = FireJob | PauseJob | ReloadConfig
 
 
 class Requested(Message, frozen=True):
-    """Exporter to parent: somebody who may act asks for this. It is all that an exporter can ask for."""
+    """Exporter to parent: somebody who may act asks for this. An exporter cannot ask for anything else."""
 
     number: Count
     action: Action
 
 
 class Answered(Message, frozen=True):
-    """Parent to exporter: what became of a request, in words."""
+    """Parent to exporter: the result of a request, in words."""
 
     number: Count
-    result: Literal["done", "unknown", "refused", "silent"]  # silent: the exporter's own, where no answer came
+    result: Literal["done", "unknown", "refused", "silent"]  # silent: made by the exporter when no answer came
     text: Annotated[str, msgspec.Meta(max_length=4000)] = ""
     run_id: str | None = None  # of a fire
 
 
 class Acted(Message, frozen=True):
-    """An action that was carried out: the ledger keeps it, and the pages show it."""
+    """An action that was carried out. The ledger keeps it, and the pages show it."""
 
     at: Instant
     what: Verb
-    job: str  # "" of a reload
+    job: str  # "" for a reload
     by: Actor
     why: Why = ""
     until: Instant | None = None  # the end of a pause

@@ -1,4 +1,4 @@
-"""What the parent and the ledger say to each other where several nodes share one ledger."""
+"""The messages between the parent and the ledger about the nodes that share one ledger."""
 
 from typing import Literal
 
@@ -12,12 +12,12 @@ NodeState = Literal["live", "leaving", "dead"]
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A node as the ledger has it. `roster` is the hash of its roster, "" until it has told; `clock_off` is how far its
-    clock is ahead of the server's, in seconds."""
+    """A node as the ledger knows it. `roster` is the hash of its roster, or "" until the node has written it.
+    `clock_off` is how many seconds its clock is ahead of the server's."""
 
-    session: str  # one life of its daemon
+    session: str  # identifies one start of its daemon
     node: str
-    epoch: int  # one more for each time it was given up
+    epoch: int  # grows by one each time the node is given up
     state: NodeState
     version: str = ""
     roster: str = ""
@@ -25,7 +25,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Members(Message, frozen=True):
-    """Ledger to parent: the nodes, on each change. `me` is the session of this one, `epoch` its own."""
+    """Ledger to parent: all nodes, after each change. `me` and `epoch` are the session and epoch of this node."""
 
     me: str
     epoch: Count
@@ -33,7 +33,7 @@ class Members(Message, frozen=True):
 
 
 class RosterPart(Message, frozen=True):
-    """Ledger to parent: some jobs of a roster that `Members` is about to name; with `last`, the roster is complete."""
+    """Ledger to parent: some jobs of a roster that the next `Members` names. With `last`, the roster is complete."""
 
     hash: str
     jobs: dict[str, str]
@@ -41,8 +41,8 @@ class RosterPart(Message, frozen=True):
 
 
 class Roster(Message, frozen=True):
-    """Parent to ledger: some jobs of the job file that was loaded, and the hash of each one's definition ("": it is
-    disabled); with `last`, it is complete, and this node's roster."""
+    """Parent to ledger: some jobs of the loaded job file, and the hash of each definition ("" if the job is disabled).
+    With `last`, the roster is complete and becomes this node's."""
 
     hash: str
     jobs: dict[str, str]
@@ -50,23 +50,23 @@ class Roster(Message, frozen=True):
 
 
 class Yield(Message, frozen=True):
-    """Parent to ledger: this node does not own the job any more, or does not want to. Its process has ended."""
+    """Parent to ledger: this node gives the job up, or no longer claims it. The job's process has ended."""
 
     job: str
 
 
 class Leave(Message, frozen=True):
-    """Parent to ledger: this node is about to stop, and claims nothing more."""
+    """Parent to ledger: this node is about to stop and claims no more jobs."""
 
 
 class Elsewhere(Message, frozen=True):
-    """Of a job: another node owns it, or none yet."""
+    """Another node owns the job, or no node does yet."""
 
     job: str
 
 
 class GivenUp(Message, frozen=True):
-    """Ledger to parent: other nodes gave this one up, and it has joined anew, as `epoch`. It owns no job; what was
+    """Ledger to parent: other nodes gave this one up, and it has joined again with `epoch`. It owns no job. What it
     asked and reported before counts as late."""
 
     epoch: Count

@@ -1,4 +1,4 @@
-"""What the parent and the notifier say to each other."""
+"""The messages between the parent and the notifier."""
 
 from collections.abc import Callable
 
@@ -19,14 +19,14 @@ from tocsin.ipc.types import Message, Outcome
 
 
 class RunBegan(Message, frozen=True):
-    """The run of a job that has a URL to ping begins."""
+    """A run begins, of a job with a URL to ping."""
 
     job: str
     run_id: str
 
 
 class RunOver(Message, frozen=True):
-    """It has ended. `duration` is that of its last attempt, in seconds."""
+    """The run has ended. `duration` is that of its last attempt, in seconds."""
 
     job: str
     run_id: str

@@ -10,15 +10,15 @@ Head = Annotated[str, msgspec.Meta(max_length=HEAD_LENGTH)]
 
 
 class Parts(msgspec.Struct, frozen=True, array_like=True):
-    """Microseconds, which are short on a channel and in a ledger. None: there was none, or it did not come to that;
-    of an attempt that failed on the way, how long it tried."""
+    """Where the time of an attempt went, in microseconds, which are short on a channel and in a ledger. None: the
+    attempt had no such part, or did not get there. If it failed in a part, that part is how long it tried."""
 
     lookup: Count | None = None  # the host's name
     connect: Count | None = None
     tls: Count | None = None  # its handshake
     first_byte: Count | None = None  # request sent to the first byte of the reply
     whole: Count | None = None  # request sent to reply judged
-    ahead: bool = False  # whether the first three were over before the request was due: it was armed
+    ahead: bool = False  # whether the first three were over before the instant, because the request was armed
 
 
 class Tried(msgspec.Struct, frozen=True, array_like=True):
@@ -27,12 +27,14 @@ class Tried(msgspec.Struct, frozen=True, array_like=True):
     outcome: Outcome
     detail: Annotated[str, msgspec.Meta(max_length=ATTEMPT_LENGTH)] = ""
     status: int | None = None
-    sent: Instant | None = None  # when its request was sent; None where it never was
+    sent: Instant | None = None  # when its request was sent; None: never
     parts: Parts = Parts()
     request: Head = ""  # first line and headers
     body_size: Count = 0  # bytes of the request's body
     head: Head = ""  # first line and headers of the reply
-    reply: Annotated[str, msgspec.Meta(max_length=REPLY_LENGTH)] = ""  # beginning of its body; the run has the last one
+    reply: Annotated[str, msgspec.Meta(max_length=REPLY_LENGTH)] = (
+        ""  # the beginning of the body; the last attempt's is in the run
+    )
 
 
 _WORDS = {
@@ -45,7 +47,7 @@ _WORDS = {
 
 
 def parts_in_words(parts: Parts) -> list[tuple[str, float]]:
-    """What there was of them, in order: a name for people, and seconds."""
+    """Return the parts that there were, in order: a name for people, and seconds."""
     before = dict.fromkeys(("lookup", "connect", "tls"), " (before it was due)") if parts.ahead else {}
     values = ((name, words, getattr(parts, name)) for name, words in _WORDS.items())
     return [(words + before.get(name, ""), value / 1e6) for name, words, value in values if value is not None]

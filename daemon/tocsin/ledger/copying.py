@@ -1,4 +1,4 @@
-"""Copies a ledger in SQLite to PostgreSQL, in one transaction: afterwards all of it is there, or nothing.
+"""Copies a ledger in SQLite to PostgreSQL, in one transaction: all of it is copied, or nothing.
 
 Whoever calls this holds the state folder, so no daemon writes the source. A daemon that opens the target meanwhile
 waits for the transaction, because both take the same advisory lock.
@@ -40,7 +40,7 @@ _ACTIONS = "SELECT at, what, job, actor, way, address, why, until, run_id FROM a
 @dataclass(frozen=True, slots=True)
 class Copied:
     jobs: int
-    slots: int  # rows of them
+    slots: int  # rows
     replies: int
     already: bool = False  # by an earlier call
 
@@ -111,7 +111,7 @@ def _copied(source: sqlite3.Connection, target: Connection[Any], ledger: Postgre
 
 
 def _counts(target: Connection[Any], s: str) -> tuple[int, int, int]:
-    """Of jobs, rows of slots, and replies."""
+    """Count the jobs, the rows of slots, and the replies."""
     jobs, slots, replies = (
         target.execute(f"SELECT count(*) FROM {s}.{table}").fetchone() or (0,) for table in ("jobs", "slots", "replies")
     )
@@ -119,7 +119,8 @@ def _counts(target: Connection[Any], s: str) -> tuple[int, int, int]:
 
 
 def _under_way(source: sqlite3.Connection) -> list[Ask]:
-    """Runs that a daemon which was killed left open, the latest of a job last. The next daemon reports them as lost."""
+    """Return the runs that a killed daemon left open, the latest of a job last. The next daemon reports them as
+    lost."""
     rows = source.execute(
         "SELECT job, due, run_id, trigger, attempt, owner FROM slots WHERE state = 'started' ORDER BY due, attempt"
     )
@@ -127,14 +128,14 @@ def _under_way(source: sqlite3.Connection) -> list[Ask]:
 
 
 def _jobs(source: sqlite3.Connection, runs: dict[str, Ask]) -> list[tuple[str, JobRow]]:
-    """With what is remembered of each, and with its run that is under way. `runs` may be of a job that was removed."""
+    """Return each job with its record and its unfinished run. `runs` may have one of a removed job."""
     known = JobsTable(source).all()
     jobs = {name: JobRow(schedule=schedule, record=record, open=runs.get(name)) for name, schedule, record in known}
     return sorted(({name: JobRow(open=run) for name, run in runs.items()} | jobs).items())
 
 
 def _slots(source: sqlite3.Connection, under_way: list[Ask]) -> Iterator[SlotRow]:
-    """All rows but the run of each job that is under way, which stands in the job's row on PostgreSQL."""
+    """Yield all rows except the unfinished run of each job, which is in the job's row on PostgreSQL."""
     latest = {run.job: (run.due, run.attempt) for run in under_way}
     for row in source.execute(f"SELECT {_SLOT} FROM slots ORDER BY due, job, attempt"):
         slot = SlotRow(*row)

@@ -13,7 +13,7 @@ from tocsin.ledger.statements import Statements
 from tocsin.ledger.store import Held, Passing
 
 WEEK = 7 * 86400.0
-ANOTHER = 10.0  # seconds to wait for a daemon of the same node's name to end: it may be just going
+ANOTHER = 10.0  # seconds to wait for another daemon with this node's name: it may be about to end
 
 
 class Waiting(Passing):
@@ -21,16 +21,17 @@ class Waiting(Passing):
 
 
 class Opener:
-    """Opens the ledger for one session; called again until it is open. `place` names the state folder, which one daemon
-    at a time holds: what stands there of an earlier session is over for sure. `node` is this machine's name."""
+    """Opens the ledger for one session. It is called again until that succeeds. `place` identifies the state folder.
+    Only one daemon at a time holds it, so an earlier session of that place has certainly ended. `node` is this
+    machine's name."""
 
     def __init__(
         self, ledger: Postgres, node: str, place: str, session: str, retention: float, replies: float = WEEK
     ) -> None:
         self._ledger, self._kept = ledger, (retention, min(retention, replies))
         self._me = Node(session, node, place, __version__)
-        self._since: float | None = None  # monotonic: when another was first found to have the name
-        self._seen: tuple[str, float] | None = None  # whose lease had run out, and since when it is watched
+        self._since: float | None = None  # monotonic: when another daemon was first found to have the name
+        self._seen: tuple[str, float] | None = None  # the session whose lease had ended, and since when it is watched
 
     def __call__(self) -> PostgresLedger:
         """Raises Passing and Unusable."""
@@ -40,7 +41,7 @@ class Opener:
         except BaseException as error:
             link.close()
             if not isinstance(error, Waiting):
-                self._seen = None  # contact was lost, so nobody else had any for sure
+                self._seen = None  # contact was lost, so perhaps the other daemon could not renew its lease either
             raise
 
     def _open(self, link: Link) -> PostgresLedger:
@@ -67,7 +68,7 @@ class Opener:
         return PostgresLedger(link, sql, self._me, epoch, seq, before, *self._kept)
 
     def _is_over(self, peer: Peer) -> bool:
-        """Whether its lease has run out, and it has not renewed it since though it could have."""
+        """Whether its lease has ended, and it has not renewed it since, although it could have."""
         if peer.left >= 0:
             self._seen = None
             return False

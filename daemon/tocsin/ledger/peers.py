@@ -1,4 +1,4 @@
-"""When a node may give up another: rules without a clock or a server of their own.
+"""Rules for when a node may give up another. Pure: time and rows are arguments.
 
 All moments are seconds of CLOCK_BOOTTIME, which also counts while a machine sleeps.
 """
@@ -9,17 +9,19 @@ from typing import Any
 
 from tocsin.ipc.cluster import Member, NodeState
 
-LEASE = 3.0  # seconds from a commit, by the server's clock: from then on another node may give this one up
-MARGIN = 0.5  # seconds before its end from which on nothing more is sent: clocks drift, and a process may be slow
-CONTACT = 3.0  # seconds of unbroken contact before another is given up: after an outage it must have time to renew
-GAP = 1.5  # seconds between two commits of one's own that break the contact
-BEAT = 1.0  # seconds between commits at most
-SOON = 0.1  # seconds until the next look where something is about to be settled
-CLAIMS = 0.3  # seconds between looks whether another node has yielded what is wanted
+LEASE = 3.0  # seconds after a commit, by the server's clock: then another node may give this one up
+MARGIN = 0.5  # seconds before the lease's end at which calls stop: clocks drift, and a process may be slow
+CONTACT = (
+    3.0  # seconds of unbroken contact before a node gives up another, which must have time to renew after an outage
+)
+GAP = 1.5  # seconds: a longer time between two commits of this node breaks the contact
+BEAT = 1.0  # seconds: the longest time between two commits
+SOON = 0.1  # seconds until the next look, while a lease is about to end
+CLAIMS = 0.3  # seconds between two looks whether another node has given up a wanted job
 
 
 class Contact:
-    """Since when this node has had unbroken contact with the server."""
+    """Knows how long this node has had unbroken contact with the server."""
 
     def __init__(self) -> None:
         self._since: float | None = None
@@ -32,7 +34,7 @@ class Contact:
         self._last = at
 
     def unbroken(self, now: float) -> float:
-        """Seconds."""
+        """Return the seconds of unbroken contact."""
         if self._since is None or now - self._last > GAP:
             return 0.0
         return now - self._since
@@ -40,7 +42,8 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A row of `nodes`. `left` is seconds until its lease ends, by the server's clock; negative where it has."""
+    """A row of `nodes`. `left` is the seconds until its lease ends, by the server's clock; it is negative
+    afterwards."""
 
     session: str
     node: str
@@ -60,21 +63,23 @@ class Peer:
 
 
 def silent(peers: Iterable[Peer], me: str, contact: float) -> list[Peer]:
-    """Those whom a node with `contact` seconds of unbroken contact may give up."""
+    """Return the nodes that one with `contact` seconds of unbroken contact may give up."""
     if contact < CONTACT:
         return []
     return [peer for peer in peers if peer.is_live and peer.session != me and peer.left < 0]
 
 
 def next_beat(peers: Iterable[Peer], me: str, *, claims: bool) -> float:
-    """Seconds until the next look: when another's lease ends, and then again and again until that is settled."""
+    """Return the seconds until the next look: the end of another node's lease, and after it SOON until that is
+    settled."""
     others = [peer.left for peer in peers if peer.is_live and peer.session != me]
     ends = [max(SOON, left + 0.01) for left in others]
     return min(CLAIMS if claims else BEAT, *ends) if ends else (CLAIMS if claims else BEAT)
 
 
 def members(peers: Collection[Peer]) -> tuple[Member, ...]:
-    """As the parent is told of them: those that are live or leaving, and of each other name the last that died."""
+    """Return the nodes that the parent is told of: those that are live or leaving, and for each other name the last
+    that died."""
     shown: dict[str, Peer] = {}
     for peer in peers:  # in the order in which they joined
         before = shown.get(peer.node)

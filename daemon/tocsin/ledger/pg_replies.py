@@ -1,4 +1,4 @@
-"""The table `replies` on PostgreSQL: what is kept of replies, for a shorter time than the slots."""
+"""The table `replies` on PostgreSQL: requests and replies, which are kept for a shorter time than the slots."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ class Replies:
         )
 
     def keep(self, db: Connection[Any], runs: Sequence[Finished]) -> None:
-        """Keep what they have of requests and replies."""
+        """Write the requests and replies of these runs, if they have any."""
         rows = [
             (
                 run.job,
@@ -42,6 +42,6 @@ class Replies:
             db.execute(self._keep, list(map(list, zip(*rows, strict=True))))
 
     def prune(self, db: Connection[Any], before: float, most: int) -> int:
-        """Delete at most so many of the runs that ended before then; return how many."""
+        """Delete at most `most` rows of runs that ended before the Unix time `before`. Returns how many."""
         (gone,) = db.execute(self._prune, (before, most)).fetchone() or (0,)
         return int(gone)

@@ -33,7 +33,7 @@ class NotAlive(Passing):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """This node, as it joins. `session` is one life of its daemon, `place` names its state folder."""
+    """This node, as it joins. `session` identifies this start of its daemon, `place` its state folder."""
 
     session: str
     node: str
@@ -75,16 +75,16 @@ class Session:
 
     @property
     def owner(self) -> str:
-        """What stands in the rows of its jobs."""
+        """Return the owner in the rows of its jobs."""
         return f"{self.me.session}:{self.epoch}"
 
     @property
     def here(self) -> dict[str, Any]:
-        """The parameters that name its row."""
+        """Return the parameters that identify its row."""
         return {"session": self.me.session, "epoch": self.epoch}
 
     def peers(self, db: Connection[Any]) -> list[Peer]:
-        """All nodes, in the order in which they joined."""
+        """Return all nodes, in the order in which they joined."""
         return [Peer(*row) for row in db.execute(self.sql.nodes).fetchall()]
 
     @contextlib.contextmanager
@@ -116,7 +116,7 @@ class Session:
         except Passing as error:
             if not was_open:
                 raise
-            log.debug("the ledger connects anew", why=str(error))
+            log.debug("the ledger connects again", why=str(error))
             return work()
 
     def _rejoin(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run's time went to, and its attempts, as columns of a store and back."""
+"""Turns the times of a run and its attempts into columns of a store, and reads them back."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _decode = msgspec.json.Decoder(tuple[Tried, ...]).decode
 
 
 def columns(run: Finished) -> dict[str, Any]:
-    """The times of its last attempt, and how many there were."""
+    """Return the times of the run's last attempt, and the number of attempts."""
     parts = run.parts
     if parts is None:
         return _NONE
@@ -28,7 +28,7 @@ def attempts(text: str) -> tuple[Tried, ...]:
 
 
 def with_times(values: dict[str, Any], **more: Any) -> Row:
-    """A row of what stands in the columns of `Row`, in those above, and as JSON in `attempts` and `reported`."""
+    """Make a row of the columns of `Row`, of the COLUMNS, and of `attempts` and `reported`, which are JSON."""
     lookup, connect, tls, first_byte, armed, tries = (values.pop(name) for name in COLUMNS)
     parts = None if armed is None else Parts(lookup, connect, tls, first_byte, None, bool(armed))
     reported = values.pop("reported")

@@ -1,4 +1,4 @@
-"""Looks after the other nodes: who is alive, who is silent and must be given up, what can be claimed, what is new."""
+"""Watches the other nodes: which are alive, which must be given up, which jobs can be claimed, and what is new."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -17,32 +17,32 @@ from tocsin.ledger.session import Session
 from tocsin.timestamps import boottime
 
 CLAIM_AT_ONCE = 1000  # jobs claimed in one transaction
-NEWS_KEPT = 1000  # numbers of news that are remembered as read
+NEWS_KEPT = 1000  # news whose numbers are remembered, so that none is read twice
 
 
 class Watch:
-    """`wanted` are claims of jobs that another session still owned."""
+    """`wanted` has the claims of jobs that another session still owns."""
 
     def __init__(self, session: Session) -> None:
         self.wanted: dict[str, Enroll] = {}
         self._session = session
         self._epoch = session.epoch
-        self._untold: list[Told] = []  # what a transaction has found out, also if a later one failed
-        self._members: Members | None = None  # as told last
-        self._rosters: set[str] = set()  # hashes of those that were told
+        self._untold: list[Told] = []  # what transactions have found out, kept even if a later one fails
+        self._members: Members | None = None  # as the parent knows them
+        self._rosters: set[str] = set()  # hashes of the rosters that the parent knows
         self._clock_off = 0.0
         self._news_from: float | None = None  # the server's clock at the last look
         self._news_read: dict[int, None] = {}
 
     def told(self) -> list[Told]:
-        """What the parent has to be told, oldest first: that this node joined again comes before what follows from
+        """Return the news for the parent, oldest first. That this node joined again comes before what follows from
         it."""
         anew, self._session.joined_anew = self._session.joined_anew, []
         told, self._untold = [*anew, *self._untold], []
         return told
 
     def beat(self, now: float) -> float:
-        """Look. Returns the seconds until the next look."""
+        """Look at the other nodes. Returns the seconds until the next look."""
         session = self._session
         found, claimable = session.alive(self._look)
         for peer in peers.silent(found, session.me.session, session.contact.unbroken(boottime())):
@@ -53,14 +53,14 @@ class Watch:
         return peers.next_beat(found, session.me.session, claims=bool(self.wanted))
 
     def claim(self, wanted: dict[str, Enroll], no_more: Iterable[str]) -> None:
-        """A commit could not claim these yet, and those are not wanted any more."""
+        """A commit could not claim `wanted` yet. The jobs `no_more` are no longer wanted."""
         self._start_again()
         for name in no_more:
             self.wanted.pop(name, None)
         self.wanted |= wanted
 
     def _start_again(self) -> None:
-        """After joining again nothing is wanted that was before."""
+        """After this node has joined again, its earlier claims mean nothing."""
         if self._epoch != self._session.epoch:
             self._epoch, self._members = self._session.epoch, None
             self.wanted.clear()
@@ -93,7 +93,7 @@ class Watch:
         session = self._session
         with session.transaction() as db:
             if db.execute(session.sql.give_up, (peer.session, peer.epoch)).fetchone() is None:
-                return  # it renewed its lease meanwhile, or another node was faster
+                return  # it has renewed its lease, or another node was faster
             gone = folding.settle(session, db, f"node {peer.node} had died or was cut off", now)
         self._untold += gone
         log.warning("gave up a node", node=peer.node, lost_runs=len(gone))
@@ -110,7 +110,8 @@ class Watch:
             del self.wanted[past.job]
 
     def _tell_members(self, found: Sequence[Peer]) -> None:
-        """Tell about the nodes if they have changed, and of each roster before a node has it."""
+        """Tell the parent which nodes there are, if they have changed. Each roster is sent before the node that has
+        it."""
         session = self._session
         new = Members(session.me.session, session.epoch, peers.members(found))
         if new == self._members:
@@ -132,6 +133,6 @@ class Watch:
 
 
 def _pause(what: dict[str, Any]) -> Pause:
-    """Of a newer version, as far as this one knows it."""
+    """Read a Pause, perhaps of a newer version: fields that this one does not know are ignored."""
     known = {"type", *Pause.__struct_fields__}
     return convert({name: value for name, value in what.items() if name in known}, Pause)

@@ -1,4 +1,4 @@
-"""Whom to write to, as far as it is known without Apprise, which takes a second to load."""
+"""The addresses of [notify], without Apprise, which takes a second to load."""
 
 import hashlib
 import threading
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class Address:
-    """`label` is what people see of it: its number and its kind, since the rest may be secret. `key` tells it from
-    others in the state folder."""
+    """`label` is what people see: the address's number and kind, because the rest may be secret. `key` identifies the
+    address in the state folder."""
 
     url: str = field(repr=False)
     key: str

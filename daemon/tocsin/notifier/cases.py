@@ -1,4 +1,4 @@
-"""What the notifier knows of illnesses and outages, and the news that follow. All of it is kept over a restart."""
+"""Illnesses, outages and the news about them, as the notifier keeps them. All of it survives a restart."""
 
 from typing import Literal
 
@@ -6,12 +6,11 @@ from msgspec import Struct
 
 Kind = Literal["unreachable", "unauthorized", "failing", "stalled", "overdue", "daemon"]
 
-
-OF_DAEMON = "!"  # begins the names of what is no job
+OF_DAEMON = "!"  # begins the name of a patient that is not a job
 
 
 class Ill(Struct, frozen=True):
-    """What is wrong with a job, or with the daemon. `urgent`: enough of it to tell someone."""
+    """What is wrong with a job or with the daemon. `urgent`: it is bad enough to notify people."""
 
     kind: Kind
     why: str
@@ -23,9 +22,9 @@ class Ill(Struct, frozen=True):
 
 
 class Patient(Struct, frozen=True):
-    """A job as it is now, or a part of the daemon: then `host` says in a few words what is wrong. `ran` is when its
-    last run ended; `missed` are its missed slots so far, `missed_at` when some were found last. `heeded`: whether an
-    outage may begin with it."""
+    """The present state of a job or of a part of the daemon. For a part of the daemon, `host` says in a few words what
+    is wrong. `ran` is when the job's last run ended, `missed` counts its missed slots, and `missed_at` is when some
+    were found last. `heeded`: an outage may begin with it."""
 
     name: str
     host: str = ""
@@ -43,37 +42,37 @@ class Member(Struct, frozen=True):
 
 
 class Outage(Struct, frozen=True):
-    """`due` is when to tell of it, or of its end."""
+    """`due` is when to report it or its end."""
 
     kind: Kind
-    subject: str  # the host, or the job; of the daemon what is wrong in a few words
+    subject: str  # the host or the job; for the daemon, what is wrong in a few words
     host: str
     since: float
     members: dict[str, Member]
     due: float | None
     told: float | None = None
-    ended: float | None = None  # when the first of its jobs was well again, with none that failed since
-    recovered: tuple[str, ...] = ()  # jobs that were well again while others were not
+    ended: float | None = None  # when the first of its jobs recovered, if none has failed since
+    recovered: tuple[str, ...] = ()  # jobs that recovered before the others
     flapping: bool = False
 
     @property
     def ill(self) -> dict[str, Ill]:
-        """The jobs that are not well, and why."""
+        """Return the jobs that are ill, and why."""
         return {name: one.ill for name, one in self.members.items() if one.ill}
 
 
 class State(Struct, frozen=True):
     outages: dict[str, Outage] = {}
-    told: dict[str, tuple[float, ...]] = {}  # key -> when outages of it were told within the last FLAP_SPAN
-    pardoned: dict[str, float] = {}  # jobs whose outage is over, and that have not run since -> their last run
-    missed: dict[str, tuple[int, float]] = {}  # job -> its missed slots that are known, and when some were found
-    missing: dict[str, int] = {}  # job -> missed slots to be told
+    told: dict[str, tuple[float, ...]] = {}  # key -> when its outages were reported within the last FLAP_SPAN
+    pardoned: dict[str, float] = {}  # jobs whose outage is over but that have not run since -> their last run
+    missed: dict[str, tuple[int, float]] = {}  # job -> its known missed slots, and when some were found last
+    missing: dict[str, int] = {}  # job -> missed slots that are not reported yet
     missed_due: float | None = None
     missed_told: float = 0.0
 
 
 class Began(Struct, frozen=True, tag=True):
-    """`names` are the jobs to name; where this is not the first message, the outage has others that were named."""
+    """`names` are the jobs to name. If this is not the first message, earlier ones named the others."""
 
     outage: Outage
     names: tuple[str, ...]
@@ -81,7 +80,7 @@ class Began(Struct, frozen=True, tag=True):
 
 
 class Ended(Struct, frozen=True, tag=True):
-    """`waiting` are jobs that have not run since, with their next try."""
+    """`waiting` has the jobs that have not run since, and when each runs next."""
 
     outage: Outage
     waiting: dict[str, float | None]

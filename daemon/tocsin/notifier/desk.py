@@ -1,4 +1,4 @@
-"""What the notifier knows, and what follows from it: messages into the outbox. Time and processes are arguments."""
+"""What the notifier knows, and which messages follow from it. Time and the states of processes are arguments."""
 
 from collections.abc import Callable, Iterator
 from typing import assert_never
@@ -26,12 +26,12 @@ from tocsin.notifier.pace import Message
 from tocsin.notifier.patients import NODE, Patients, of_daemon, of_nodes
 from tocsin.notifier.words import Place
 
-STANDSTILL = 5.0  # seconds between two looks at the clock after which it was this process that stood still
-FAILING_FROM = 2  # attempts of the same message that failed: one may be a restart over there
+STANDSTILL = 5.0  # seconds between two checks: if they are further apart, this process itself stood still
+FAILING_FROM = 2  # failed attempts of one message: a single one may be a restart of the service
 
 
 class Desk:
-    """`keys` are those of the addresses. `clock` is monotonic, `now` Unix time."""
+    """`keys` are the keys of the addresses. `clock` is monotonic, `now` is Unix time."""
 
     def __init__(self, kept: Kept, settings: Notify, place: Place, keys: list[str], now: float, clock: float) -> None:
         self.kept = replace(kept, outbox=outbox.kept(kept.outbox, keys))
@@ -46,7 +46,7 @@ class Desk:
         self._members: Members | None = None  # the nodes, where several share the ledger
         self._heard = self._looked = clock
 
-    # ---- what is heard
+    # ---- messages from the parent
 
     def hear(self, message: ToNotifier, now: float, clock: float) -> None:
         self._heard = clock
@@ -74,9 +74,9 @@ class Desk:
                 assert_never(message)
 
     def look(self, now: float, clock: float, state_of: Callable[[int], str]) -> None:
-        """Look at everything anew. `state_of` is the state of a process as proc(5) writes it."""
+        """Check everything again. `state_of` returns the state of a process as proc(5) writes it."""
         if clock - self._looked > 2 * STANDSTILL:
-            self._heard = clock  # what waits in the channel was not read yet
+            self._heard = clock  # messages may wait in the channel
         self._looked = clock
         if not self.is_steady:
             return
@@ -93,16 +93,16 @@ class Desk:
         for patient in nodes:
             self._saw(patient, now)
         left = {name for one in self.kept.outages.outages.values() for name in one.members if name.startswith(NODE)}
-        for name in left - {one.name for one in nodes}:  # it was forgotten, or is another node's to tell
+        for name in left - {one.name for one in nodes}:  # it was forgotten, or another node reports it
             self._set(outages.gone(self.kept.outages, name))
 
     def troubles(self, clock: float) -> list[Trouble]:
         return troubles(Known(self._config, self._ledger, self._stops, silence=clock - self._heard))
 
     def _look(self, job: JobStatus, now: float, process: str) -> None:
-        if not self.is_steady:  # not everything was told yet; or what happens now is meant
+        if not self.is_steady:  # the parent has not sent everything yet, or the daemon is stopping
             return
-        if not job.enabled or not job.notify or job.state == "elsewhere":  # another node's notifier tells
+        if not job.enabled or not job.notify or job.state == "elsewhere":  # another node's notifier reports it
             self._forget(job.name)
             return
         held = any(one.holds for one in self.troubles(self._heard))
@@ -120,10 +120,10 @@ class Desk:
         if state is not self.kept.outages:
             self.kept = replace(self.kept, outages=state)
 
-    # ---- what follows
+    # ---- messages to people
 
     def tick(self, now: float, clock: float) -> list[Message]:
-        """What is due to be told goes into the outbox. Returned for the log."""
+        """Put the messages that are due into the outbox. Returns them for the log."""
         if self._stops:
             return []
         held = any(one.holds for one in self.troubles(clock))
@@ -145,7 +145,7 @@ class Desk:
         return told
 
     def letters(self, now: float) -> Iterator[tuple[str, outbox.Letter]]:
-        """What to send now, by the keys of the addresses."""
+        """Yield the letters to send now, each with the key of its address."""
         for key in self._keys:
             if letter := outbox.first(self.kept.outbox, key, now):
                 yield key, letter
@@ -155,7 +155,7 @@ class Desk:
         self._count(sent=1)
 
     def failed(self, key: str, letter: outbox.Letter, why: str, now: float) -> bool:
-        """Whether it is given up."""
+        """Return whether the letter is given up."""
         box, over = outbox.failed(self.kept.outbox, key, letter, why, now)
         self.kept = replace(self.kept, outbox=box)
         self._count(failed=1, given_up=int(over))
@@ -170,10 +170,10 @@ class Desk:
             grown = {name: getattr(counts, name) + number for name, number in more.items()}
             self.kept = replace(self.kept, counts=replace(counts, **grown))
 
-    # ---- how it is
+    # ---- state
 
     def not_delivered(self) -> dict[str, str]:
-        """The addresses that have failed for a while, and why."""
+        """Return the addresses that have failed for a while, and why."""
         heads = {key: queue[0] for key, queue in self.kept.outbox.items() if queue}
         return {key: letter.why for key, letter in heads.items() if letter.tries >= FAILING_FROM}
 
@@ -187,7 +187,8 @@ class Desk:
         return self._config is not None and self._stops is None
 
     def unwell(self, clock: float) -> list[str]:
-        """What speaks against a sign of life. Of a job that fails only where nobody else is told of it."""
+        """Return what is wrong with the daemon, so that the sign of life reports a failure. A failing job counts only
+        if nobody is notified of it."""
         found = [str(one) for one in self.troubles(clock) if one.holds]
         for outage in self.kept.outages.outages.values():
             goes_on = outage.told is not None and outage.ended is None and outage.kind != "daemon"

@@ -1,7 +1,7 @@
-"""What the notifier remembers over its death and the daemon's: a file in the state folder, replaced as a whole.
+"""What the notifier remembers when it or the daemon is restarted: a file in the state folder, replaced as a whole.
 
-It is not in the ledger: that the ledger does not commit is one of the things that it must tell, and a ledger on
-PostgreSQL is shared by daemons that each tell for themselves.
+It is not in the ledger, because the notifier must also report that the ledger does not commit. And several daemons may
+share a ledger on PostgreSQL, each with a notifier of its own.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Memory:
         self._complained = False
 
     def read(self) -> Kept:
-        """What was written last; nothing where it cannot be read, which is said."""
+        """Return what was written last. If it cannot be read, logs that and returns an empty memory."""
         try:
             self._written = files.read(self._file, SIZE, "what the notifier remembers")
             return _decode(self._written)
@@ -47,18 +47,18 @@ class Memory:
             return Kept()
         except (OSError, msgspec.MsgspecError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
-            log.error("cannot read what was told already; outages may be told again", file=self._file, why=why)
+            log.error("cannot read what the notifier remembers: it may report outages twice", file=self._file, why=why)
             return Kept()
 
     def write(self, kept: Kept) -> None:
-        """Durably, if it is not what was written last. A full disk must not keep a message back."""
+        """Write durably what has changed. Does not raise, because a full disk must not hold back a message."""
         text = _encode(kept)
         if text == self._written:
             return
         fresh = self._file.with_suffix(".new")
         try:
             with contextlib.suppress(FileNotFoundError):
-                fresh.unlink()  # not followed, if it is a link
+                fresh.unlink()  # a link is removed, not followed
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(text)
@@ -67,7 +67,11 @@ class Memory:
             fresh.replace(self._file)
         except OSError as error:
             if not self._complained:
-                log.error("cannot keep what was told; a restart may tell it again", file=self._file, why=error.strerror)
+                log.error(
+                    "cannot write what the notifier remembers: after a restart it may report outages twice",
+                    file=self._file,
+                    why=error.strerror,
+                )
             self._complained = True
             return
         self._written = text

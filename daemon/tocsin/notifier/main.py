@@ -1,6 +1,7 @@
-"""The notifier's process: hears the parent, tells people, gives signs of life.
+"""The notifier's process: reads the parent's messages, notifies people, sends signs of life.
 
-Its parent never waits for it, and it never waits for whom it writes to: a message is sent in a thread with a deadline.
+The parent never waits for the notifier, and the notifier never waits for a service: it sends each message in a thread
+with a deadline.
 """
 
 import asyncio
@@ -26,18 +27,18 @@ from tocsin.notifier.pings import ITSELF, Pinger
 from tocsin.notifier.signs import What, sign
 from tocsin.notifier.words import Place
 
-MESSAGES_AT_ONCE = 64  # heard before anything else has its turn again
-TURN = 1.0  # seconds between two looks at what is due
-LOOK = 5.0  # seconds between two looks at all jobs and their processes
+MESSAGES_AT_ONCE = 64  # read from the parent before other work continues
+TURN = 1.0  # seconds between two checks of what is due
+LOOK = 5.0  # seconds between two checks of all jobs and their processes
 HEARTBEAT = 60.0  # seconds between two signs of life
-FIRST_SIGN = 10.0  # seconds until the first one: by then it is known how the daemon is
-LAST_WORDS = 1.0  # seconds, when it is told to stop, for what is being sent
+FIRST_SIGN = 10.0  # seconds until the first one: by then the notifier knows the daemon's state
+LAST_WORDS = 1.0  # seconds for messages that are being sent, after it is told to stop
 
 
 def main(channel: Channel[FromNotifier, ToNotifier], config: Config) -> None:
     """Runs in the forked child until the parent says Stop. Raises ChannelClosed when the parent is gone, and
     ChannelGarbage when it sends nonsense."""
-    gc.enable()  # the parent that forked it has it off
+    gc.enable()  # the parent has it switched off
     assert config.notify is not None
     asyncio.run(_Notifier(channel, config, config.notify).run())
 
@@ -54,7 +55,7 @@ class _Notifier:
         self._desk = Desk(kept, settings, place, [*self._addresses], time.time(), time.monotonic())
         self._pinger = Pinger(settings.ping_style, self._desk.pinged)
         self._sending: dict[str, Letter] = {}  # by the address's key
-        self._complained: set[str] = set()  # addresses of which it was said that they fail
+        self._complained: set[str] = set()  # addresses whose failure is logged
         self._stopped = asyncio.Event()
         self._broken: Exception | None = None
 
@@ -84,11 +85,11 @@ class _Notifier:
                 match message:
                     case Stop():
                         self._stopped.set()
-                    case Heartbeat():  # one answer to each: a parent that does not read never holds this up
+                    case Heartbeat():  # one answer to each, so a parent that does not read cannot block this process
                         self._channel.send(self._desk.state(self._detail()))
                     case RunBegan() | RunOver():
                         self._ping(message)
-        except Exception as error:  # noqa: BLE001 - of any kind: it is main's to raise
+        except Exception as error:  # noqa: BLE001 - of any kind: main raises it
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self._break(error)
 
@@ -100,8 +101,8 @@ class _Notifier:
                 look_at = clock + LOOK
                 self._desk.look(now, clock, process_state)
             for message in self._desk.tick(now, clock):
-                log.info("to be told", what=message.title)
-            self._memory.write(self._desk.kept)  # before anything is sent: what was sent is never told again
+                log.info("a message is due", what=message.title)
+            self._memory.write(self._desk.kept)  # before anything is sent, so that nothing is sent twice
             self._send(now)
             if clock >= sign_at:
                 sign_at = clock + HEARTBEAT
@@ -111,7 +112,7 @@ class _Notifier:
     # ---- messages
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In a thread: Apprise takes its time to load."""
+        """Load Apprise and the addresses. Runs in a thread, because loading takes a second."""
         try:
             from tocsin.notifier import sender
 
@@ -120,7 +121,7 @@ class _Notifier:
                 sender.load(one)
                 if one.why:
                     log.error(f"[notify] {one.label} cannot be used", why=one.why)
-        except Exception as error:  # noqa: BLE001 - of any kind: it is main's to raise
+        except Exception as error:  # noqa: BLE001 - of any kind: main raises it
             loop.call_soon_threadsafe(self._break, error)
 
     def _break(self, error: Exception) -> None:
@@ -142,7 +143,7 @@ class _Notifier:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(self._over, key, letter, why)
 
-        loop.call_later(sender.DEADLINE, self._over, key, letter, f"no end after {sender.DEADLINE:g} s")
+        loop.call_later(sender.DEADLINE, self._over, key, letter, f"not done after {sender.DEADLINE:g} s")
         sender.send(self._addresses[key], letter.message, done)
 
     def _over(self, key: str, letter: Letter, why: str | None) -> None:
@@ -155,12 +156,12 @@ class _Notifier:
         label = self._addresses[key].label
         if why is None:
             self._desk.sent(key, letter)
-            log.info("told", what=letter.message.title, whom=label)
+            log.info("message sent", what=letter.message.title, whom=label)
             self._complained.discard(key)
         else:
             over = self._desk.failed(key, letter, why, time.time())
             log.warning(
-                "cannot send a message; it is given up" if over else "cannot send a message; it is tried again",
+                "cannot send a message: giving up" if over else "cannot send a message: trying again later",
                 what=letter.message.title,
                 whom=label,
                 why=why,
@@ -169,7 +170,7 @@ class _Notifier:
         self._memory.write(self._desk.kept)
 
     def _detail(self) -> str:
-        """What is wrong with the delivery, in a line."""
+        """Say in one line what is wrong with the delivery."""
         failing = self._desk.not_delivered()
         found = [f"{self._addresses[key].label}: {why}" for key, why in failing.items() if key in self._addresses]
         unusable = {key: one for key, one in self._addresses.items() if one.why and key not in failing}
@@ -189,7 +190,7 @@ class _Notifier:
             self._pinger.put(message.job, sign(url, style, "start", run_id=run_id))
             return
         look = FATES[message.outcome]
-        if message.outcome == "success" or look.is_failure:  # a run that was cancelled says nothing of the job
+        if message.outcome == "success" or look.is_failure:  # a cancelled run says nothing about the job
             what: What = "fail" if look.is_failure else "success"
             detail = look.words + (f": {message.detail}" if message.detail else "")
             self._pinger.put(message.job, sign(url, style, what, detail, run_id=run_id, duration=message.duration))
@@ -198,6 +199,6 @@ class _Notifier:
         if not self._settings.heartbeat_url or not self._desk.is_steady:
             return
         unwell = self._desk.unwell(clock)
-        unwell += [f"cannot be told: {why}" for why in self._desk.not_delivered().values()]
+        unwell += [f"cannot send messages: {why}" for why in self._desk.not_delivered().values()]
         what: What = "fail" if unwell else "success"
         self._pinger.put(ITSELF, sign(self._settings.heartbeat_url, self._settings.ping_style, what, "\n".join(unwell)))

@@ -1,8 +1,8 @@
-"""What is worth a message, as a pure function: (state, event, now) -> (state, messages).
+"""Decides what is worth a message, with pure functions: (state, event, now) -> (state, messages).
 
-An outage is what has one cause: the jobs of a host that does not answer, those that one secret is refused for, or a
-single job. It is told once, `gather` seconds after its first sign, so that what belongs to it is in the same message;
-and its end is told once. One that comes again and again within an hour stays open until it has been quiet for long.
+An outage has one cause: a host that does not answer, a secret that a host refuses, or a single job. It is reported
+once, `gather` seconds after its first sign, so that one message names all its jobs. Its end is reported once. An outage
+that comes back several times within an hour stays open until all has been well for a while.
 
 `now` and every instant are Unix seconds, so that the state means the same to the next process.
 """
@@ -16,32 +16,33 @@ from tocsin.notifier.cases import OF_DAEMON, Began, Ended, Ill, Kind, Member, Ne
 
 T = TypeVar("T")
 
-SHARED: frozenset[Kind] = frozenset({"unreachable", "unauthorized"})  # what all jobs of a host have at once
-WIDE = 3  # jobs of an outage that were named from which on it is the host's, and another job is no news
-SETTLE = 10.0  # seconds for the daemon to come up, or to be busy
-HOLD = 60.0  # seconds that a job must stand still: a new process, or one slow commit, is not worth a message
-FLAP_SPAN = 3600.0  # seconds within which
-FLAPS = 3  # outages of one key are flapping:
-STEADY = 1800.0  # seconds for which it then must be well, until its end is told and it may be told anew
-MISSED_WAIT = 20.0  # seconds before missed slots are told: that the ledger hangs, perhaps, is known by then
-MISSED_QUIET = 900.0  # seconds after a message on missed slots in which further ones wait
-
+SHARED: frozenset[Kind] = frozenset({"unreachable", "unauthorized"})  # all jobs of a host have these at once
+WIDE = 3  # named jobs of an outage: after that many it is the host's outage, and another job is no news
+SETTLE = 10.0  # seconds that the daemon may take to start, or be busy
+HOLD = 60.0  # seconds that a job must stand still: a new process or one slow commit is not worth a message
+FLAP_SPAN = 3600.0  # seconds
+FLAPS = 3  # outages of one key within FLAP_SPAN are flapping
+STEADY = 1800.0  # seconds that all must be well before the end of a flapping outage is reported
+MISSED_WAIT = (
+    20.0  # seconds before missed slots are reported: by then their cause is known, perhaps a ledger that hangs
+)
+MISSED_QUIET = 900.0  # seconds after a message about missed slots in which further ones wait
 
 Step = tuple[State, list[News]]
 
 
 def key_of(patient: Patient) -> str:
-    """What an illness has in common with that of other jobs."""
+    """Return the key of the outage to which the illness belongs: illnesses with the same key have one cause."""
     assert patient.ill
     kind = patient.ill.kind
     return f"{kind} {patient.host}" if kind in SHARED else f"job {patient.name}"
 
 
-# ---- what is seen
+# ---- the states of jobs
 
 
 def saw(state: State, patient: Patient, now: float, gather: float) -> State:
-    """The job is like this now."""
+    """Apply the present state of a job."""
     state = _missed(state, patient, now, gather)
     held = next((key for key, one in state.outages.items() if patient.name in one.members), None)
     ill = patient.ill
@@ -52,7 +53,7 @@ def saw(state: State, patient: Patient, now: float, gather: float) -> State:
     if ill is None:
         return _well(state, held, patient, now, gather) if held else state
     key = key_of(patient)
-    if held and held != key and state.outages[held].told is None:  # not told yet: tell what it is by now
+    if held and held != key and state.outages[held].told is None:  # not reported yet: report what it is by now
         state, held = _drop(state, held, patient.name), None
     if held is None:
         joins = key in state.outages and ill.kind in SHARED
@@ -62,7 +63,7 @@ def saw(state: State, patient: Patient, now: float, gather: float) -> State:
 
 
 def gone(state: State, name: str) -> State:
-    """The job was removed or disabled, or nobody is to be told of it: its outage ends without a word."""
+    """The job was removed or disabled, or nobody is notified of it any more: its outage ends without a message."""
     state = replace(
         state,
         pardoned=_without(state.pardoned, name),
@@ -76,7 +77,7 @@ def gone(state: State, name: str) -> State:
 
 
 def listed(state: State, names: Iterable[str]) -> State:
-    """These are all that there are; what an earlier process knew of others means nothing any more."""
+    """These are all jobs. Forget what an earlier process knew of others."""
     known = set(names)
     others = {*state.pardoned, *state.missed, *state.missing}
     others.update(name for outage in state.outages.values() for name in outage.members)
@@ -101,7 +102,7 @@ def _is_ill(state: State, key: str, patient: Patient, ill: Ill, now: float, gath
     since = before.ill.since if before and before.ill else ill.since
     member = Member(replace(ill, since=since), patient.ran, told)
     outage = replace(outage, members={**outage.members, patient.name: member}, since=min(outage.since, since))
-    if outage.ended is not None and (outage.kind not in SHARED or patient.ran > outage.ended):  # it is not over, then
+    if outage.ended is not None and (outage.kind not in SHARED or patient.ran > outage.ended):  # so it is not over
         well = [name for name, one in outage.members.items() if one.ill is None]
         members = {name: one for name, one in outage.members.items() if one.ill}
         outage = replace(outage, members=members, recovered=(*outage.recovered, *well), ended=None, due=None)
@@ -115,7 +116,7 @@ def _well(state: State, key: str, patient: Patient, now: float, gather: float) -
     before = outage.members[patient.name]
     if before.ill is None:
         return state
-    if not before.told:  # nobody heard of it, and nobody needs to
+    if not before.told:  # nobody was notified of it, and nobody needs to be
         return _drop(state, key, patient.name)
     member = Member(None, patient.ran, told=True)
     outage = replace(outage, members={**outage.members, patient.name: member})
@@ -131,7 +132,7 @@ def _well(state: State, key: str, patient: Patient, now: float, gather: float) -
 
 
 def _alike(outage: Outage, kind: Kind, host: str) -> bool:
-    """Whether to tell of it in the same message as of an outage of this kind and host."""
+    """Whether one message can report it together with an outage of this kind and host."""
     return (outage.kind, outage.host) == (kind, host)
 
 
@@ -155,11 +156,12 @@ def _missed(state: State, patient: Patient, now: float, gather: float) -> State:
     )
 
 
-# ---- what is told
+# ---- the news
 
 
 def tick(state: State, now: float, *, held: bool = False) -> Step:
-    """What is due to be told. `held`: no job can be called, so that slots go on being missed; they are told later."""
+    """Return the news that are due. `held`: no job can be called, so more slots will be missed; they are reported
+    later."""
     news: list[News] = []
     for key, outage in list(state.outages.items()):
         if outage.due is None or now < outage.due:
@@ -177,7 +179,7 @@ def tick(state: State, now: float, *, held: bool = False) -> Step:
 
 
 def next_due(state: State) -> float | None:
-    """When `tick` has something to do."""
+    """Return when `tick` has something to do."""
     moments = [outage.due for outage in state.outages.values()] + [state.missed_due]
     return min((moment for moment in moments if moment is not None), default=None)
 
@@ -205,7 +207,7 @@ def _tell(state: State, key: str, outage: Outage, now: float) -> Step:
 
 
 def _tell_end(state: State, key: str, outage: Outage, now: float) -> Step:
-    """It is over, also for the jobs that have not run since: one that had failed again would have kept it open."""
+    """The outage is over, also for jobs that have not run since: a job that failed again would have kept it open."""
     waiting = {name: ill.next_try for name, ill in outage.ill.items()}
     pardoned = {name: outage.members[name].ran for name in waiting}
     state = replace(state, outages=_without(state.outages, key), pardoned={**state.pardoned, **pardoned})
@@ -221,7 +223,7 @@ def _put(state: State, key: str, outage: Outage) -> State:
 
 
 def _drop(state: State, key: str, name: str) -> State:
-    """The job leaves the outage, which ends with its last one without a word."""
+    """Remove the job from the outage. Without any jobs, the outage ends without a message."""
     outage = state.outages[key]
     members = _without(outage.members, name)
     if not members:

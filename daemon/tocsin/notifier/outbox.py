@@ -1,4 +1,5 @@
-"""What is still to be delivered: of each address a queue, in order; what fails is tried again, ever later. Pure."""
+"""The messages that are not delivered yet: a queue for each address. What fails is tried again, later each time.
+Pure."""
 
 from collections.abc import Iterable
 
@@ -7,14 +8,14 @@ from msgspec.structs import replace
 
 from tocsin.notifier.pace import Message
 
-BACKOFF = (5.0, 900.0)  # seconds before the second attempt, and at most between two: a server may be down for hours
+BACKOFF = (5.0, 900.0)  # seconds before the second attempt, and the longest wait: a server may be down for hours
 BACKOFF_FACTOR = 3.0
-GIVE_UP = 86_400.0  # seconds after which nobody wants to read it any more
-KEPT = 200  # messages that wait for one address: more than a day's, at twenty an hour, only if it is down for long
+GIVE_UP = 86_400.0  # seconds: nobody wants to read an older message
+KEPT = 200  # messages that wait for one address
 
 
 class Letter(Struct, frozen=True):
-    """A message for one address. `after` is when to try (again), `why` what went wrong the last time."""
+    """A message for one address. `after` is the Unix time of the next attempt, `why` the reason of the last failure."""
 
     message: Message
     after: float = 0.0
@@ -27,7 +28,7 @@ Outbox = dict[str, Queue]  # by the address's key
 
 
 def posted(outbox: Outbox, message: Message, addresses: Iterable[str]) -> tuple[Outbox, int]:
-    """With the message for each address, and how many older ones had to make room for it."""
+    """Add the message to the queue of each address. Returns also how many older ones were dropped to make room."""
     box, dropped = dict(outbox), 0
     for address in addresses:
         queue = (*box.get(address, ()), Letter(message))
@@ -37,20 +38,20 @@ def posted(outbox: Outbox, message: Message, addresses: Iterable[str]) -> tuple[
 
 
 def first(outbox: Outbox, address: str, now: float) -> Letter | None:
-    """The letter to send now."""
+    """Return the letter to send now, if there is one."""
     queue = outbox.get(address, ())
     return queue[0] if queue and now >= queue[0].after else None
 
 
 def sent(outbox: Outbox, address: str, letter: Letter) -> Outbox:
-    """The letter has been taken, or is given up."""
+    """Remove a letter that was delivered or given up."""
     left = tuple(one for one in outbox.get(address, ()) if one.message != letter.message)
     box = {key: queue for key, queue in outbox.items() if key != address}
     return {**box, address: left} if left else box
 
 
 def failed(outbox: Outbox, address: str, letter: Letter, why: str, now: float) -> tuple[Outbox, bool]:
-    """To be tried again; or given up, which is said."""
+    """Try the letter again later, or give it up. Returns also whether it is given up."""
     if now - letter.message.at > GIVE_UP:
         return sent(outbox, address, letter), True
     soonest, longest = BACKOFF
@@ -61,7 +62,7 @@ def failed(outbox: Outbox, address: str, letter: Letter, why: str, now: float) -
 
 
 def kept(outbox: Outbox, addresses: Iterable[str]) -> Outbox:
-    """Without what is for addresses that are not there any more."""
+    """Drop the letters for addresses that are no longer in the job file."""
     known = set(addresses)
     return {address: queue for address, queue in outbox.items() if address in known}
 

@@ -1,4 +1,4 @@
-"""At most so many messages in any hour; what is beyond that comes as one digest. Pure."""
+"""Limits how many messages are sent in any hour. One digest has the rest. Pure."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tocsin.timestamps import rfc3339
 
-SPAN = 3600.0  # seconds that "an hour" has
+SPAN = 3600.0  # seconds of an hour
 LISTED = 30  # messages that a digest names; it says how many more there were
 
 Mood = Literal["failure", "success", "warning", "info"]
@@ -21,13 +21,13 @@ class Message(Struct, frozen=True):
 
 
 class Pace(Struct, frozen=True):
-    sent: tuple[float, ...] = ()  # when, within the last hour
-    held: tuple[Message, ...] = ()  # their bodies left out
-    more: int = 0  # held as well, but only counted
+    sent: tuple[float, ...] = ()  # the Unix times of messages within the last hour
+    held: tuple[Message, ...] = ()  # without their bodies
+    more: int = 0  # how many more are held, of which nothing else is kept
 
 
 def put(pace: Pace, message: Message, now: float, most: int) -> tuple[Pace, list[Message]]:
-    """The message if there is room for it, else none: then it is held for the digest."""
+    """Return the message if it may be sent now. Otherwise hold it for the digest."""
     pace = _aged(pace, now)
     if not pace.held and len(pace.sent) < most:
         return replace(pace, sent=(*pace.sent, now)), [message]
@@ -37,7 +37,7 @@ def put(pace: Pace, message: Message, now: float, most: int) -> tuple[Pace, list
 
 
 def tick(pace: Pace, now: float, most: int, head: str) -> tuple[Pace, list[Message]]:
-    """The digest, once there is room for it. `head` begins its title."""
+    """Return the digest as soon as it may be sent. `head` begins its title."""
     if not pace.held:
         return pace, []
     pace = _aged(pace, now)

@@ -1,4 +1,5 @@
-"""What a job's status means to the notifier: by the rules of tocsin.health and tocsin.patience, as everywhere."""
+"""Whether a job, a part of the daemon or a node is ill, by the same rules as everywhere: tocsin.health and
+tocsin.patience."""
 
 from tocsin.health import Trouble, judge
 from tocsin.ipc.cluster import Members
@@ -8,14 +9,16 @@ from tocsin.notifier.cases import OF_DAEMON, Ill, Kind, Patient
 from tocsin.patience import alert_after
 from tocsin.schedule.expected import Expected
 
-TOLD: frozenset[str] = frozenset({"silent", "ledger", "job file"})  # troubles of the daemon that people are told of
+TOLD: frozenset[str] = frozenset(
+    {"silent", "ledger", "job file"}
+)  # troubles of the daemon of which people are notified
 
 
 class Patients:
     """Remembers of each job what its schedule expects, and when it began to fail."""
 
     def __init__(self, began: float) -> None:
-        """`began` is Unix time: from then on a success is expected where nothing else says so."""
+        """`began` is Unix time. If nothing else is known of a job, a success is expected from then on."""
         self._began = began
         self._expected: dict[str, Expected] = {}
         self._failing_since: dict[str, float] = {}
@@ -25,8 +28,8 @@ class Patients:
         self._failing_since.pop(name, None)
 
     def of(self, status: JobStatus, now: float, process: str, *, held: bool) -> Patient | None:
-        """None where nothing can be said: the ledger has not told of the job yet, or no job can be called (`held`).
-        `process` is the state of its process as proc(5) writes it."""
+        """Return the job's state. Returns None if it is unknown: the ledger has not sent the job's record yet, or no
+        job can be called (`held`). `process` is the state of its process as proc(5) writes it."""
         if status.counts is None:
             return None
         fails, callable_ = bool(status.consecutive_failures), not held and not status.paused
@@ -55,7 +58,7 @@ class Patients:
             kind = "unauthorized"
         next_due = self._expects(status).next_due(status, last_run)
         patience = status.notify_after or alert_after(status.alert_after, last_run, next_due)
-        at_once = kind == "unauthorized" and not status.notify_after  # another try will not mend it
+        at_once = kind == "unauthorized" and not status.notify_after  # another try will not help
         words = FATES[status.last_outcome].words if status.last_outcome else "not known"
         return Ill(
             kind,
@@ -79,7 +82,7 @@ class Patients:
 
 
 def of_daemon(found: list[Trouble], now: float) -> list[Patient]:
-    """The parts of the daemon that people are told of, each well or ill."""
+    """Return the parts of the daemon of which people are notified, each well or ill."""
     ill = {one.what: one for one in found}
     patients = []
     for what in sorted(TOLD):
@@ -94,7 +97,8 @@ NODE = OF_DAEMON + "node "
 
 
 def of_nodes(members: Members, now: float) -> list[Patient]:
-    """The other nodes that share the ledger. One of those that live tells of the others, so that it is told once."""
+    """Return the nodes that share the ledger, if this node reports them. Only one live node does, so that people are
+    notified once."""
     live = [one for one in members.nodes if one.state == "live"]
     if not live or min(one.session for one in live) != members.me:
         return []

@@ -1,4 +1,4 @@
-"""Sends signs of life: those of one job in their order, and no job's waits for another's."""
+"""Sends signs of life. Those of one job are sent in order. No job waits for another."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ from tocsin.notifier.signs import Sign, refused, style_of
 from tocsin.redact import redact
 
 TIMEOUT = 10.0  # seconds for one attempt
-WAITS = (1.0, 5.0)  # seconds before a second and a third attempt: the next run's sign comes soon anyway
-WAITING = 20  # signs of one job that wait: a server that hangs must not fill the memory
+WAITS = (1.0, 5.0)  # seconds before the second and the third attempt: the sign of the next run comes soon anyway
+WAITING = 20  # signs of one job that may wait: a server that hangs must not fill the memory
 AT_ONCE = 50  # connections
 READ = 200  # bytes of an answer
-ITSELF = "the heartbeat"  # whose signs the daemon's own are
+ITSELF = "the heartbeat"  # the name for the daemon's own signs
 
 
 class Pinger:
@@ -30,10 +30,10 @@ class Pinger:
         self._waiting: dict[str, deque[Sign]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
-        self.failing: dict[str, str] = {}  # whose last sign was not taken, and why
+        self.failing: dict[str, str] = {}  # jobs whose last sign was refused, and why
 
     def put(self, whose: str, sign: Sign | None) -> None:
-        """Send it, after those of the same that wait."""
+        """Send the sign after the earlier ones of the same job."""
         if sign is None:
             return
         queue = self._waiting.setdefault(whose, deque())
@@ -68,9 +68,9 @@ class Pinger:
                 break
         self._counted(not why)
         if why and whose not in self.failing:
-            self._say(logging.WARNING, whose, "the ping was not taken; later failures of it are not logged", why)
+            self._say(logging.WARNING, whose, "the ping failed; further failures are not logged", why)
         elif not why and whose in self.failing:
-            self._say(logging.INFO, whose, "pings are taken again")
+            self._say(logging.INFO, whose, "pings work again")
         if why:
             self.failing[whose] = why
         else:
@@ -81,7 +81,7 @@ class Pinger:
         log.log(level, f"{whose}: {words}", {**about, **({"why": why} if why else {})}, why=why)
 
     async def _attempt(self, sign: Sign) -> str:
-        """Why the sign was not taken; "" where it was. A redirect is not followed: it would take the secret along."""
+        """Return why the sign was refused, or "". Redirects are not followed, because they would pass on the secret."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=AT_ONCE),

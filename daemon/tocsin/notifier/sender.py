@@ -14,8 +14,8 @@ from tocsin.notifier.address import Address
 from tocsin.notifier.pace import Message, Mood
 from tocsin.redact import redact
 
-DEADLINE = 30.0  # seconds for one attempt, in which a mail server may take several answers of some seconds each
-STUCK = 3  # attempts of one address that may hang at a time: each has a thread, which nothing can end
+DEADLINE = 30.0  # seconds for one attempt: a mail server answers several times, each time after some seconds
+STUCK = 3  # attempts of one address that may hang at once: each has a thread that nothing can end
 LONGEST_WHY = 300  # characters of a reason
 
 _TYPES: dict[Mood, NotifyType] = {
@@ -27,7 +27,7 @@ _TYPES: dict[Mood, NotifyType] = {
 
 
 class _Reasons(logging.Handler):
-    """Keeps what Apprise logs, by thread: it says why an attempt failed, and nothing else does."""
+    """Keeps what Apprise logs, for each thread. Only its log says why an attempt failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -44,19 +44,19 @@ _reasons = _Reasons()
 
 
 def set_up() -> None:
-    """Once in a process: what Apprise logs goes through the filter of secrets. What it logs for debugging does not go
-    anywhere: there are whole requests in it."""
+    """Call this once in a process. What Apprise logs goes through the filter of secrets. Its debug lines are dropped,
+    because they have whole requests in them."""
     logger = logging.getLogger("apprise")
     logger.handlers[:] = [_reasons]
     logger.propagate = False
     logger.setLevel(logging.INFO if log.logger.isEnabledFor(logging.DEBUG) else logging.WARNING)
     logging.getLogger("urllib3").propagate = False
-    if "SSL_CERT_FILE" in os.environ:  # which requests does not read
+    if "SSL_CERT_FILE" in os.environ:  # the library requests does not read it
         os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
 
 
 def load(address: Address) -> None:
-    """Make it ready to be written to; `why` says why it is not."""
+    """Prepare the address for sending. If that fails, its `why` says why."""
     asset = AppriseAsset(
         app_id="Tocsin",
         app_desc="Tocsin",
@@ -72,24 +72,22 @@ def load(address: Address) -> None:
         address.plugin = Apprise.instantiate(address.url, asset=asset)
     except Exception as error:  # noqa: BLE001 - of any of a hundred plugins
         log.debug("apprise", said=type(error).__name__)
-    _reasons.said.pop(threading.get_ident(), None)  # it repeats what it can of the address
+    _reasons.said.pop(threading.get_ident(), None)  # these lines may repeat parts of the address
     if address.plugin is None:
         known = address.kind in NotificationManager()  # type: ignore[no-untyped-call]
-        address.why = (
-            "Apprise does not take it as it is written" if known else f"Apprise does not know {address.kind}://"
-        )
+        address.why = "Apprise cannot read this address" if known else f"Apprise does not know {address.kind}://"
     address.loaded = True
 
 
 def send(address: Address, message: Message, done: Callable[[str | None], None]) -> None:
-    """Begin an attempt. `done` is called from another thread, if it ever ends: with None, or with why it failed."""
+    """Begin an attempt. When it ends, `done` is called from another thread, with None or with why it failed."""
     address.threads = {one for one in address.threads if one.is_alive()}
     plugin = address.plugin
     if not isinstance(plugin, NotifyBase):
         done(f"cannot be used: {address.why}")
         return
     if len(address.threads) >= STUCK:
-        done(f"{STUCK} attempts hang")
+        done(f"{STUCK} earlier attempts still hang")
         return
     thread = threading.Thread(target=_attempt, args=(plugin, message, done), daemon=True)
     try:

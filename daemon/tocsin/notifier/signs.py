@@ -1,4 +1,4 @@
-"""What a service that waits for signs of life is to be asked for: the protocols, as pure functions.
+"""The protocols of the services that wait for signs of life, as pure functions.
 
 Healthchecks: https://healthchecks.io/docs/http_api/; Uptime Kuma: its push monitor; Better Stack: heartbeats.
 """
@@ -19,7 +19,7 @@ class Sign(NamedTuple):
 
 
 def style_of(url: str, style: Style) -> Style:
-    """The service behind an address, where the job file does not say."""
+    """Return the style of the service. If the job file does not say, the address tells it."""
     if style != "auto":
         return style
     parts = urlsplit(url)
@@ -36,7 +36,7 @@ def style_of(url: str, style: Style) -> Style:
 def sign(
     url: str, style: Style, what: What, detail: str = "", *, run_id: str = "", duration: float | None = None
 ) -> Sign | None:
-    """The request; None where the service has no word for it, and is to notice by the silence."""
+    """Return the request. Returns None if the service has no request for this; then it notices the silence."""
     took = f"\nduration: {duration:.3f} s" if duration is not None else ""
     match style_of(url, style):
         case "healthchecks":
@@ -57,18 +57,18 @@ def sign(
 
 
 def refused(style: Style, body: str) -> str:
-    """What an answer with a status of success says against it; "" where it says nothing."""
+    """Return why a reply with a status of success is a refusal all the same, or ""."""
     if style == "healthchecks" and body.startswith("OK (not found)"):
-        return "the check is not known there"
+        return "the service does not know this check"
     if style == "healthchecks" and body.startswith("OK (rate limited)"):
-        return "it takes no more than five a minute"
+        return "the service accepts only five pings a minute"
     if style == "uptime-kuma" and '"ok":false' in body.replace(" ", ""):
-        return "the monitor is not known there, or is not active"
+        return "the service does not know this monitor, or it is paused"
     return ""
 
 
 def _with(url: str, suffix: str, query: dict[str, str]) -> str:
-    """The address with something added to its path, and with these parameters in place of its own."""
+    """Return the address with a suffix on its path, and with these parameters added or replaced."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/") + suffix if suffix else parts.path
     given = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **query}

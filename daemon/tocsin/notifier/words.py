@@ -1,4 +1,4 @@
-"""The messages as people read them: plain text, the job first."""
+"""Writes the messages that people read: plain text, the job first."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,9 @@ from tocsin.timestamps import rfc3339
 from tocsin.units import duration
 
 NAMED = 50  # jobs that a message names
-REASONS = 3  # different ones that it gives
+REASONS = 3  # different reasons that it gives
 
-_AGAIN = {  # the end of what is wrong with the daemon
+_AGAIN = {  # the title of the message that a trouble of the daemon is over
     "silent": "The daemon is heard again",
     "ledger": "The ledger commits again",
     "job file": "The job file is in use again",
@@ -23,7 +23,7 @@ _AGAIN = {  # the end of what is wrong with the daemon
 
 
 class Place(Struct, frozen=True):
-    """Where this is: the machine, and the address of the pages, if there is one."""
+    """The machine that sends the messages, and the address of its pages, if there is one."""
 
     node: str
     page_url: str = ""
@@ -34,7 +34,7 @@ class Place(Struct, frozen=True):
 
 
 def written(news: Sequence[News], place: Place, now: float) -> list[Message]:
-    """What is told at the same time of one host in the same way is one message."""
+    """Write the messages. News of the same kind about one host share a message."""
     groups: dict[tuple[object, ...], list[News]] = {}
     for one in news:
         key = (type(one),) if isinstance(one, SlotsMissed) else (type(one), one.outage.kind, one.outage.host)
@@ -107,7 +107,7 @@ def _flapping(news: Sequence[Began]) -> str:
     if not any(one.outage.flapping for one in news):
         return ""
     return (
-        f"It has happened {FLAPS} times or more within an hour. You hear of it again once it has been well for "
+        f"It has happened {FLAPS} times or more within an hour. The next message comes when all has been well for "
         f"{duration(STEADY)}."
     )
 

@@ -1,4 +1,4 @@
-"""The nodes that share the ledger, as this one knows them, and which jobs it is to own."""
+"""What this node knows of the nodes that share the ledger, and which jobs it should own."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -13,13 +13,13 @@ from tocsin.ipc.cluster import Member, Members, RosterPart
 class Difference(Struct, frozen=True):
     """How the job file of another node differs from this one's."""
 
-    lacks: tuple[str, ...]  # jobs that are enabled here, and not there
-    more: tuple[str, ...]  # jobs that are enabled there, and not here
-    differs: tuple[str, ...]  # jobs that are defined otherwise
+    lacks: tuple[str, ...]  # jobs that are enabled here but not there
+    more: tuple[str, ...]  # jobs that are enabled there but not here
+    differs: tuple[str, ...]  # jobs whose definitions differ
 
 
 def roster(jobs: Mapping[str, Job]) -> dict[str, str]:
-    """What the other nodes are told of the job file."""
+    """Return what the other nodes are told about the job file."""
     return {name: job.fingerprint if job.enabled else "" for name, job in sorted(jobs.items())}
 
 
@@ -32,12 +32,12 @@ class Nodes:
     def __init__(self) -> None:
         self.members: Members | None = None
         self._rosters: dict[str, dict[str, str]] = {}
-        self._parts: dict[str, dict[str, str]] = {}  # of those that are not complete yet
+        self._parts: dict[str, dict[str, str]] = {}  # of rosters that are not complete yet
         self._was_fit = True
         self._mine = ""  # the hash of this node's own roster
 
     def load(self, hash_: str, jobs: dict[str, str]) -> None:
-        """This node's own roster, which is another node's as well where both have the same file."""
+        """Take this node's own roster. It may also be another node's, if both have the same file."""
         self._mine = hash_
         self._rosters[hash_] = jobs
 
@@ -63,21 +63,22 @@ class Nodes:
         self._was_fit = fits
 
     def forget(self) -> None:
-        """What is known of the nodes is out of date."""
+        """Forget the nodes: what was known of them is out of date."""
         self.members = None
 
     def sharing(self) -> list[tuple[str, str]]:
-        """What the share depends on, beside this node's own jobs: who may own jobs, and by which roster."""
+        """Return what this node's share depends on besides its own jobs: the nodes that may own jobs, and their
+        rosters."""
         return [] if self.members is None else [(one.session, one.roster) for one in share.fit(self.members.nodes)]
 
     def share(self, enabled: Iterable[str]) -> set[str]:
-        """The jobs that this node is to own, of those that it has enabled."""
+        """Return which of its enabled jobs this node should own."""
         if self.members is None:
             return set()
         return share.share(self.members.me, self.members.nodes, self._rosters, enabled)
 
     def difference(self, other: Member, mine: Mapping[str, str]) -> Difference | None:
-        """None where the files are the same, or the other one is not known yet."""
+        """Return how the files differ. Returns None if they are the same, or if the other one is not known yet."""
         theirs = self._rosters.get(other.roster)
         if theirs is None:
             return None

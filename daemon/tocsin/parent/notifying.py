@@ -1,6 +1,6 @@
 """Starts and stops the notifier, and sends it the newest state of everything and the runs of jobs that ping.
 
-Without [notify] in the job file there is none, and nothing is done for it.
+Without [notify] in the job file there is no notifier, and nothing here does anything.
 """
 
 from typing import Any
@@ -18,8 +18,14 @@ from tocsin.parent.services import Services
 from tocsin.parent.status_feed import StatusFeed
 from tocsin.parent.untold import Key, Untold
 
-RUNS_KEPT = 2000  # starts and ends of runs that wait while the notifier does not read; more are dropped
-_KINDS: tuple[Key, ...] = (ConfigLoaded, LedgerState, Members, DaemonStops, Heartbeat)  # the states besides the jobs'
+RUNS_KEPT = 2000  # starts and ends of runs that wait while the notifier does not read; further ones are dropped
+_KINDS: tuple[Key, ...] = (
+    ConfigLoaded,
+    LedgerState,
+    Members,
+    DaemonStops,
+    Heartbeat,
+)  # the states that are not a job's
 
 
 class Notifying:
@@ -36,7 +42,7 @@ class Notifying:
         return self._settings is not None
 
     def take_over(self, config: Config) -> None:
-        """Start or stop the notifier, or replace it by one with the new settings."""
+        """Start or stop the notifier, or restart it with the new settings."""
         pings = {name: job.ping_url for name, job in config.enabled_jobs.items() if job.ping_url}
         before, self._pings = (self._settings, self._pings), pings
         self._settings = config.notify

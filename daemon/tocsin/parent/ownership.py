@@ -1,6 +1,6 @@
-"""Which jobs this node owns, where several share the ledger: it claims its share, and yields what is another's.
+"""Which jobs this node owns if several share the ledger: it claims its share, and yields the jobs of others.
 
-With a ledger in SQLite one daemon owns every job, and nothing here does anything.
+With a ledger in SQLite, one daemon owns every job, and nothing here does anything.
 """
 
 from collections import deque
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from tocsin.parent.jobs import Jobs
 
 TICK = 0.1  # seconds between batches of yields
-AT_ONCE = 30  # jobs yielded in one: 300 a second are as many as another node forks processes for, and calls go on
-DUE_SOON = 3.0  # seconds: a job that is due within them is yielded after that slot, so that it is not late
-AFTER = 0.3  # seconds after an instant at which its call was sent for sure
+AT_ONCE = 30  # jobs in one batch: another node can fork processes for 300 a second while its calls continue
+DUE_SOON = 3.0  # seconds: a job that is due earlier is yielded after that slot, so that the slot is not late
+AFTER = 0.3  # seconds after an instant: by then its call has been sent
 
 
 class Ownership:
@@ -44,7 +44,7 @@ class Ownership:
         self._ticks = False
 
     def load(self, config: Config) -> None:
-        """The job file was loaded: the other nodes are to know what it has."""
+        """The job file was loaded: tell the other nodes which jobs it has."""
         if not isinstance(config.ledger, Postgres):
             return
         self.nodes = self.nodes or Nodes()
@@ -55,7 +55,7 @@ class Ownership:
             self._ledger.tell_roster(hash_, roster)
 
     def claims(self, job: Job) -> bool:
-        """Whether this node is to own the job."""
+        """Whether this node should own the job."""
         return self.nodes is None or (job.enabled and job.name in self._share and not self._leaves)
 
     def _is_ours(self, name: str) -> bool:
@@ -76,7 +76,7 @@ class Ownership:
             self.reckon()
 
     def ledger_ready(self, epoch: int) -> None:
-        """A new process of the ledger has forgotten which claims still wait."""
+        """A new process of the ledger does not know which claims still wait: repeat them."""
         if self.nodes is None:
             return
         if self._ledger.epoch not in (0, epoch):
@@ -90,12 +90,13 @@ class Ownership:
         if self.nodes:
             self.nodes.forget()
         names = [name for name, one in self._jobs.supervised.items() if one.record is not None]
-        log.error("the other nodes gave this one up: its jobs run there until it gets some back", jobs=len(names))
+        log.error("the other nodes gave this one up and run its jobs until it gets some back", jobs=len(names))
         for name in names:
             self._jobs.disown(name)
 
     def reckon(self) -> None:
-        """Which jobs are this node's to own, and which not any more?"""
+        """Work out which jobs this node should own. Claims those that it lacks, and yields those that are no longer its
+        own."""
         if self.nodes is None or self._leaves:
             return
         defined = self._jobs.defined
@@ -109,16 +110,17 @@ class Ownership:
         self._yield_some(before - self._share)
 
     def _claim(self, names: Iterable[str]) -> None:
-        """Those that are due first come first."""
+        """Claim jobs, those that are due first before others."""
         now = int(self._clock.wall())
         jobs = [self._jobs.defined[name] for name in names if self._is_ours(name)]
         jobs = [job for job in jobs if self._jobs.supervised[job.name].record is None]
         self._ledger.enroll(sorted(jobs, key=lambda job: job.schedule.next_due(now)), all_jobs=False)
 
-    # ---- to own no more
+    # ---- yielding
 
     def _yield_some(self, names: Iterable[str]) -> None:
-        """Some at a time, those that are due last first: they have time to get a process elsewhere."""
+        """Yield some jobs at a time. Those that are due last come first, so that another node has time to fork for
+        them."""
         due = {name: self._next_fire(name) for name in names if name in self._jobs.defined}
         self._to_yield.extend(sorted(due, key=lambda name: due[name], reverse=True))
         if self._to_yield and not self._ticks:
@@ -146,7 +148,7 @@ class Ownership:
             self._jobs.yield_(name)
 
     def gone(self, name: str) -> None:
-        """The job has no process any more. One that this node is not to own is anybody's."""
+        """The job's process has ended. If this node should not own the job, any node may claim it now."""
         if self.nodes is None or self._is_ours(name):
             return
         self._ledger.put(Yield(name))
@@ -154,21 +156,21 @@ class Ownership:
             self._jobs.disown(name)
 
     def shown(self, record: JobRecord, status: JobStatus) -> JobRecord:
-        """A record as this node counts: its own runs, since its start. So sums over the nodes are right, whoever owns
-        the job."""
+        """Return the record with this node's own counts, which begin at its start. So sums over all nodes are right,
+        whichever owns the job."""
         if self.nodes is None:
             return record
         return replace(record, counts=status.counts or {}, totals=status.totals)
 
     def is_unwanted(self, name: str) -> bool:
-        """Whether a claim has come true that is none any more."""
+        """Whether this node no longer wants a job that it has just been given. If so, yields it."""
         if self.nodes is None or self._is_ours(name):
             return False
         self._ledger.put(Yield(name))
         return True
 
     def leave(self) -> None:
-        """The daemon is about to stop: each job is anybody's as soon as its process has ended."""
+        """The daemon is about to stop. Any node may claim a job as soon as its process here has ended."""
         if self.nodes is None:
             return
         self._leaves = True

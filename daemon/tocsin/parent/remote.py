@@ -1,7 +1,7 @@
-"""What the exporter asks for on behalf of those who may act. The exporter checks them; here its requests are limited.
+"""Carries out what the exporter asks for, and limits it. The exporter has checked who may act.
 
-An exporter that was broken into can fire, pause, resume and reload, so many times a minute and in any name, and nothing
-else: the channel decodes no other message.
+If somebody breaks into the exporter, they can fire, pause, resume and reload, a limited number of times a minute and in
+any name. They can do nothing else, because the channel decodes no other message.
 """
 
 from tocsin.ipc.actions import Answered, Requested
@@ -12,13 +12,13 @@ from tocsin.parent.loop import Clock
 from tocsin.parent.process import Process
 from tocsin.parent.requests import LONGEST_ANSWER, Commands
 
-BURST = 60  # requests at once, and
-EACH = 0.5  # seconds until one more: twice what the exporter lets through, so whoever exceeds it is not our exporter
+BURST = 60  # requests at once
+EACH = 0.5  # seconds until one more: our exporter lets only half as many through, so whoever exceeds this is not ours
 WAYS = ("page", "api")  # by which one can act through the exporter
 
 
 class Remote:
-    """The requests of one exporter after another."""
+    """Answers the requests of one exporter process after another."""
 
     def __init__(self, commands: Commands, clock: Clock) -> None:
         self._commands = commands

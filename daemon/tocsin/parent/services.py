@@ -54,7 +54,7 @@ class Services:
         self._children.begin(process)
 
     def forget(self, name: str) -> None:
-        """Its process has ended, and none follows."""
+        """Its process has ended and is not started again."""
         del self._by_name[name]
 
     def stop(self, name: str) -> None:
