@@ -1,6 +1,8 @@
 """The rendering that remembers says byte for byte what prometheus_client's own says."""
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -109,3 +111,23 @@ def test_new_series_are_written_ahead_of_the_scrape() -> None:
     told.tell(run(), JobRemoved("a"))
     told.metrics.settle()
     told.assert_equal()
+
+
+def test_what_a_removed_job_leaves_needs_no_collector() -> None:
+    """The exporter keeps the collector away from known jobs, so nothing of them may be part of a cycle."""
+    told = Told(*world(job()), run(reported={"rows": 1.0}))
+    families = [memory.family for memory in told.metrics.families.memories if memory.family._labelnames]
+    series = [weakref.ref(one) for family in families for one in family._metrics.values()]
+    del families
+    before = sum(one() is not None for one in series)
+    known = weakref.ref(told.metrics._series["sla-check"])
+    gc.disable()
+    try:
+        told.tell(JobRemoved("sla-check"))
+        render(told.metrics.families.memories, openmetrics=False)
+        assert known() is None
+        left = [one._name for ref in series if (one := ref()) and "sla-check" in one._labelvalues]
+    finally:
+        gc.enable()
+    assert before > 50
+    assert not left

@@ -15,8 +15,15 @@ from prometheus_client import utils
 from prometheus_client.metrics import MetricWrapperBase
 
 _T = TypeVar("_T", bound="_Remembered")
-_number: Callable[[float], str] = utils.floatToGoString
+_SMALL = {float(number): f"{number}.0" for number in range(1000)}  # most counts of buckets; the library needs 1 µs each
 ESCAPED_KEPT = 8192  # label values whose escaped form is cached: those of a few thousand jobs
+
+
+_any_number: Callable[[float], str] = utils.floatToGoString
+
+
+def _number(value: float) -> str:
+    return _SMALL.get(value) or _any_number(value)
 
 
 class Memory:
@@ -27,6 +34,7 @@ class Memory:
         self.texts: dict[tuple[str, ...], str] = {}  # by label values, in the order of the registry
         self.changed: set[_Remembered] = set()
         self.fresh: list[_Remembered] = []
+        self.pattern: dict[str, Any] = {}  # the attributes of a new series
         self._form = ""
 
     def settle(self) -> None:
@@ -53,6 +61,7 @@ class Memory:
     def forget_form(self) -> None:
         """The family's labels changed."""
         self._form = ""
+        self.pattern = {}
 
     def header(self, openmetrics: bool) -> str:
         name, kind = self.family._name, self.family._type
@@ -83,12 +92,29 @@ class _Remembered(MetricWrapperBase):
     form = ""  # the lines of this series with %s for the values
 
     def labels(self: _T, *labelvalues: Any, **labelkwargs: Any) -> _T:
-        series = super().labels(*labelvalues, **labelkwargs)
-        if series.memory is None:
-            assert self.memory
-            series.memory = self.memory
+        assert self.memory
+        assert not labelkwargs, "give the values in the order of the labels"
+        values = tuple(map(str, labelvalues))
+        all_series: dict[Any, Any] = self._metrics
+        if not (series := all_series.get(values)):
+            series = self._new(values)
+            all_series[values] = series
             series.touch()
             self.memory.fresh.append(series)
+        made: _T = series
+        return made
+
+    def _new(self, values: tuple[str, ...]) -> Any:
+        """Return a series. The library makes the first one of the family, and checks all names again for each. The
+        others are copies of it, because a job has 60 of them."""
+        assert self.memory
+        if not self.memory.pattern or len(values) != len(self._labelnames):
+            self.memory.pattern = dict(vars(super().labels(*values)), memory=self.memory)
+        series: Any = object.__new__(type(self))
+        for name, value in self.memory.pattern.items():
+            setattr(series, name, value)  # vars(series).update would give each series a dictionary of its own
+        series._labelvalues = values
+        series._metric_init()
         return series
 
     def remove(self, *labelvalues: Any) -> None:
@@ -135,7 +161,7 @@ class Counter(_Remembered, prometheus_client.Counter):
             self.touch()
 
     def values(self) -> tuple[float, ...]:
-        return (self._value.get(),)
+        return (self._value._value,)
 
 
 class Gauge(_Remembered, prometheus_client.Gauge):
@@ -148,7 +174,7 @@ class Gauge(_Remembered, prometheus_client.Gauge):
             self.touch()
 
     def values(self) -> tuple[float, ...]:
-        return (self._value.get(),)
+        return (self._value._value,)
 
 
 class Histogram(_Remembered, prometheus_client.Histogram):
@@ -157,8 +183,8 @@ class Histogram(_Remembered, prometheus_client.Histogram):
         self.touch()
 
     def values(self) -> tuple[float, ...]:
-        buckets = tuple(accumulate(bucket.get() for bucket in self._buckets))
-        return (*buckets, buckets[-1], self._sum.get())
+        buckets = tuple(accumulate([bucket._value for bucket in self._buckets]))
+        return (*buckets, buckets[-1], self._sum._value)
 
 
 Family = Counter | Gauge | Histogram

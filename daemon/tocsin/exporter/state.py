@@ -39,7 +39,7 @@ LATEST = 3  # slots that may be known from the ledger when the parent tells of t
 SLOTS_KEPT = 60  # per job: an hour of a job of every minute, and one line of a page
 
 
-class Slot(Struct, frozen=True):  # created for each run: a frozen dataclass would take ten times as long
+class Slot(Struct, frozen=True, gc=False):  # of half a million, none can be part of a cycle
     """The fate of a slot, or of a series of `count` slots from `due` to `last` that did not run for the same reason."""
 
     due: float
