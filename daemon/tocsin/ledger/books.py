@@ -1,4 +1,4 @@
-"""Applies entries to jobs and slots in memory: takes the rows that a transaction has read, gives those to write.
+"""Applies entries to jobs and slots in memory: takes the rows that a transaction has read, and returns those to write.
 
 The rules are those of the SQLite store, but a thousand entries need only a few SQL statements. `tocsin.ipc.record`
 decides what a result means for a job.
@@ -50,7 +50,7 @@ class Books:
         self._changed: set[str] = set()
         self.acted: list[Acted] = []
         self.wanted: dict[str, Enroll] = {}  # claims of jobs that another session still owns
-        self.unwanted: set[str] = set()  # jobs that are not claimed any more
+        self.unwanted: set[str] = set()  # jobs that are no longer claimed
 
     @property
     def changed(self) -> Iterable[tuple[str, JobRow]]:
@@ -80,7 +80,7 @@ class Books:
             case Yield(job=job):
                 self._yield(job, late=late)
             case Roster() | Leave():
-                pass  # of the node, not of a job
+                pass  # these are about the node, not about a job
             case _:
                 assert_never(body)
         return None
@@ -88,7 +88,7 @@ class Books:
     # ---- slots
 
     def _ask(self, ask: Ask, *, new: bool, late: bool) -> Grant | Deny:
-        """One that came before is only answered again: its slot may have been released since."""
+        """An Ask that was committed before is only answered again, because its slot may have been released since."""
         job, key = self._job(ask.job), _key(ask)
         mine = job.open is not None and _key(job.open) == key
         scheduled = ask.trigger != "manual"
@@ -101,7 +101,7 @@ class Books:
         if scheduled and not self._may_own(job):
             return denied("the job moved to another node")
         if scheduled and new and not (ask.attempt or ask.retry) and _is_paused(job, ask.due):
-            return denied("", "paused")  # perhaps on another node, and the asker has not heard of it
+            return denied("", "paused")  # perhaps through another node, and the asker does not know yet
         if new and not mine and key not in self.slots.taken and not ask.retry:
             if job.open and not job.open.owner.startswith(f"{self._session}/"):
                 why = f"the run due at {rfc3339(job.open.due)} is running, or about to, on another node"
@@ -121,7 +121,7 @@ class Books:
         return self.slots.taken[key].state if key in self.slots.taken else "released"
 
     def _may_own(self, job: JobRow) -> bool:
-        """Whether no other session owns it."""
+        """Whether no other session owns the job."""
         return job.owner in (None, self._owner)
 
     def release(self, body: Release) -> None:
@@ -130,7 +130,7 @@ class Books:
         if run and (_key(run), run.owner) == (key, body.owner):
             self._close(body.job)
             self._follow(body)
-        elif self.slots.is_lost(key):  # it was given up meanwhile
+        elif self.slots.is_lost(key):  # this node was given up meanwhile
             self.slots.replace(SlotRow(*key, body.due, 1, "missed", "missed", detail=NOT_CALLED))
 
     def finish(self, run: Finished) -> None:
@@ -155,10 +155,10 @@ class Books:
             **columns(run),
         )
         if run.outcome != "lost" and self.slots.is_lost(row.key) and self.slots.taken[row.key].run_id == run.run_id:
-            self.slots.replace(row)  # the late word of a node that was given up
+            self.slots.replace(row)  # the late report of a node that was given up
             known = self._job(run.job).record
             if known and known.last_run and known.last_run > run.finished:
-                return  # there were runs since
+                return  # the job has run since
         else:
             self.slots.insert(row)
         self._follow(run)
@@ -170,10 +170,10 @@ class Books:
         first = body.job, body.first, 0
         if body.count == 1 and self.slots.is_lost(first) and not (run and run.due == body.first):
             self.slots.replace(SlotRow(*first, body.last, 1, state, body.reason, body.trigger, detail=detail))
-            return  # it was given up meanwhile
+            return  # this node was given up meanwhile
         if late or (body.trigger != "manual" and not self._may_own(job)):
-            return  # who owns the job now says what became of these slots
-        if run and run.due == body.first:  # asked for, but not called after all
+            return  # the job's present owner reports these slots
+        if run and run.due == body.first:  # it was granted, but not called
             self._close(body.job)
             self.slots.insert(
                 SlotRow(
@@ -197,7 +197,7 @@ class Books:
     # ---- jobs
 
     def made(self, names: Iterable[str]) -> None:
-        """These have new rows, which go again unless something happens to them."""
+        """These jobs have new rows, which are deleted again unless an entry changes them."""
         for name in names:
             self.jobs[name].forgotten = True
             self._touch(name)
@@ -228,7 +228,7 @@ class Books:
                 self._touch(event.job)
 
     def enroll(self, body: Enroll) -> JobHistory | None:
-        """None where another owns the job: it is claimed later."""
+        """Return the job's record, or None if another session owns the job; then it is claimed later."""
         job = self._job(body.job)
         if not self._may_own(job):
             self.wanted[body.job] = body
@@ -244,7 +244,7 @@ class Books:
         return JobHistory(body.job, record, why, again if why else None)
 
     def _again(self, name: str) -> Ask | None:
-        """The job's last run as it would be delivered once more, where that was lost."""
+        """Return an Ask to deliver the job's last run again, if that run was lost."""
         newest = self.slots.newest.get(name)
         if newest is None or newest.outcome != "lost" or newest.trigger == "manual" or not newest.run_id:
             return None
@@ -260,14 +260,14 @@ class Books:
             self._touch(name)
 
     def disown(self, name: str, why: str) -> None:
-        """Its owner is over."""
+        """The session that owns the job has ended."""
         job = self.jobs[name]
         job.owner, job.why = None, why
         self._touch(name)
 
     def _forget_others(self, generation: int) -> None:
-        """Those that this generation did not name, nor the job file of another node. A run that is under way keeps its
-        row until it ends."""
+        """Forget the jobs that are neither in this generation nor in the job file of another node. A job with an
+        unfinished run keeps its row until the run ends."""
         for name in self._unnamed:
             job = self.jobs[name]
             if job.schedule is not None and job.generation != generation:

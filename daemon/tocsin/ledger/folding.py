@@ -18,12 +18,12 @@ DIED = "the daemon died while it ran; whether the app did the work is unknown"
 
 
 def read(session: Session, db: Connection[Any], entries: Iterable[Body]) -> Books:
-    """Read all that the entries touch, in one round trip to the server, and say what they say of the node."""
+    """Read all rows that the entries touch, in one round trip to the server, and write what they say about the node."""
     sql, bodies = session.sql, list(entries)
     for body in bodies:
         if isinstance(body, Roster):
             sql.write_roster(db, body)
-        if isinstance(body, Leave) or (isinstance(body, Roster) and body.last):  # before anything is forgotten
+        if isinstance(body, Leave) or (isinstance(body, Roster) and body.last):  # before any job is forgotten
             says = {"state": None, "roster": body.hash} if isinstance(body, Roster) else {"state": "leaving"}
             db.execute(sql.say, {"roster": None, **session.here, **says})
         if isinstance(body, Roster) and body.last:

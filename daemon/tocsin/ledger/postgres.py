@@ -108,7 +108,7 @@ class PostgresLedger:
             return folding.settle(self._session, db, self.before or "the daemon had died", now, free)
 
     def stopped(self, now: float) -> None:
-        """The jobs have no owner any more. A run whose end nobody knows is lost."""
+        """Leave the jobs without an owner. Record a run whose end nobody knows as lost."""
         try:
             with self._session.transaction() as db:
                 db.execute(self._sql.leave, (self._me.session,))

@@ -19,14 +19,14 @@ class Taken(NamedTuple):
 
 @dataclass(slots=True)
 class JobRow:
-    schedule: str | None = None  # None: not enrolled, here for a run that is under way
+    schedule: str | None = None  # None: not enrolled; the row is there for an unfinished run
     generation: int = 0
     owner: str | None = None
     record: JobRecord | None = None
-    open: Ask | None = None  # the run that is under way
-    why: str | None = None  # what kept its slots from running while nobody owned it
+    open: Ask | None = None  # the unfinished run
+    why: str | None = None  # why its slots did not run while nobody owned it
     forgotten: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)  # what a newer program remembers of the job
+    extra: dict[str, Any] = field(default_factory=dict)  # what a newer version of Tocsin remembers of the job
 
 
 @dataclass(slots=True)

@@ -25,8 +25,8 @@ from tocsin.ledger.pg_columns import (
 )
 from tocsin.ledger.rows import JobRow, Key, SlotRow, storable
 
-LEASE = "interval '3 seconds'"  # of `peers.LEASE`, by the server's clock
-AGAIN = "interval '10 seconds'"  # of news that are read again: a row may show up later than one with a higher number
+LEASE = "interval '3 seconds'"  # `peers.LEASE`, by the server's clock
+AGAIN = "interval '10 seconds'"  # news of this time are read again: a row may appear after one with a higher number
 
 
 class Statements:
@@ -88,13 +88,13 @@ class Statements:
         )
         self.paused = f"SELECT job, paused FROM {s}.jobs WHERE job = ANY(%s)"
         self.clock = f"SELECT extract(epoch FROM clock_timestamp())::float8, schema, oldest_reader FROM {s}.meta"
-        rosters = (  # of the newest session of each node, also of one that is away
+        rosters = (  # of the newest session of each node, also if that has ended
             f"SELECT rosters.job FROM {s}.rosters JOIN (SELECT DISTINCT ON (node) roster FROM {s}.nodes"
             " ORDER BY node, joined DESC) newest ON hash = roster"
         )
         mine = "schedule IS NOT NULL AND (owner IS NULL OR owner = %s)"
         self.unnamed = f"SELECT job FROM {s}.jobs WHERE {mine} AND job NOT IN ({rosters})"
-        self.rest = (  # disabled on every node that has it: none of its slots is due, whatever its schedule becomes
+        self.rest = (  # disabled on every node that has it: none of its slots is due, even if its schedule changes
             f"UPDATE {s}.jobs SET schedule = '' WHERE {mine} AND schedule <> '' AND job IN ({rosters})"
             f" AND job NOT IN ({rosters} WHERE definition <> '')"
         )
@@ -155,11 +155,11 @@ class Statements:
     # ---- reading (in a pipeline: the answers come when the rows are fetched)
 
     def jobs(self, db: Connection[Any], names: Collection[str]) -> Cursor[Any]:
-        """Of these names; nobody else changes them until this transaction ends."""
+        """Read the rows of these jobs. Nobody else can change them until this transaction ends."""
         return db.execute(self._jobs, (list(names),))
 
     def orphans(self, db: Connection[Any]) -> Cursor[Any]:
-        """The jobs of sessions that are over: those they own, and those of which they have a run under way."""
+        """Read the jobs that belong to ended sessions, as their owner or by an unfinished run."""
         return db.execute(self._orphans)
 
     def taken(self, db: Connection[Any], keys: Collection[Key]) -> Cursor[Any]:
@@ -171,7 +171,7 @@ class Statements:
     # ---- writing
 
     def make_jobs(self, db: Connection[Any], names: Collection[str]) -> None:
-        """Rows of jobs that have none: two nodes may do so at once."""
+        """Make rows for jobs without one. Two nodes may do so at once."""
         db.execute(self._make_jobs, (sorted(names),))
 
     def write_roster(self, db: Connection[Any], part: Roster) -> None:
@@ -214,7 +214,7 @@ class Statements:
             db.execute(self._insert_actions, [node, *to_columns(map(action_values, acted), ACTION)])
 
     def may_prune(self, db: Connection[Any], now: float, every: float, *, going_on: bool) -> bool:
-        """Whether no node has deleted old rows in the `every` seconds before `now`, or this one is still at it."""
+        """Whether no node has deleted old rows in the `every` seconds before `now`, or this node is still deleting."""
         values = {"now": now, "every": every, "going_on": going_on}
         return db.execute(self._prunes, values).fetchone() is not None
 

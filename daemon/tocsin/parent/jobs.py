@@ -1,4 +1,4 @@
-"""The jobs, up to which slot each is accounted for, and the process that runs each."""
+"""All jobs, and the process that runs each."""
 
 import gc
 from collections.abc import Callable, Mapping
@@ -107,8 +107,8 @@ class Jobs:
         return [one.process for one in self.supervised.values() if one.process]
 
     def begin(self, name: str) -> None:
-        """Start a process for the job, unless an old one must end first or the ledger has not sent its record yet, as
-        where another node owns the job."""
+        """Start a process for the job, unless an old one must end first or the ledger has not sent the job's record. It
+        never does while another node owns the job."""
         one = self.supervised[name]
         if self.is_enabled(name) and one.process is None and one.record is not None and not self.stopping:
             one.process = Process(Child("job", name))
@@ -137,7 +137,7 @@ class Jobs:
         return lambda channel: main(channel, beginning)
 
     def fire_as_guest(self, name: str, fire: Fire) -> bool:
-        """Run a job that another node owns, once, in a process of its own. Returns whether that is possible now."""
+        """Run a job of another node once, in a process of its own. Returns whether that is possible now."""
         one = self.supervised[name]
         if one.process is not None or one.record is not None or self.stopping or self._owned.nodes is None:
             return False
@@ -186,7 +186,7 @@ class Jobs:
             )
 
     def of_nodes(self, message: Members | RosterPart | GivenUp) -> None:
-        """The ledger tells about the nodes that share it."""
+        """Take news of the nodes that share the ledger."""
         self._owned.hear(message)
 
     def past(self, past: JobHistory) -> None:
@@ -206,7 +206,7 @@ class Jobs:
             if was_forgotten(self.defined[past.job], one.record, self._clock.wall()):
                 self._feed.expect_anew(past.job)
         elif past.job in self.defined and not self.is_enabled(past.job):
-            self._feed.tell(past)  # the feed keeps its pause, should the ledger lose it
+            self._feed.tell(past)  # the feed keeps its pause, in case the ledger loses it
             self._pauses.watch(past.job)
         if one:
             self.begin(past.job)
@@ -268,7 +268,7 @@ class Jobs:
         return self._ledger.writes
 
     def yield_(self, name: str) -> None:
-        """Another node is to own the job, once its process has ended."""
+        """Give the job to another node as soon as its process has ended."""
         one = self.supervised[name]
         one.yields = True
         if one.process:
@@ -277,7 +277,7 @@ class Jobs:
             self._owned.gone(name)
 
     def disown(self, name: str) -> None:
-        """Another node owns the job by now, or will. A call that is under way ends as it will."""
+        """Another node owns the job, or will soon. A running call is not interrupted."""
         one = self.supervised[name]
         one.record, one.redelivery, one.yields = None, None, False
         if one.process:
@@ -286,6 +286,6 @@ class Jobs:
 
     def _pause_ends(self, name: str, until: float) -> None:
         if name in self.defined and not self._owned.claims(self.defined[name]):
-            return  # its owner ends it
+            return  # its owner ends the pause
         acted = Acted(until, "resume", name, Actor("Tocsin", "daemon"), "the end of the pause has come")
         self.pause(Pause(name, False, until), acted)

@@ -30,8 +30,8 @@ class SupervisedJob:
     owner: str = ""  # names the process that may hold a slot
     redelivery: Ask | None = None  # a lost run that must be delivered again, until that has an outcome
     paused_early: Pause | None = None  # requested before the ledger sent the job's record
-    guest: Fire | None = None  # what its next process is to run, where another node owns the job
-    yields: bool = False  # another node is to own it once its process has ended
+    guest: Fire | None = None  # the one run for which its next process is forked, while another node owns the job
+    yields: bool = False  # another node gets the job once its process has ended
 
     def follow(self, event: Ask | Finished | Skipped | Release | Pause) -> None:
         if self.redelivery and _is_fate_of(self.redelivery, event):
