@@ -157,7 +157,7 @@ def test_a_pause_holds_wherever_it_is_asked_for(three: Cluster) -> None:
     owner = three.owners()["a"]
     other = next(node for name, node in three.nodes.items() if name != owner)
     assert other.run("pause", "a").returncode == 0
-    three.nodes[owner].said("a: paused")
+    until(lambda: "paused" in three.nodes[owner].run("jobs").stdout, "the owner to know of it")
     calls = len(three.endpoint.of("a"))
     three.run_on(JOBS[1:], 3)
     assert len(three.endpoint.of("a")) <= calls + 1, "what was granted before may still go out"
