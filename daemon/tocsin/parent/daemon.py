@@ -14,7 +14,7 @@ from tocsin.ipc.cluster import GivenUp, Members, RosterPart
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Pause, Release, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerRoom, LedgerTrouble, LedgerUnusable
-from tocsin.parent import changes, lifecycle
+from tocsin.parent import changes, lifecycle, run_log
 from tocsin.parent.children import Children, Delegate
 from tocsin.parent.jobs import Jobs
 from tocsin.parent.ledger_client import LedgerClient
@@ -251,6 +251,7 @@ class Daemon:
             case RosterPart() | GivenUp():
                 self.jobs.of_nodes(message)
             case Pause():
+                run_log.paused_elsewhere(message)
                 self.jobs.follow_pause(message)
             case LedgerTrouble(detail=detail):
                 self._ledger.trouble(detail)

@@ -6,7 +6,7 @@ from tocsin import log
 from tocsin.ipc.actions import Acted
 from tocsin.ipc.exporter import ProcessExited, ProcessUp
 from tocsin.ipc.fates import FATES, Fate
-from tocsin.ipc.job import Finished, Skipped
+from tocsin.ipc.job import Finished, Pause, Skipped
 from tocsin.ipc.types import Verb
 from tocsin.timestamps import rfc3339
 
@@ -81,6 +81,15 @@ def acted(one: Acted) -> None:
     data: dict[str, object] = {"job": one.job or None, "action": one.what, "by": one.by.name, "way": one.by.way}
     data |= {name: value for name, value in (("address", one.by.address), *fields.items()) if value}
     log.log(logging.INFO, f"{one.job}: {_DONE[one.what]}".removeprefix(": "), data, by=str(one.by), **fields)
+
+
+def paused_elsewhere(event: Pause) -> None:
+    """Log on this node what was done on another one. It is no action of this log: each action has one such line."""
+    what: Verb = "pause" if event.paused else "resume"
+    until = rfc3339(event.until) if event.until is not None else None
+    fields: dict[str, object] = {"by": event.by or None, "until": until, "why": event.why or None}
+    data = {"job": event.job} | {name: value for name, value in fields.items() if value}
+    log.log(logging.INFO, f"{event.job}: {_DONE[what]} on another node", data, **fields)
 
 
 def up(event: ProcessUp) -> None:
