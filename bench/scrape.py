@@ -1,13 +1,15 @@
 """Renders the metrics of many jobs: Tocsin's rendering beside prometheus_client's generate_latest.
 
-Both render the same registry, and the bytes are compared each time. Run: python bench/scrape.py [JOBS]
+Both render the same registry, and the bytes are compared each time. Then each long answer is made, and its longest
+piece is shown: so long can it hold up the others. Run: python bench/scrape.py [JOBS]
 """
 
+import gc
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))  # from a checkout
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
+from tocsin.exporter.pieces import at_once
 from tocsin.exporter.render import render
+from tocsin.exporter.replies import Request
+from tocsin.exporter.routes import Routes
 from tocsin.exporter.state import State
 from tocsin.ipc.exporter import JobStatus, ProcessUp, Started, ToExporter
 from tocsin.ipc.job import Finished, Sleeping
@@ -25,6 +31,7 @@ from tocsin.ipc.job import Finished, Sleeping
 NOON = 1_795_262_400.0
 ROUNDS = 7
 T = TypeVar("T")
+PATHS = ("/metrics", "/", "/api/jobs", "/readyz")
 
 
 def defined(number: int) -> JobStatus:
@@ -86,7 +93,8 @@ class Bench:
             self.tell(fired(number, self.due))
 
     def measure(self) -> None:
-        self.metrics.measure(self.state.measured(NOON, 0.0))
+        self.state.want_memory(0.0)
+        at_once(self.metrics.measure(at_once(self.state.judged(NOON, 0.0))))
 
     def compare(self, what: str, before: Callable[[], None], rounds: int = ROUNDS) -> None:
         """Median milliseconds of both renderings in both formats, each after `before`."""
@@ -98,14 +106,34 @@ class Bench:
         for _ in range(rounds):
             for is_openmetrics, theirs in theirs_in.items():
                 before()
-                seconds, rendered = timed(lambda: render(families.memories, is_openmetrics))  # noqa: B023
+                seconds, parts = timed(lambda: at_once(render(families.memories, is_openmetrics)))  # noqa: B023
                 took.setdefault((is_openmetrics, "tocsin"), []).append(seconds)
                 seconds, expected = timed(theirs)
                 took.setdefault((is_openmetrics, "prometheus_client"), []).append(seconds)
-                assert rendered + (b"# EOF\n" if is_openmetrics else b"") == expected, "the bytes differ"
+                assert b"".join(parts) + (b"# EOF\n" if is_openmetrics else b"") == expected, "the bytes differ"
         for (is_openmetrics, whose), times in took.items():
             form = "OpenMetrics" if is_openmetrics else "text"
             print(f"{what:<28} {form:<12} {whose:<18} {statistics.median(times) * 1000:8.1f} ms")
+
+
+def pieces(bench: Bench, share: float) -> None:
+    """Print the processor time of each answer after runs of that share of the jobs, and the longest piece of it."""
+    at = [0.0]
+    routes = Routes(bench.state, bench.metrics, "127.0.0.1", Access(), lambda: NOON, lambda: at[0], b"key")
+    gc.collect()
+    gc.freeze()  # as the exporter does
+    for path in PATHS:
+        bench.fire(share)
+        at[0] += 10
+        work = routes.answer(Request("GET", path, host="127.0.0.1"))
+        assert isinstance(work, Generator)
+        took, is_over = [], False
+        while not is_over:
+            began = time.process_time()
+            is_over = next(work, True) is True
+            took.append((time.process_time() - began) * 1000)
+        what = f"{path}, {share:.0%} fired"
+        print(f"{what:<28} {sum(took):8.1f} ms in {len(took)} pieces, the longest {max(took):.1f} ms")
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
@@ -119,7 +147,7 @@ def main() -> None:
     seconds, _ = timed(bench.define)
     print(f"{bench.jobs} jobs defined in {seconds * 1000:.0f} ms")
     families = bench.metrics.families
-    seconds, _ = timed(lambda: render(families.memories, openmetrics=False))
+    seconds, _ = timed(lambda: at_once(render(families.memories, openmetrics=False)))
     print(f"rendered for the first time in {seconds * 1000:.0f} ms, once in the life of a process")
     text = generate_latest(bench.metrics.registry)
     series = sum(not line.startswith(b"#") for line in text.splitlines())
@@ -127,6 +155,9 @@ def main() -> None:
     bench.compare("nothing changed", lambda: None)
     bench.compare("a quarter of the jobs fired", lambda: bench.fire(0.25))
     bench.compare("every job fired", lambda: bench.fire(1))
+    print()
+    for share in (1, 0, 0.25, 1):
+        pieces(bench, share)
     seconds, _ = timed(bench.measure)
     print(f"\nmemory of {bench.jobs} processes read in {seconds * 1000:.1f} ms, at every scrape")
 

@@ -1,5 +1,6 @@
 """What the exporter's tests share: made-up jobs and runs, and a real exporter at the end of a real channel."""
 
+import dataclasses
 import http.client
 import json
 import os
@@ -10,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from harness import free_port, until
 from tocsin.config.access import Access
 from tocsin.exporter.metrics import Metrics
-from tocsin.exporter.render import render
+from tocsin.exporter.pieces import at_once
+from tocsin.exporter.render import Memory, render
 from tocsin.exporter.replies import ReadBody, Reply, Request, Wanted
 from tocsin.exporter.routes import Routes
 from tocsin.exporter.state import State
@@ -130,6 +132,10 @@ def asleep(*jobs: JobStatus) -> Iterator[ToExporter]:
     yield from (Sleeping(one.name, now + 3600) for one in jobs if one.enabled)
 
 
+def rendered(memories: Iterable[Memory], openmetrics: bool) -> bytes:
+    return b"".join(at_once(render(memories, openmetrics)))
+
+
 class Told:
     """The metrics after a history."""
 
@@ -143,12 +149,13 @@ class Told:
             self.metrics.hear(message, self.state.hear(message, 0.0), NOON)
 
     def measure(self) -> None:
-        self.metrics.measure(self.state.measured(NOON, 0.0))
+        self.state.want_memory(0.0)
+        at_once(self.metrics.measure(at_once(self.state.judged(NOON, 0.0))))
 
     def assert_equal(self) -> None:
         families = self.metrics.families
-        assert render(families.memories, openmetrics=False) == generate_latest(families.registry)
-        assert render(families.memories, openmetrics=True) + b"# EOF\n" == generate_openmetrics(families.registry)
+        assert rendered(families.memories, openmetrics=False) == generate_latest(families.registry)
+        assert rendered(families.memories, openmetrics=True) + b"# EOF\n" == generate_openmetrics(families.registry)
 
 
 class Asked:
@@ -196,7 +203,9 @@ class Asked:
                 case question:
                     self.asked.append(question)
                     reply = reply.then(self.past)
-        return reply
+        if not isinstance(reply, Reply):
+            reply = at_once(reply)
+        return dataclasses.replace(reply, body=b"".join((reply.body, *reply.more)), more=())
 
     def json(self, path: str) -> tuple[int, Any]:
         reply = self.ask(path)

@@ -6,6 +6,7 @@ import pytest
 
 from exporter_rig import NOON, Asked, job, world
 from tocsin.exporter import processes
+from tocsin.exporter.pieces import at_once
 from tocsin.exporter.processes import ASKED, LOOKED, MEASURED, MEASURED_AT_ONCE, REST, Processes, Seen
 from tocsin.ipc.exporter import ProcessExited, ProcessUp
 
@@ -16,12 +17,12 @@ def some(many: int) -> list[Seen]:
 
 def test_a_state_counts_as_known_for_a_moment() -> None:
     found, (one,) = Processes(), some(1)
-    found.look([one], 100.0)
+    at_once(found.look([one], 100.0))
     assert one.state in ("R", "S")
     one.state = "T"
-    found.look([one], 100.0 + LOOKED / 2)
+    at_once(found.look([one], 100.0 + LOOKED / 2))
     assert one.state == "T"
-    found.look([one], 100.0 + LOOKED)
+    at_once(found.look([one], 100.0 + LOOKED))
     assert one.state != "T"
 
 
@@ -29,7 +30,7 @@ def test_of_too_many_each_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LOOKS_AT_ONCE", 2)
     found, seen = Processes(), some(5)
     for turn in range(3):
-        found.look(seen, 100.0 + 10 * turn)
+        at_once(found.look(seen, 100.0 + 10 * turn))
     assert all(one.state for one in seen)
 
 

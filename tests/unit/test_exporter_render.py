@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter_rig import HOSTILE, NOON, Told, generate_openmetrics, job, run, world
-from tocsin.exporter.render import Counter, Gauge, Histogram, remember, render
+from exporter_rig import HOSTILE, NOON, Told, generate_openmetrics, job, rendered, run, world
+from tocsin.exporter.pieces import at_once
+from tocsin.exporter.render import Counter, Gauge, Histogram, remember
 from tocsin.ipc.exporter import JobRemoved, ProcessExited, ProcessUp, ToExporter
 from tocsin.ipc.job import Skipped, Sleeping
 from tocsin.ipc.types import NOT_RUN_REASONS, OUTCOMES
@@ -44,8 +45,8 @@ def test_values_of_every_size() -> None:
         gauge.labels("v").set(value)
         counter.inc(abs(value) if value == value else 0.25)
         histogram.labels("1", "2").observe(value)
-        assert render(memories, openmetrics=False) == generate_latest(registry)
-        assert render(memories, openmetrics=True) + b"# EOF\n" == generate_openmetrics(registry)
+        assert rendered(memories, openmetrics=False) == generate_latest(registry)
+        assert rendered(memories, openmetrics=True) + b"# EOF\n" == generate_openmetrics(registry)
 
 
 def test_series_taken_away_and_made_again_are_shown_last() -> None:
@@ -54,14 +55,14 @@ def test_series_taken_away_and_made_again_are_shown_last() -> None:
     memory = remember(gauge)
     for name in "abc":
         gauge.labels(name).set(1)
-    assert render([memory], openmetrics=False) == generate_latest(registry)
+    assert rendered([memory], openmetrics=False) == generate_latest(registry)
     gauge.remove("a")
     gauge.remove("never made")
     gauge.labels("a").set(2)
-    assert render([memory], openmetrics=False) == generate_latest(registry)
+    assert rendered([memory], openmetrics=False) == generate_latest(registry)
     gauge.clear()
     gauge.labels("d").set(3)
-    assert render([memory], openmetrics=False) == generate_latest(registry)
+    assert rendered([memory], openmetrics=False) == generate_latest(registry)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,8 +92,8 @@ def test_random_histories(seed: int) -> None:
 
 def test_the_whole_parses() -> None:
     told = Told(*world(job()), run())
-    text = list(parse_text(told.metrics.text().decode()))
-    families = list(_parse_openmetrics(told.metrics.openmetrics().decode()))
+    text = list(parse_text(b"".join(at_once(told.metrics.text())).decode()))
+    families = list(_parse_openmetrics(b"".join(at_once(told.metrics.openmetrics())).decode()))
     assert {family.name for family in families} == {family.name for family in text}
     assert not any(sample.name.endswith("_created") for family in families for sample in family.samples)
 
@@ -124,7 +125,7 @@ def test_what_a_removed_job_leaves_needs_no_collector() -> None:
     gc.disable()
     try:
         told.tell(JobRemoved("sla-check"))
-        render(told.metrics.families.memories, openmetrics=False)
+        rendered(told.metrics.families.memories, openmetrics=False)
         assert known() is None
         left = [one._name for ref in series if (one := ref()) and "sla-check" in one._labelvalues]
     finally:

@@ -142,7 +142,7 @@ def test_scrapes_within_a_second_share_their_bytes() -> None:
     first = [asked.ask("/metrics", accept=accept).body for accept in formats]
     asked.tell(run())
     for accept, body in zip(formats, first, strict=True):
-        assert asked.ask("/metrics", accept=accept).body is body
+        assert asked.ask("/metrics", accept=accept).body == body
     asked.clock += 1
     for accept in formats:
         body = asked.ask("/metrics", accept=accept).body

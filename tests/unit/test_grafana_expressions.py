@@ -12,6 +12,7 @@ from promql_parser import MatchOp, VectorSelector
 import exporter_rig as rig
 from grafana_files import Expression, all_expressions, nodes, selectors
 from tocsin.exporter.metrics import JOB_STATES
+from tocsin.exporter.pieces import at_once
 from tocsin.exporter.refusals import REFUSALS
 from tocsin.health import MEASURED
 from tocsin.ipc.cluster import Member, Members
@@ -66,7 +67,7 @@ def published() -> dict[str, dict[str, set[str]]]:
     told = rig.Told(*rig.world(status), called, *rooms, nodes, ProcessUp("ledger", "", 1, rig.NOON))
     told.measure()
     labels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for family in text_string_to_metric_families(told.metrics.text().decode()):
+    for family in text_string_to_metric_families(b"".join(at_once(told.metrics.text())).decode()):
         for sample in family.samples:
             metric = labels[sample.name]
             for label, value in sample.labels.items():

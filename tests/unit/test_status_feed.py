@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tocsin.config import Job
 from tocsin.exporter.api import readiness
+from tocsin.exporter.pieces import at_once
 from tocsin.exporter.state import State
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -67,7 +68,7 @@ def test_a_new_exporter_hears_what_is_in_use_and_what_was_refused_since() -> Non
 
 
 def _missing(state: State) -> list[str]:
-    return list(readiness(state, T, 0.0)[1]["missing"])
+    return list(at_once(readiness(state, T, 0.0))[1]["missing"])
 
 
 def test_a_new_exporter_knows_every_job_before_it_can_call_itself_ready(make_job: Callable[..., Job]) -> None:

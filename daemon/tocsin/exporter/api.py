@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import msgspec
+
 from tocsin import health
+from tocsin.exporter.pieces import SLOW_PIECE, Work, pieces
 from tocsin.exporter.state import KnownJob, Slot, State
 from tocsin.health import Judged
 from tocsin.timestamps import rfc3339
@@ -22,22 +25,28 @@ def liveness(state: State, clock: float) -> tuple[int, dict[str, Any]]:
     return (503, answer | {"why": why[0]}) if why else (200, answer)
 
 
-def readiness(state: State, now: float, clock: float) -> tuple[int, dict[str, Any]]:
+def readiness(state: State, now: float, clock: float) -> Work[tuple[int, dict[str, Any]]]:
     """Readiness: 200 while every enabled job can be called: nothing holds up the daemon, and no job is stalled."""
-    missing = [*(str(one) for one in state.troubles(clock) if one.holds), *state.stalled(now, clock)]
+    stalled = yield from state.stalled(now, clock)
+    missing = [*(str(one) for one in state.troubles(clock) if one.holds), *stalled]
     return (503 if missing else 200), {"status": "waiting" if missing else "ready", "missing": missing}
 
 
-def job_list(state: State, now: float, clock: float) -> list[dict[str, Any]]:
+def job_list(state: State, now: float, clock: float) -> Work[bytes]:
+    """Return the JSON of all jobs, each as it is when its turn comes."""
     state.want_memory(clock)
-    judged = state.judged(now, clock)
-    return [_job(job, judged[name]) for name, job in sorted(state.jobs.items())]
+    judged = yield from state.judged(now, clock)
+    written = []
+    for some in pieces(sorted(judged, key=lambda one: one[0].status.name), SLOW_PIECE):
+        written += [msgspec.json.encode(_job(job, health)) for job, health in some]
+        yield
+    return b"[" + b",".join(written) + b"]"
 
 
 def one_job(state: State, job: KnownJob, now: float, clock: float) -> dict[str, Any]:
     """Return the job with its last slots, the latest first."""
     state.want_memory(clock)
-    shown = _job(job, state.judged(now, clock)[job.status.name])
+    shown = _job(job, state.judged_now(job, now, clock))
     return {**shown, "slots": [_slot(slot) for slot in reversed(job.slots)]}
 
 

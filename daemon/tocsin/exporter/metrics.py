@@ -10,11 +10,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from tocsin import __version__
 from tocsin.exporter import accept as accepts
 from tocsin.exporter.families import INFO_LABELS, Families
+from tocsin.exporter.pieces import Work, pieces
 from tocsin.exporter.refusals import REFUSALS, Refusal
 from tocsin.exporter.render import render
 from tocsin.exporter.series import JobSeries
 from tocsin.exporter.state import KnownJob
-from tocsin.health import Health
+from tocsin.health import Judged
 from tocsin.ipc.cluster import Member, Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -176,14 +177,16 @@ class Metrics:
             if used != self._labels:
                 self._relabel(used)
 
-    def measure(self, jobs: Iterable[tuple[KnownJob, Health]]) -> None:
+    def measure(self, jobs: Iterable[tuple[KnownJob, Judged]]) -> Work[None]:
         """Update what no message reports: the jobs' health, the memory of their processes, and the number of jobs."""
         number = dict.fromkeys(JOB_STATES, 0)
-        for job, health in jobs:
-            status = job.status
-            number["disabled" if not status.enabled else "paused" if status.paused else "enabled"] += 1
-            if series := self._series.get(status.name):
-                series.measured(health, job.memory)
+        for some in pieces(jobs):
+            for job, judged in some:
+                status = job.status
+                number["disabled" if not status.enabled else "paused" if status.paused else "enabled"] += 1
+                if series := self._series.get(status.name):
+                    series.measured(judged.health, job.memory)
+            yield
         for state, count in number.items():
             self.families.jobs.labels(state).set(count)
 
@@ -192,12 +195,13 @@ class Metrics:
         for memory in self.families.memories:
             memory.settle()
 
-    def text(self) -> bytes:
-        return render(self.families.memories, openmetrics=False) + generate_latest(self._processes)
+    def text(self) -> Work[tuple[bytes, ...]]:
+        families = yield from render(self.families.memories, openmetrics=False)
+        return *families, generate_latest(self._processes)
 
-    def openmetrics(self) -> bytes:
-        processes: bytes = openmetrics.generate_latest(self._processes)  # type: ignore[no-untyped-call]
-        return render(self.families.memories, openmetrics=True) + processes
+    def openmetrics(self) -> Work[tuple[bytes, ...]]:
+        families = yield from render(self.families.memories, openmetrics=True)
+        return *families, openmetrics.generate_latest(self._processes)  # type: ignore[no-untyped-call]
 
 
 def format_for(accept: str) -> str | None:

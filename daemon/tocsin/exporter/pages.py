@@ -15,6 +15,7 @@ from markupsafe import Markup
 from tocsin import __version__
 from tocsin.exporter import charts, runs
 from tocsin.exporter.acts import DONE, Act, Viewer
+from tocsin.exporter.pieces import SLOW_PIECE, Work, pieces
 from tocsin.exporter.state import SLOTS_KEPT, KnownJob, State
 from tocsin.exporter.tags import NOTHING, Had, Tag, digest
 from tocsin.exporter.views import SORTS, View
@@ -89,22 +90,30 @@ class Pages:
 
     def overview(
         self, view: View, now: float, clock: float, had: Had = NOTHING, viewer: Viewer = NOBODY, did: str = ""
-    ) -> Page:
-        """Render the page `/`. `now` is Unix time, `clock` is monotonic seconds.
+    ) -> Work[Page]:
+        """Render the page `/`. `now` is Unix time, `clock` is monotonic seconds. The page has the jobs of one moment;
+        each row shows its job as it is when its turn comes, with the health that it had a moment before.
 
         A browser that `had` an earlier state of it gets only the rows that changed since. Where also other rows come
         or the order is another, it gets a row without content for each row that it has.
         """
-        jobs, judged = self._state.jobs, self._state.judged(now, clock)
+        found = yield from self._state.judged(now, clock)
+        jobs = {job.status.name: job for job, _ in found}
+        judged = {job.status.name: health for job, health in found}
         self._rows = {key: row for key, row in self._rows.items() if key[0] in jobs}
         fires = [job.status.next_fire for job in jobs.values() if job.status.enabled and job.status.next_fire]
-        fitting = [(name, job) for name, job in jobs.items() if view.fits(job)]
+        fitting = []
+        for some in pieces(jobs.items()):
+            fitting += [(name, job) for name, job in some if view.fits(job)]
+            yield
         shown = [row for row in fitting if view.health in ("", judged[row[0]].health)]
         troubles = self._state.troubles(clock)
         if why_none := held(troubles):  # the page says it once, above the table
             judged = {name: Judged(one.health) if one.why == why_none else one for name, one in judged.items()}
         words, number = headline(troubles, Counter(one.health for one in judged.values()))
-        rows = self._rendered(view.ordered(shown, judged), judged, viewer.may_act)
+        yield
+        rows = yield from self._rendered(view.ordered(shown, judged), judged, viewer.may_act)
+        yield
         order = digest(view, [row.name for row in rows])
         base = had.base(self._boot_of(viewer))
         is_same_order = base is not None and base.order == order
@@ -113,6 +122,7 @@ class Pages:
             sent = [row.html if row.serial > base.serial else row.unchanged for row in whole]
         else:
             sent = [row.html for row in rows]
+        yield
         facts: dict[str, Any] = {
             "headline": words,
             "number": number,
@@ -123,16 +133,24 @@ class Pages:
             "said": DONE.get(did),
             "next_fire": min((fire for fire in fires if fire > now), default=None),
         }
+        yield
         key = order, [row.serial for row in rows], facts
-        rest = {"view": view, "sorts": SORTS, "rows": sent, "shown": len(rows), "is_same_order": is_same_order}
+        rest = {
+            "view": view,
+            "sorts": SORTS,
+            "rows": Markup("".join(sent)),
+            "shown": len(rows),
+            "is_same_order": is_same_order,
+        }
         boot = self._boot_of(viewer)
+        yield
         return self._page(
             "overview.html", now, clock, had, key, order=order, boot=boot, share=base is None, **facts, **rest
         )
 
     def _rendered(
         self, jobs: Iterable[tuple[str, KnownJob]], judged: Mapping[str, Judged], may_act: bool
-    ) -> "list[_Row]":
+    ) -> "Work[list[_Row]]":
         """Render the rows of the table. The row of a job to which nothing happened is reused."""
         rows = []
         for name, job in jobs:
@@ -144,6 +162,8 @@ class Pages:
                 )
                 self._serial += 1
                 row = self._rows[name, may_act] = _Row(name, job, key, Markup(html), self._serial)
+                if self._serial % SLOW_PIECE == 0:
+                    yield
             rows.append(row)
         return rows
 
@@ -152,7 +172,7 @@ class Pages:
     ) -> Page:
         self._state.want_memory(clock)
         name, next_fire = job.status.name, self._next_fire(job, now)
-        judged = self._state.judged(now, clock)[name]
+        judged = self._state.judged_now(job, now, clock)
         return self._page(
             *("job.html", now, clock, had),
             key=(name, job.changes, judged, next_fire, size(job.memory), viewer, did),

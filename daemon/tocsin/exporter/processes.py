@@ -1,12 +1,15 @@
 """Reads the state and memory of the jobs' processes from /proc(5), slowly enough for a thousand of them."""
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
+from tocsin.exporter.pieces import Work, pieces
 from tocsin.linux import private_memory, process_state
 
 LOOKED = 1.0  # seconds before the state of a process is read again, however often somebody asks
-LOOKS_AT_ONCE = 2000  # processes read for one answer (about 20 ms); the others follow with the next one
+LOOKS_AT_ONCE = 2000  # processes read for one answer (about 20 ms, in pieces); the others follow with the next one
 MEASURED = 60.0  # seconds before its memory is read again, which takes a third of a millisecond
 MEASURED_AT_ONCE = 10  # processes measured at a time (about 3 ms): a request must not wait longer
 MEASURE_EVERY = 0.2  # seconds between measurements: a thousand processes are measured within 20 s
@@ -31,10 +34,13 @@ class Processes:
     def __init__(self) -> None:
         self._asked = float("-inf")
 
-    def look(self, seen: Iterable[Seen], clock: float) -> None:
+    def look(self, seen: Iterable[Seen], clock: float) -> Work[None]:
         """Read the states that are out of date, the oldest first."""
-        for one in _oldest([one for one in seen if clock - one.looked >= LOOKED], "looked", LOOKS_AT_ONCE):
-            one.looked, one.state = clock, process_state(one.pid)
+        old = _oldest([one for one in seen if clock - one.looked >= LOOKED], "looked", LOOKS_AT_ONCE)
+        for some in pieces(old):
+            for one in some:
+                one.looked, one.state = clock, process_state(one.pid)
+            yield
 
     def want_memory(self, seen: Iterable[Seen], clock: float) -> None:
         """Somebody asks for the memory: measure a few processes now, and leave the rest to `measure`."""
@@ -51,4 +57,4 @@ class Processes:
 
 
 def _oldest(seen: list[Seen], when: str, most: int) -> list[Seen]:
-    return seen if len(seen) <= most else sorted(seen, key=lambda one: float(getattr(one, when)))[:most]
+    return seen if len(seen) <= most else heapq.nsmallest(most, seen, key=attrgetter(when))

@@ -14,6 +14,8 @@ import prometheus_client
 from prometheus_client import utils
 from prometheus_client.metrics import MetricWrapperBase
 
+from tocsin.exporter.pieces import PIECE, Work
+
 _T = TypeVar("_T", bound="_Remembered")
 _SMALL = {float(number): f"{number}.0" for number in range(1000)}  # most counts of buckets; the library needs 1 µs each
 ESCAPED_KEPT = 8192  # label values whose escaped form is cached: those of a few thousand jobs
@@ -51,10 +53,14 @@ class Memory:
             series.form = self._form.format(*map(_escaped, series._labelvalues))
         self.texts[series._labelvalues] = series.form % tuple(map(_number, series.values()))
 
-    def lines(self) -> str:
-        for series in self.changed:
-            self._write(series)
-        self.changed.clear()
+    def lines(self) -> Work[str]:
+        written = 0
+        while self.changed:  # others may change or go away whenever this yields
+            if written and written % PIECE == 0:
+                yield
+            if self.changed:
+                self._write(self.changed.pop())
+                written += 1
         self.fresh.clear()
         return "".join(self.texts.values())
 
@@ -198,9 +204,15 @@ def remember(family: Family) -> Memory:
     return family.memory
 
 
-def render(memories: Iterable[Memory], openmetrics: bool) -> bytes:
-    """Render the families in text format 0.0.4, or in OpenMetrics 1.0.0 without its final `# EOF`."""
-    return "".join(text for one in memories for text in (one.header(openmetrics), one.lines())).encode()
+def render(memories: Iterable[Memory], openmetrics: bool) -> Work[list[bytes]]:
+    """Render the families in text format 0.0.4, or in OpenMetrics 1.0.0 without its final `# EOF`. Each family is as of
+    one moment. They are not joined, because that would copy 40 MB at once."""
+    parts = []
+    for one in memories:
+        lines = yield from one.lines()
+        parts.append((one.header(openmetrics) + lines).encode())
+        yield
+    return parts
 
 
 @lru_cache(ESCAPED_KEPT)

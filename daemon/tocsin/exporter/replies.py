@@ -47,6 +47,7 @@ class Reply:
     body: bytes
     headers: dict[str, str] = field(default_factory=lambda: NOT_KEPT)
     refused: Refusal | None = None
+    more: tuple[bytes, ...] = ()  # of the body: what is long is not joined
 
 
 class ReadBody(NamedTuple):

@@ -12,6 +12,7 @@ from tocsin.exporter.acts import Acts, read_path
 from tocsin.exporter.metrics import OPENMETRICS, Metrics, format_for
 from tocsin.exporter.metrics import TEXT as METRICS_TEXT
 from tocsin.exporter.pages import Page, Pages
+from tocsin.exporter.pieces import Work
 from tocsin.exporter.replies import HTML, JSON, NOT_KEPT, TEXT, Reply, Request, Wanted
 from tocsin.exporter.state import State
 from tocsin.ipc.history import ActionRows, Answer, NoAnswer, OneRun, Question, Rows, Slots
@@ -56,9 +57,9 @@ class Routes:
         self._now = now
         self._clock = clock
         self._acts = Acts(access, key, now, clock, lambda act, why: self._pages.not_done(act, why, now(), clock()))
-        self._scrapes: dict[str, tuple[float, bytes]] = {}  # by format, of which there are two
+        self._scrapes: dict[str, tuple[float, tuple[bytes, ...]]] = {}  # by format, of which there are two
 
-    def answer(self, request: Request) -> Reply | Wanted:
+    def answer(self, request: Request) -> Reply | Wanted | Work[Reply]:
         if not self._access.answers_as(request.host, self._listen_host):
             return Reply(421, TEXT, NOT_OUR_NAME, refused="host")
         admitted = self._access.admits(request.authorization)
@@ -76,19 +77,15 @@ class Routes:
             return _json(405, {"error": "only GET and HEAD are allowed"}, {"Allow": "GET, HEAD", **NOT_KEPT})
         match request.path.split("/"):
             case ["", ""]:
-                view = views.read(request.query)
-                return _page(
-                    self._pages.overview(view, self._now(), self._clock(), request.had, *self._acts.shown(request))
-                )
+                return self._overview(request)
             case ["", "metrics"]:
                 return self._scrape(format_for(request.accept))
             case ["", "healthz"]:
                 return _json(*api.liveness(self._state, self._clock()))
             case ["", "readyz"]:
-                status, said = api.readiness(self._state, self._now(), self._clock())
-                return _json(status, said if admitted else {"status": said["status"]})
+                return self._readiness(admitted)
             case ["", "api", "jobs"]:
-                return _json(200, api.job_list(self._state, self._now(), self._clock()))
+                return self._job_list()
             case ["", "api", "jobs", name] if job := self._state.jobs.get(name):
                 return _json(200, api.one_job(self._state, job, self._now(), self._clock()))
             case ["", "jobs", name] if job := self._state.jobs.get(name):
@@ -117,6 +114,21 @@ class Routes:
             case ["", "static", name] if file := self._pages.static.get(name):
                 return Reply(200, file.content_type, file.content, KEPT)
         return self._nothing(request)
+
+    def _overview(self, request: Request) -> Work[Reply]:
+        shown = self._acts.shown(request)
+        page = yield from self._pages.overview(
+            views.read(request.query), self._now(), self._clock(), request.had, *shown
+        )
+        return _page(page)
+
+    def _readiness(self, admitted: bool) -> Work[Reply]:
+        status, said = yield from api.readiness(self._state, self._now(), self._clock())
+        return _json(status, said if admitted else {"status": said["status"]})
+
+    def _job_list(self) -> Work[Reply]:
+        body = yield from api.job_list(self._state, self._now(), self._clock())
+        return Reply(200, JSON, body + b"\n")
 
     def _nothing(self, request: Request) -> Reply:
         """A page for a browser, JSON for any other client."""
@@ -180,16 +192,18 @@ class Routes:
         tag = self._pages.has_history(request.had, question, self._clock())
         return _page(Page(tag, None)) if tag else None
 
-    def _scrape(self, content_type: str | None) -> Reply:
+    def _scrape(self, content_type: str | None) -> Work[Reply]:
         if content_type is None:
             return Reply(406, TEXT, f"metrics are available as {OPENMETRICS} or {METRICS_TEXT}\n".encode())
         clock = self._clock()
-        rendered, body = self._scrapes.get(content_type, (-SCRAPE_SHARED, b""))
+        rendered, parts = self._scrapes.get(content_type, (-SCRAPE_SHARED, ()))
         if clock - rendered >= SCRAPE_SHARED:
-            self._metrics.measure(self._state.measured(self._now(), clock))
-            body = self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
-            self._scrapes[content_type] = clock, body
-        return Reply(200, content_type, body)
+            self._state.want_memory(clock)
+            jobs = yield from self._state.judged(self._now(), clock)
+            yield from self._metrics.measure(jobs)
+            parts = yield from self._metrics.openmetrics() if content_type == OPENMETRICS else self._metrics.text()
+            self._scrapes[content_type] = clock, parts
+        return Reply(200, content_type, b"", more=parts)
 
 
 def _unread(answer: Answer) -> str:

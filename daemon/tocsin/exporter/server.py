@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from tocsin import log
 from tocsin.exporter import reading
+from tocsin.exporter.pieces import Work, in_turns
 from tocsin.exporter.refusals import LATE_AT_ONCE, Refusal, Refusals
 from tocsin.exporter.replies import TEXT, ReadBody, Reply, Request, Wanted
 from tocsin.exporter.routes import SECURITY_HEADERS
@@ -166,7 +167,7 @@ class Guard:
 
 async def serve(
     listener: socket.socket,
-    answer: Callable[[Request], Reply | Wanted],
+    answer: Callable[[Request], Reply | Wanted | Work[Reply]],
     ask: Callable[[Question | Actions], Awaitable[Answer]],
     act: Callable[[Action], Awaitable[Answered]],
     tls: ssl.SSLContext | None,
@@ -175,9 +176,10 @@ async def serve(
     """Answer requests until cancelled. `ask` asks about the past and `act` acts; both answer within a limited time."""
     loop = asyncio.get_running_loop()
     guard = Guard()
+    long_work = asyncio.Lock()  # one at a time: the next one may find that it can share the result
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        reply = await _reply(request, answer, ask, act) if request.version >= HttpVersion10 else TOO_OLD
+        reply = await _reply(request, answer, ask, act, long_work) if request.version >= HttpVersion10 else TOO_OLD
         if reply.refused:
             await guard.refuse(request, reply.refused, refusals)
         guard.answering(request.protocol)
@@ -216,9 +218,10 @@ async def serve(
 
 async def _reply(
     request: web.BaseRequest,
-    answer: Callable[[Request], Reply | Wanted],
+    answer: Callable[[Request], Reply | Wanted | Work[Reply]],
     ask: Callable[[Question | Actions], Awaitable[Answer]],
     act: Callable[[Action], Awaitable[Answered]],
+    long_work: asyncio.Lock,
 ) -> Reply:
     assert isinstance(request.protocol, Http)
     asked = reading.request_of(request, request.protocol.peer)
@@ -232,6 +235,9 @@ async def _reply(
                     reply = reply.then(await act(action))
                 case question:
                     reply = reply.then(await ask(question))
+        if not isinstance(reply, Reply):
+            async with long_work:
+                reply = await in_turns(reply)
     except Exception:  # noqa: BLE001 - a fault in one page must not affect the others
         log.logger.error("cannot answer %s", asked.path[:200], exc_info=True)
         return Reply(500, TEXT, b"cannot answer: see the log\n")
@@ -242,13 +248,14 @@ async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers={**SECURITY_HEADERS, **reply.headers})
     if reply.status != 304:  # which is about a page that the client has
         response.headers["Content-Type"] = reply.content_type
-        response.content_length = len(reply.body)
+        response.content_length = len(reply.body) + sum(map(len, reply.more))
     response.headers["Server"] = "Tocsin"
     response.force_close()
     await response.prepare(request)
     if request.method != "HEAD":
-        body = memoryview(reply.body)
-        for start in range(0, len(body), SLICE):
-            await response.write(body[start : start + SLICE])
+        for part in (reply.body, *reply.more):
+            body = memoryview(part)
+            for start in range(0, len(body), SLICE):
+                await response.write(body[start : start + SLICE])
     await response.write_eof()
     return response

@@ -8,8 +8,9 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tocsin.exporter.pieces import Work, at_once, pieces
 from tocsin.exporter.processes import Processes, Seen
-from tocsin.health import Health, Judged, Known, Trouble, held, judge, troubles
+from tocsin.health import Judged, Known, Trouble, held, judge, troubles
 from tocsin.ipc import status as statuses
 from tocsin.ipc.actions import Acted, Answered
 from tocsin.ipc.cluster import Members
@@ -253,16 +254,21 @@ class State:
         behind = clock - self._heartbeat
         return troubles(Known(self.config, self.ledger, self._stops, self.silence(clock), behind, self._notifier))
 
-    def judged(self, now: float, clock: float) -> dict[str, Judged]:
-        """Return the health of every job, by name. `now` is Unix time."""
-        self._look(clock)
+    def judged(self, now: float, clock: float) -> Work[list[tuple[KnownJob, Judged]]]:
+        """Return every job with its health. `now` is Unix time. The jobs are those of one moment; each is judged as it
+        is when its turn comes."""
+        yield from self.processes.look(self._seen(), clock)
         why_none = held(self.troubles(clock))
-        return {name: self.judge(job, now, why_none) for name, job in self.jobs.items()}
+        found = []
+        for some in pieces(list(self.jobs.values())):
+            found += [(job, self.judge(job, now, why_none)) for job in some]
+            yield
+        return found
 
-    def measured(self, now: float, clock: float) -> list[tuple[KnownJob, Health]]:
-        """Return what a scrape needs and no message reports."""
-        self.want_memory(clock)
-        return [(self.jobs[name], one.health) for name, one in self.judged(now, clock).items()]
+    def judged_now(self, job: KnownJob, now: float, clock: float) -> Judged:
+        """Return the health of one job."""
+        at_once(self.processes.look([job.seen] if job.seen else [], clock))
+        return self.judge(job, now, held(self.troubles(clock)))
 
     def judge(self, job: KnownJob, now: float, held: str | None) -> Judged:
         """Judge a job's health, with the last known state of its process. `held`: why no job can be called, if so."""
@@ -270,12 +276,15 @@ class State:
             job.status, now, job.expected.deadline(job.status, self.began), job.seen.state if job.seen else "", held
         )
 
-    def stalled(self, now: float, clock: float) -> Iterator[str]:
+    def stalled(self, now: float, clock: float) -> Work[list[str]]:
         """Describe each stalled job in a sentence, apart from the troubles of the daemon."""
-        self._look(clock)
-        for name, job in self.jobs.items():
-            if (found := self.judge(job, now, None)).health == "stalled":
-                yield f"job {name} is stalled: {found.why}"
+        yield from self.processes.look(self._seen(), clock)
+        stalled = []
+        for some in pieces(list(self.jobs.values())):
+            found = [(job.status.name, self.judge(job, now, None)) for job in some]
+            stalled += [f"job {name} is stalled: {one.why}" for name, one in found if one.health == "stalled"]
+            yield
+        return stalled
 
     def want_memory(self, clock: float) -> None:
         """Somebody asks for the memory of the jobs' processes: keep it up to date for a while."""
@@ -284,9 +293,6 @@ class State:
     def measure(self, clock: float) -> float:
         """Measure some of it, if somebody asked recently. Returns the seconds until the next call."""
         return self.processes.measure(self._seen(), clock)
-
-    def _look(self, clock: float) -> None:
-        self.processes.look(self._seen(), clock)
 
     def _seen(self) -> Iterator[Seen]:
         return (job.seen for job in self.jobs.values() if job.seen)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
@@ -11,6 +12,7 @@ from tocsin.health import HEALTHS, LOOKS, Health, Judged
 from tocsin.ipc.fates import FATES
 
 LONGEST = 200  # characters of a value in the URL: names and details are not longer
+NAMES_KEPT = 10_000  # whose place among the others is cached
 KEYS = 20  # parameters of a URL that are read
 Sort = Literal["trouble", "name", "next", "last"]
 SORTS: dict[Sort, str] = {
@@ -44,7 +46,7 @@ class View:
     def fits(self, job: KnownJob) -> bool:
         """Whether the view shows the job, apart from its health."""
         name, _, value = self.label.partition(":")
-        return (not self.label or (name, value) in job.status.labels) and self.q.lower() in _words(job)
+        return (not self.label or (name, value) in job.status.labels) and (not self.q or self.q.lower() in _words(job))
 
     def ordered(self, rows: Sequence[Row], judged: Mapping[str, Judged]) -> list[Row]:
         keys: dict[Sort, Callable[[Row], tuple[Any, ...]]] = {
@@ -95,6 +97,7 @@ def _rank(health: Health, failures: int) -> tuple[int, int]:
     return (HEALTHS.index(health), -failures) if LOOKS[health].is_trouble else (len(HEALTHS), 0)
 
 
+@lru_cache(NAMES_KEPT)
 def _natural(name: str) -> tuple[Any, ...]:
     """Order job-9 before job-10."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split("([0-9]+)", name) if part)
