@@ -39,7 +39,8 @@ def doctor(
 ) -> None:
     """Find what is wrong, without running a job.
 
-    Prints one line for each check, with what to do about it, for all jobs or those named. Exits 1 when a check fails.
+    Prints one line for each check, with what to do about it, for all jobs or those named. Exits 1 when a check fails,
+    and 2 when the job file is wrong.
     Endpoints get only OPTIONS requests and never the secret.
     """
     from tocsin.config.placeholders import WORDS

@@ -38,7 +38,9 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
     "-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Show at most this many."
 )
 @click.option("--actions", "only_actions", is_flag=True, help="Show only what people did: fire, pause, resume, reload.")
-@click.option("-f", "--follow", is_flag=True, help="Then show each slot as it is recorded, until Ctrl-C.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Then show each slot as it is recorded, but no new actions, until Ctrl-C."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects; with --follow, one in each line.")
 def history(
     file: Path,
