@@ -89,7 +89,10 @@ def test_a_server_that_hangs_ends_the_command_after_its_deadline(tmp_path: Path,
 
 def test_what_apprise_does_not_take_is_said_by_check_doctor_and_notify(tmp_path: Path) -> None:
     daemon = with_addresses(tmp_path, f"nowhere://{TOKEN}", "slack://x", "json://127.0.0.1")
-    why = ["address 1 (nowhere): Apprise does not know nowhere://", "address 2 (slack): Apprise does not take it as it"]
+    why = [
+        "address 1 (nowhere): Apprise does not know nowhere://",
+        "address 2 (slack): Apprise cannot read this address",
+    ]
     for words in (("check",), ("check", "--json"), ("notify",), ("doctor", "--timeout", "2s")):
         said = daemon.run(*words)
         text = " ".join((said.stdout + said.stderr).replace("failed: ", "").split())
