@@ -16,8 +16,10 @@ from tocsin.doctor.report import as_json, as_text
 from tocsin.doctor.target import validity
 from tocsin.health import Health, Judged
 from tocsin.ipc.exporter import JobStatus
+from tocsin.parent import limits, room
 from tocsin.redact import redact
 from tocsin.schedule import Schedule
+from tocsin.units import size
 
 MakeJob = Callable[..., Job]
 ONE_SECRET = Secret("correct-horse-battery-staple", "bearer", "CRON_SECRET")
@@ -212,6 +214,14 @@ def test_memory() -> None:
     assert machine.memory(10, None).status == "skipped"
 
 
+def test_memory_that_may_not_be_enough_is_a_warning_that_says_what_fits() -> None:
+    free = room.memory_needed(100)
+    assert room.tight(100, free) == room.tight(101, None) == ""
+    assert f"{size(free)} are free, enough for 100; " in room.tight(101, free)
+    assert "enough for 0; " in room.tight(1, 1024)
+    assert "enough for 100" in machine.memory(101, free).detail
+
+
 def test_limits_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own").write_text("12:pids:/elsewhere\n0::/tocsin.slice/inner\n")
     inner = tmp_path / "fs" / "tocsin.slice" / "inner"
@@ -223,15 +233,16 @@ def test_limits_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (inner.parent / "memory.max").write_text("500000000\n")
     (inner.parent / "memory.current").write_text("400000000\n")
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2000000 kB\n")
-    monkeypatch.setattr(machine, "OWN_CGROUP", tmp_path / "own")
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "fs")
-    assert machine.cgroup_limit("pids.max") == 40
-    assert machine.memory_free(tmp_path / "meminfo") == 100_000_000
+    monkeypatch.setattr(room, "OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(room, "CGROUPS", tmp_path / "fs")
+    assert room.cgroup_limit("pids.max") == 40
+    assert room.memory_free(tmp_path / "meminfo") == 100_000_000
     assert machine.processes(30).status == "ok"
     assert machine.processes(33).status == "FAIL"
+    assert "need 41 processes, and this container or unit allows 40, enough for 32 jobs" in limits.shortage(33)
     (inner.parent / "pids.max").unlink()
-    assert machine.cgroup_limit("pids.max") is None
-    assert machine.memory_free(tmp_path / "nowhere") is None
+    assert room.cgroup_limit("pids.max") is None
+    assert room.memory_free(tmp_path / "nowhere") is None
 
 
 # ---- the state

@@ -135,13 +135,8 @@ class Pages:
         }
         yield
         key = order, [row.serial for row in rows], facts
-        rest = {
-            "view": view,
-            "sorts": SORTS,
-            "rows": Markup("".join(sent)),
-            "shown": len(rows),
-            "is_same_order": is_same_order,
-        }
+        table = Markup("".join(sent))
+        rest = {"view": view, "sorts": SORTS, "rows": table, "shown": len(rows), "is_same_order": is_same_order}
         boot = self._boot_of(viewer)
         yield
         return self._page(

@@ -2,6 +2,8 @@
 
 import resource
 
+from tocsin.parent import room
+
 DESCRIPTORS = 64  # besides the jobs': locks, log, control clients, ledger, exporter, and what Python opens briefly
 PER_JOB = 2  # its channel and its pidfd
 PROCESSES = 8  # besides the jobs': parent, ledger, exporter, and an operator's commands
@@ -23,6 +25,12 @@ def shortage(jobs: int) -> str:
             f"{jobs} jobs need {PROCESSES + jobs} processes, and the hard limit of this user is {processes}, enough"
             f" for {_fitting(processes - PROCESSES, 1)}; raise `minprocs` under [supervisord], TasksMax and LimitNPROC"
             " in the systemd unit, or pids_limit of the container"
+        )
+    allowed = room.cgroup_limit("pids.max")
+    if allowed is not None and allowed < PROCESSES + jobs:
+        return (
+            f"{jobs} jobs need {PROCESSES + jobs} processes, and this container or unit allows {allowed}, enough for"
+            f" {_fitting(allowed - PROCESSES, 1)}; raise pids_limit of the container, or TasksMax in the systemd unit"
         )
     return ""
 

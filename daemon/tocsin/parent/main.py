@@ -14,7 +14,7 @@ from tocsin.config import Config
 from tocsin.ipc.actions import Actor
 from tocsin.ipc.control import Done, Refused
 from tocsin.jobfile.faults import ConfigError, Fault
-from tocsin.parent import changes, limits
+from tocsin.parent import changes, limits, room
 from tocsin.parent.children import Children
 from tocsin.parent.control import Control
 from tocsin.parent.daemon import Daemon
@@ -116,6 +116,8 @@ def run(config: Config, load: Callable[[], Config], programs: Programs) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # signals that came since the start count
     _stop_with_supervisord(loop, daemon)
     _share()  # before the jobs are enrolled: it takes a while, and a slot that comes due meanwhile is missed after that
+    if why := room.tight(len(config.enabled_jobs), room.memory_free()):
+        log.warning(why)
     daemon.start()
     loop.run(daemon.work)
     control.close()
