@@ -166,10 +166,15 @@ def jobs_table(statuses: Sequence[JobStatus], judged: Mapping[str, Judged]) -> s
             if word != "paused":
                 lines.append(f"{one.name}: paused {printable(pause_in_words(one))}")
         rows.append([one.name, shown, next_fire, one.last_outcome or "-", str(one.pid or "-"), size(memory), one.words])
-        if why:
+        if why and (word != "elsewhere" or not one.node):
             between = " " if word == "paused" else ", "
             lines.append(f"{one.name}: {click.style(word, fg=LOOKS[word].colour)}{between}{printable(why)}")
-    whole = table(["JOB", "HEALTH", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"], rows, coloured=3)
+    head = ["JOB", "HEALTH", "NEXT FIRE", "LAST", "PID", "MEMORY", "SCHEDULE"]
+    if any(one.node or one.state == "elsewhere" for one in statuses):  # several nodes share the ledger
+        head.insert(1, "NODE")
+        for row, one in zip(rows, statuses, strict=True):
+            row.insert(1, one.node or "-")
+    whole = table(head, rows, coloured=head.index("LAST"))
     return "\n".join([whole, *([""] if lines else []), *lines])
 
 

@@ -171,7 +171,7 @@ def judge(status: JobStatus, now: float, deadline: float | None, process: str = 
     if not status.enabled:
         return Judged("disabled")
     if status.state == "elsewhere":
-        return Judged("elsewhere")
+        return Judged("elsewhere", f"node {status.node} runs it" if status.node else "no node owns it")
     if why := _stalled(status, now, process, None if status.paused else held):
         return Judged("stalled", why)
     if deadline is not None and now > deadline and not status.paused:

@@ -1,5 +1,6 @@
 """Several real nodes on one ledger: they share the jobs, and whatever happens to one, every slot has one fate."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -71,6 +72,34 @@ def test_a_node_that_stood_still_calls_nothing_that_is_anothers(three: Cluster) 
     three.run_on(JOBS)
     three.stop()
     three.account(JOBS)
+
+
+def test_each_node_shows_every_job_with_its_owner_and_its_last_run(three: Cluster) -> None:
+    """Also what happened on another node, and after a job has moved."""
+    three.endpoint.answer = lambda call: (500, {}, b"") if call.path == "/b" else (200, {}, b"")
+
+    def agreed(names: set[str]) -> bool:
+        owners = three.owners()
+        if set(owners.values()) != names:
+            return False
+        shown = [json.loads(three.nodes[name].get("/api/jobs")) for name in names]
+        shown += [three.nodes[name].json("jobs", "--json") for name in names]
+        return all(
+            {one["name"]: one["node"] for one in jobs} == owners
+            and all((one["last_outcome"] == "http_error") == (one["name"] == "b") for one in jobs)
+            for jobs in shown
+        )
+
+    until(lambda: agreed({"one", "two", "three"}), "all nodes to show the same")
+    two = three.nodes["two"]
+    two.signal(signal.SIGKILL)
+    two.cleanup()
+    until(lambda: agreed({"one", "three"}), "the others to show the new owners")
+    gauges = [
+        three.nodes[name].metric("tocsin_job_last_run_timestamp_seconds", job_name="b") for name in ("one", "three")
+    ]
+    assert gauges.count(None) == 1  # only the owner has a job's gauges
+    assert {three.nodes[name].metric("tocsin_cluster_jobs_unowned") for name in ("one", "three")} == {0}
 
 
 @pytest.mark.parametrize("process", ["parent", "ledger"])

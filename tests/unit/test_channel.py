@@ -20,7 +20,7 @@ from harness import ANYTHING
 from tocsin.ipc import channel as channels
 from tocsin.ipc.actions import Acted, Actor, Answered, FireJob, PauseJob, ReloadConfig, Requested
 from tocsin.ipc.channel import MESSAGE_SIZE, AnyChannel, Channel, ChannelClosed, ChannelGarbage
-from tocsin.ipc.cluster import GivenUp, Leave, Member, Members, Roster, RosterPart, Yield
+from tocsin.ipc.cluster import Away, AwayPart, GivenUp, Leave, Member, Members, Roster, RosterPart, Yield
 from tocsin.ipc.control import Answer, Done, ListJobs, Note, Refused, Request, decode_answer, decode_request
 from tocsin.ipc.exporter import (
     ConfigLoaded,
@@ -144,6 +144,7 @@ SAMPLES: list[Message] = [
     Members("s1", 1, (Member("s1", "one", 1, "live", "1.0", "hash", -0.5),)),
     RosterPart("hash", {"a": "1"}, last=True),
     GivenUp(2),
+    AwayPart((Away("a", "two", "timeout", "why", 60.0, 30.0, 2),)),
     Stop(),
     JobHistory("a", JobRecord(60, 30.0, True, "lost", "why", 1.0, None, 3)),
     *[Entry(seq, body) for seq, body in enumerate(BODIES)],

@@ -148,7 +148,7 @@ def test_each_alert_has_a_severity_and_a_summary_that_says_where_and_what_next()
         name, summary = rule["alert"], rule["annotations"]["summary"]
         assert rule["labels"] in ({"severity": "critical"}, {"severity": "warning"}), name
         where = "{{ $labels.node }}" if "without (instance)" in rule["expr"] else "{{ $labels.instance }}"
-        assert name in ("TocsinAbsent", "TocsinJobFilesDiffer") or where in summary, name
+        assert name in ("TocsinAbsent", "TocsinJobFilesDiffer", "TocsinJobsUnowned") or where in summary, name
         if "job_name" in rule["expr"] and "(instance, host)" not in rule["expr"]:
             assert "$labels.job_name }}" in summary, name
         assert re.search(r"\b(Look|Compare|Try|Ask|lists|names|says|ends)\b", summary), name

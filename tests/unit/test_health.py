@@ -115,7 +115,7 @@ def test_the_table(case: str) -> None:
     found = judge(status, NOON + after, Expected().deadline(status), process, why_none)
     assert found.health == health
     assert words in found.why
-    assert bool(found.why) == (LOOKS[health].is_trouble or health == "paused")
+    assert bool(found.why) == (LOOKS[health].is_trouble or health in ("paused", "elsewhere"))
 
 
 def test_the_table_has_each_word() -> None:

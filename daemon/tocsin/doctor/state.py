@@ -190,7 +190,9 @@ def health(one: JobStatus, judged: Judged, failed: str = "") -> Finding:
         case "paused":
             return warning("state.job", one.name, f"is paused {judged.why}", f"tocsin resume {one.name}")
         case "elsewhere":
-            return skipped("state.job", one.name, "is run by another node")
+            if not one.node:
+                return warning("state.job", one.name, "has no owner", "tocsin nodes")
+            return skipped("state.job", one.name, f"is run by node {one.node}")
         case "disabled":
             return skipped("state.job", one.name, "is disabled in the job file")
         case "running" | "well" | "new":

@@ -68,6 +68,9 @@ class Families:
         self.job_files = gauge(
             "tocsin_cluster_job_files", "Different job files of the nodes that live: more than 1 during a deploy."
         )
+        self.unowned = gauge(
+            "tocsin_cluster_jobs_unowned", "Enabled jobs of the job file that no node owns, as this one knows."
+        )
         self.events_dropped = counter(
             "tocsin_events_dropped_total", "Events dropped because the exporter was too far behind."
         )

@@ -179,14 +179,16 @@ class Metrics:
 
     def measure(self, jobs: Iterable[tuple[KnownJob, Judged]]) -> Work[None]:
         """Update what no message reports: the jobs' health, the memory of their processes, and the number of jobs."""
-        number = dict.fromkeys(JOB_STATES, 0)
+        number, unowned = dict.fromkeys(JOB_STATES, 0), 0
         for some in pieces(jobs):
             for job, judged in some:
                 status = job.status
                 number["disabled" if not status.enabled else "paused" if status.paused else "enabled"] += 1
                 if series := self._series.get(status.name):
                     series.measured(judged.health, job.memory)
+                unowned += status.state == "elsewhere" and not status.node
             yield
+        self.families.unowned.set(unowned)
         for state, count in number.items():
             self.families.jobs.labels(state).set(count)
 

@@ -4,9 +4,12 @@ from typing import Literal
 
 import msgspec
 
-from tocsin.ipc.types import Count, Message
+from tocsin.ipc.types import Count, Message, Outcome
 
 NAMES_AT_ONCE = 300  # jobs of a roster in one message, which holds 64 KiB
+
+AWAY_AT_ONCE = 30  # jobs in one AwayPart, which holds 64 KiB
+AWAY_DETAIL = 300  # characters of that detail
 
 NodeState = Literal["live", "leaving", "dead"]
 
@@ -30,6 +33,11 @@ class Members(Message, frozen=True):
     me: str
     epoch: Count
     nodes: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of this node."""
+        return next((one.node for one in self.nodes if one.session == self.me), "")
 
 
 class RosterPart(Message, frozen=True):
@@ -63,6 +71,24 @@ class Elsewhere(Message, frozen=True):
     """Another node owns the job, or no node does yet."""
 
     job: str
+
+
+class Away(Message, frozen=True):
+    """A job that this node does not own, as the ledger knows it. `node` owns it, or "" if none does."""
+
+    job: str
+    node: str
+    last_outcome: Outcome | None = None
+    last_detail: str = ""
+    last_run: float | None = None
+    last_success: float | None = None
+    consecutive_failures: Count = 0
+
+
+class AwayPart(Message, frozen=True):
+    """Ledger to parent: some jobs that this node does not own, again and again, changed or not."""
+
+    jobs: tuple[Away, ...]
 
 
 class GivenUp(Message, frozen=True):

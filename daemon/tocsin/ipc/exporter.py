@@ -56,6 +56,7 @@ class JobStatus(Message, frozen=True):
     totals: dict[str, float] = msgspec.field(
         default_factory=dict
     )  # sums of the reported values, since its first enrolment
+    node: str = ""  # that owns the job, if several share the ledger; "": none, or not known yet
     since: float | None = None  # since when a success is expected, if there was none later: first seen or resumed
 
 

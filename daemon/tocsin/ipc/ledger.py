@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from tocsin.ipc.actions import Acted
-from tocsin.ipc.cluster import GivenUp, Leave, Members, Roster, RosterPart, Yield
+from tocsin.ipc.cluster import AwayPart, GivenUp, Leave, Members, Roster, RosterPart, Yield
 from tocsin.ipc.job import Ask, Deny, Finished, Grant, Pause, Release, Skipped, Stop
 from tocsin.ipc.record import JobRecord
 from tocsin.ipc.types import Count, Instant, Message, StoreKind
@@ -91,7 +91,9 @@ class LedgerRoom(Message, frozen=True):
 
 
 ToLedger = Entry | Stop
-Told = Grant | Deny | JobHistory | Finished | Pause | Members | RosterPart | GivenUp  # what a store has to say
+Told = (
+    Grant | Deny | JobHistory | Finished | Pause | Members | RosterPart | GivenUp | AwayPart
+)  # what a store has to say
 FromLedger = Told | Committed | LedgerReady | LedgerTrouble | LedgerUnusable | LedgerRoom
 
 decode_to_ledger: Callable[[bytes], ToLedger] = msgspec.json.Decoder(ToLedger).decode

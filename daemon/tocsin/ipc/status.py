@@ -6,7 +6,7 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from tocsin.ipc import record as records
-from tocsin.ipc.cluster import Elsewhere
+from tocsin.ipc.cluster import Away, Elsewhere
 from tocsin.ipc.exporter import JobStatus, ProcessExited, ProcessUp, Started
 from tocsin.ipc.job import Finished, Pause, Skipped, Sleeping
 from tocsin.ipc.ledger import JobHistory
@@ -56,6 +56,7 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
             return replace(
                 status,
                 state="elsewhere",
+                node="",
                 pid=None,
                 process_started=None,
                 running_since=None,
@@ -63,6 +64,17 @@ def _after(status: JobStatus, event: Message) -> JobStatus:
                 missing=0,
                 counts=status.counts or {},
             )
+        case Away() if status.state == "elsewhere":
+            after = replace(
+                status,
+                node=event.node,
+                last_outcome=event.last_outcome,
+                last_detail=event.last_detail,
+                last_run=event.last_run,
+                last_success=event.last_success,
+                consecutive_failures=event.consecutive_failures,
+            )
+            return status if after == status else after
         case Skipped():
             if event.reason != "paused" and event.trigger != "manual":
                 status = replace(status, missing=status.missing + event.count)

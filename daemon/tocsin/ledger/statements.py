@@ -87,6 +87,11 @@ class Statements:
             " ORDER BY id"
         )
         self.paused = f"SELECT job, paused FROM {s}.jobs WHERE job = ANY(%s)"
+        self.away = (  # a page of the jobs that this node does not own, by name
+            "SELECT job, coalesce(node, ''), last_outcome, left(last_detail, %s), last_run, last_success, failures"
+            f" FROM {s}.jobs LEFT JOIN {s}.nodes ON session || ':' || epoch = owner AND state IN ('live', 'leaving')"
+            " WHERE job > %s AND schedule IS NOT NULL AND owner IS DISTINCT FROM %s ORDER BY job LIMIT %s"
+        )
         self.clock = f"SELECT extract(epoch FROM clock_timestamp())::float8, schema, oldest_reader FROM {s}.meta"
         rosters = (  # of the newest session of each node, also if that has ended
             f"SELECT rosters.job FROM {s}.rosters JOIN (SELECT DISTINCT ON (node) roster FROM {s}.nodes"

@@ -8,7 +8,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from tocsin import log
-from tocsin.ipc.cluster import NAMES_AT_ONCE, Members, RosterPart
+from tocsin.ipc.cluster import AWAY_AT_ONCE, AWAY_DETAIL, NAMES_AT_ONCE, Away, AwayPart, Members, RosterPart
 from tocsin.ipc.job import Pause
 from tocsin.ipc.ledger import Enroll, Told
 from tocsin.ledger import folding, peers, pg_schema
@@ -17,6 +17,8 @@ from tocsin.ledger.session import Session
 from tocsin.timestamps import boottime
 
 CLAIM_AT_ONCE = 1000  # jobs claimed in one transaction
+AWAY_EVERY = 2.0  # seconds between reads of the jobs that other nodes own
+AWAY_READ = 1000  # jobs in one such read; the next one goes on after them
 NEWS_KEPT = 1000  # news whose numbers are remembered, so that none is read twice
 
 
@@ -31,6 +33,8 @@ class Watch:
         self._members: Members | None = None  # as the parent knows them
         self._rosters: set[str] = set()  # hashes of the rosters that the parent knows
         self._clock_off = 0.0
+        self._away_after = ""  # the last job of the last read
+        self._away_next = 0.0  # when to read again, by CLOCK_BOOTTIME
         self._news_from: float | None = None  # the server's clock at the last look
         self._news_read: dict[int, None] = {}
 
@@ -50,6 +54,8 @@ class Watch:
         if claimable:
             session.alive(lambda: self._claim(claimable))
         self._tell_members(found)
+        if self._away_next <= boottime():
+            session.alive(self._read_away)
         return peers.next_beat(found, session.me.session, claims=bool(self.wanted))
 
     def claim(self, wanted: dict[str, Enroll], no_more: Iterable[str]) -> None:
@@ -108,6 +114,17 @@ class Watch:
         self._untold += owned
         for past in owned:
             del self.wanted[past.job]
+
+    def _read_away(self) -> None:
+        """Tell how the next jobs do that this node does not own. The parent leaves out what it knows already."""
+        session = self._session
+        with session.transaction() as db:
+            asked = (AWAY_DETAIL, self._away_after, session.owner, AWAY_READ)
+            found = [Away(*row) for row in db.execute(session.sql.away, asked).fetchall()]
+        self._away_next = boottime() + AWAY_EVERY
+        self._away_after = found[-1].job if len(found) == AWAY_READ else ""
+        starts = range(0, len(found), AWAY_AT_ONCE)
+        self._untold += [AwayPart(tuple(found[start : start + AWAY_AT_ONCE])) for start in starts]
 
     def _tell_members(self, found: Sequence[Peer]) -> None:
         """Tell the parent which nodes there are, if they have changed. Each roster is sent before the node that has

@@ -10,7 +10,7 @@ from tocsin import log
 from tocsin.config import Config
 from tocsin.ipc.actions import Answered, Requested
 from tocsin.ipc.channel import AnyChannel, ChannelGarbage
-from tocsin.ipc.cluster import GivenUp, Members, RosterPart
+from tocsin.ipc.cluster import AwayPart, GivenUp, Members, RosterPart
 from tocsin.ipc.exporter import ConfigLoaded, DaemonStops, ProcessExited, ProcessUp
 from tocsin.ipc.job import Ask, Deny, Finished, FromJob, Grant, Pause, Release, Skipped, Sleeping
 from tocsin.ipc.ledger import Committed, FromLedger, JobHistory, LedgerReady, LedgerRoom, LedgerTrouble, LedgerUnusable
@@ -248,7 +248,7 @@ class Daemon:
             case Members():
                 self.feed.tell(message)
                 self.jobs.of_nodes(message)
-            case RosterPart() | GivenUp():
+            case RosterPart() | GivenUp() | AwayPart():
                 self.jobs.of_nodes(message)
             case Pause():
                 run_log.paused_elsewhere(message)

@@ -10,7 +10,7 @@ from tocsin.config import Config, Job
 from tocsin.ipc import record as records
 from tocsin.ipc.actions import Acted, Actor
 from tocsin.ipc.channel import Channel
-from tocsin.ipc.cluster import Elsewhere, GivenUp, Members, RosterPart
+from tocsin.ipc.cluster import AwayPart, Elsewhere, GivenUp, Members, RosterPart
 from tocsin.ipc.job import Ask, Beginning, Finished, Fire, FromJob, Pause, ToJob
 from tocsin.ipc.ledger import JobHistory, LedgerReady
 from tocsin.parent.children import Children
@@ -185,7 +185,7 @@ class Jobs:
                 Pause(job.name, status.paused, at, status.paused_until, status.paused_why, status.paused_by)
             )
 
-    def of_nodes(self, message: Members | RosterPart | GivenUp) -> None:
+    def of_nodes(self, message: Members | RosterPart | GivenUp | AwayPart) -> None:
         """Take news of the nodes that share the ledger."""
         self._owned.hear(message)
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tocsin import log
 from tocsin.config import Config, Job
 from tocsin.config.ledger import Postgres
-from tocsin.ipc.cluster import Elsewhere, GivenUp, Leave, Members, RosterPart, Yield
+from tocsin.ipc.cluster import AwayPart, Elsewhere, GivenUp, Leave, Members, RosterPart, Yield
 from tocsin.ipc.exporter import JobStatus
 from tocsin.ipc.record import JobRecord
 from tocsin.parent import nodes
@@ -64,11 +64,15 @@ class Ownership:
 
     # ---- the nodes
 
-    def hear(self, message: Members | RosterPart | GivenUp) -> None:
+    def hear(self, message: Members | RosterPart | GivenUp | AwayPart) -> None:
         if self.nodes is None:
             return
         if isinstance(message, GivenUp):
             self._given_up(message.epoch)
+            return
+        if isinstance(message, AwayPart):
+            for one in message.jobs:
+                self._feed.tell(one)
             return
         before = self.nodes.sharing()
         self.nodes.hear(message)

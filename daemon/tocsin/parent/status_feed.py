@@ -9,7 +9,7 @@ from tocsin import log
 from tocsin.config import Job
 from tocsin.ipc import status
 from tocsin.ipc.actions import Acted
-from tocsin.ipc.cluster import Elsewhere, Members
+from tocsin.ipc.cluster import Away, Elsewhere, Members
 from tocsin.ipc.exporter import (
     ConfigLoaded,
     DaemonStops,
@@ -54,7 +54,7 @@ class StatusFeed:
         self._lost_entries = 0  # entries that the ledger never got
         self._behind = False  # whether it was logged that events are dropped
 
-    def tell(self, event: ToExporter | Pause | JobHistory | Elsewhere) -> None:
+    def tell(self, event: ToExporter | Pause | JobHistory | Elsewhere | Away) -> None:
         """Pass on an event."""
         name = getattr(event, "job", "")
         key: Key = name or type(event)
@@ -93,11 +93,15 @@ class StatusFeed:
         if old := self.statuses.get(name):
             new = status.after(old, event)
             self.statuses[name] = new
-            if isinstance(event, Pause | JobHistory | Elsewhere):
+            if isinstance(event, Away) and new is old:
+                return  # the ledger's process reports every job again and again
+            if isinstance(event, JobHistory) and self._members:
+                self.statuses[name] = new = replace(new, node=self._members.name)
+            if isinstance(event, Pause | JobHistory | Elsewhere | Away):
                 event = new  # the exporter gets the whole status
         if isinstance(event, Counted):
             self._count(event, key, before)
-        elif not isinstance(event, Pause | JobHistory | Elsewhere):  # else the job was removed meanwhile
+        elif not isinstance(event, Pause | JobHistory | Elsewhere | Away):  # else the job was removed meanwhile
             self._show(key, event)
         self.on_change(key)
 

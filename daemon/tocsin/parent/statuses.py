@@ -44,6 +44,7 @@ def carried_over(old: JobStatus, new: JobStatus, now: float) -> JobStatus:
         new = replace(
             new,
             state=old.state,
+            node=old.node,
             pid=old.pid,
             process_started=old.process_started,
             running_since=old.running_since,
