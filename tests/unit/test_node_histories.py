@@ -148,6 +148,22 @@ def test_a_claim_that_came_true_too_late_is_yielded(one: Node) -> None:
     assert one.names(Yield) == {other}
 
 
+def test_a_job_that_has_a_process_is_not_yielded_before_it_has_ended(one: Node) -> None:
+    """The ledger may send a record twice. A job without an owner whose process runs on would be called by a node that
+    does not own it."""
+    for name in JOBS:
+        one.says(f"job {name}", Sleeping(name, T + 1))
+    one.tells(one.member("two"))
+    for name in set(JOBS) - one.share():
+        one.says("ledger", JobHistory(name, JobRecord(int(T))))
+    assert one.names(Yield) == set()
+    del one.nodes["two"]
+    one.tells()
+    one.later(5.0)
+    assert one.names(Yield) == set()
+    assert not any(one.sent(f"job {name}", Stop) for name in JOBS)
+
+
 def test_a_new_process_of_the_ledger_is_told_again_what_is_wanted(config: Config) -> None:
     node = Node(config)
     node.ledger_commits()

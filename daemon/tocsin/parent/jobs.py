@@ -193,7 +193,8 @@ class Jobs:
         """Take a job's record from the ledger, which sends it each time the job is enrolled. A record that the parent
         already has is newer and is kept."""
         one = self.supervised.get(past.job)
-        if self._owned.is_unwanted(past.job):
+        held = one is not None and one.record is not None  # if it is to be yielded, then once its process has ended
+        if not held and self._owned.is_unwanted(past.job):
             return
         if one and one.record is None and self.is_enabled(past.job):
             one.why_missed = past.why_missed or one.why_missed
