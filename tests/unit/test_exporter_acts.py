@@ -290,6 +290,11 @@ def test_what_json_must_not_say(body: bytes, status: int) -> None:
     assert reply.status == status, reply.body
 
 
+def test_a_body_that_is_not_json_is_told_so() -> None:
+    reply = site().ask("/jobs/sla-check/pause", "POST", body=b'{"why": x}', content_type="application/json")
+    assert (reply.status, b"the body is not JSON: Expecting value at character 8" in reply.body) == (400, True)
+
+
 @pytest.mark.parametrize(("read", "status"), [(413, 413), (408, 408), (400, 400)])
 def test_a_body_that_was_not_read(read: int, status: int) -> None:
     asked = site()

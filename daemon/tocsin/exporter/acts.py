@@ -280,7 +280,10 @@ def _fields(media: str, body: bytes) -> dict[str, str]:
         if media == FORM:
             pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=10)
         elif media == JSON_BODY:
-            pairs = json.loads(text, object_pairs_hook=_Pairs)
+            try:
+                pairs = json.loads(text, object_pairs_hook=_Pairs)
+            except json.JSONDecodeError as error:
+                raise Refused(400, f"the body is not JSON: {error.msg} at character {error.pos}") from None
             if not isinstance(pairs, _Pairs):
                 raise ValueError
         else:
