@@ -61,6 +61,7 @@ def jobs(now: float) -> list[ToExporter]:
         rig.job("paused"),
         rig.job("forgotten"),
         rig.job("off", enabled=False, state="disabled"),
+        rig.job("nobodys", state="elsewhere"),
         *(rig.job(f"unreachable-{number}", host="gone.example") for number in range(3)),
         rig.job("no-success-for-now", schedule="0 0 1 1 *", fields=()),
     ]
@@ -75,7 +76,7 @@ def beginning(now: float) -> Iterator[ToExporter]:
     yield LedgerRoom("sqlite", 4_000_000, 50_000_000)
     yield ProcessUp("ledger", "", 0, now)
     for one in known:
-        if isinstance(one, type(rig.job())) and one.enabled:
+        if isinstance(one, type(rig.job())) and one.enabled and one.state != "elsewhere":
             yield ProcessUp("job", one.name, 0, now)
             yield Sleeping(one.name, now + 30)
 

@@ -175,7 +175,8 @@ def test_logs_are_followed_across_a_rotation_and_filtered_by_job(tmp_path: Path,
         runs = [row["run_id"] for row in daemon.history("tick", "--limit", "1000") if row["outcome"] == "success"]
         first = runs.index(ids[0])
         assert ids == runs[first : first + len(ids)], "no line is lost, and none comes twice"
-        assert daemon.run("logs", "ticker", "-n", "1").stdout.count("ticker: ") == 1
+        (line,) = daemon.run("logs", "ticker", "-n", "1").stdout.splitlines()
+        assert "ticker" in line
     finally:
         daemon.stop()
 
