@@ -44,8 +44,9 @@ def read(session: Session, db: Connection[Any], entries: Iterable[Body]) -> Book
     jobs = dict(map(job_row, rows.fetchall()))
     made = {body.job for body in others if isinstance(body, Ask | Enroll)} - jobs.keys()
     if made:
-        sql.make_jobs(db, made)
+        new = sql.make_jobs(db, made)  # another node may have made the others a moment ago: they are not ours to delete
         jobs |= dict(map(job_row, sql.jobs(db, made).fetchall()))
+        made = new
     books = Books(
         session.owner,
         jobs,

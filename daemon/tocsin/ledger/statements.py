@@ -104,7 +104,7 @@ class Statements:
             f" AND job NOT IN ({rosters} WHERE definition <> '')"
         )
         self.claimable = f"SELECT job FROM {s}.jobs WHERE job = ANY(%s) AND (owner IS NULL OR owner = %s)"
-        self._make_jobs = f"INSERT INTO {s}.jobs (job) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
+        self._make_jobs = f"INSERT INTO {s}.jobs (job) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING RETURNING job"
         self._jobs = f"SELECT {job} FROM {s}.jobs WHERE job = ANY(%s) ORDER BY job FOR UPDATE"  # one order: no deadlock
         live = f"FROM {s}.nodes WHERE state IN ('live', 'leaving')"
         owner_over = f"owner IS NOT NULL AND owner NOT IN (SELECT session || ':' || epoch {live})"
@@ -175,9 +175,9 @@ class Statements:
 
     # ---- writing
 
-    def make_jobs(self, db: Connection[Any], names: Collection[str]) -> None:
-        """Make rows for jobs without one. Two nodes may do so at once."""
-        db.execute(self._make_jobs, (sorted(names),))
+    def make_jobs(self, db: Connection[Any], names: Collection[str]) -> set[str]:
+        """Make rows for jobs without one. Two nodes may do so at once: returns the jobs whose rows are this one's."""
+        return {name for (name,) in db.execute(self._make_jobs, (sorted(names),)).fetchall()}
 
     def write_roster(self, db: Connection[Any], part: Roster) -> None:
         db.execute(self._roster, (part.hash, list(part.jobs), list(part.jobs.values())))
